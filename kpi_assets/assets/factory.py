@@ -186,7 +186,7 @@ def _table_events(
     context: dg.AssetExecutionContext, pipeline: Pipeline, table: Table, partition: str, outcome: BuildOutcome
 ) -> Iterator[Any]:
     key = table_key(pipeline.name, table.relation)
-    for warning in (*outcome.warnings, *outcome.value_warnings):
+    for warning in (*outcome.warnings, *outcome.measure_warnings):
         context.log.warning(warning)
     if outcome.held:
         where = {"candidate": f"{pipeline.name}.{outcome.candidate}"}

@@ -23,7 +23,7 @@ from kpi_assets.instance.ticks import Stalled
 from kpi_assets.ledger import incidents, runs, schema
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.tree import Broken
-from kpi_assets.monitoring import freshness
+from kpi_assets.monitoring import freshness, thresholds
 from kpi_assets.monitoring.declared_kpis import record_declared
 from kpi_assets.monitoring.recovery import close_recovered
 from kpi_assets.warehouse.connection import connect
@@ -169,6 +169,7 @@ def update_incidents(
         incidents.close_stalled(connection, pipeline.name, [each.starter.name for each in stalled])
         record_declared(connection, pipeline)
         freshness.report_late(connection, pipeline)
+        thresholds.report_breached(connection, pipeline)
         close_recovered(connection, pipeline)
     return True
 

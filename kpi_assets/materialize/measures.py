@@ -22,7 +22,6 @@ from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.table import Table
 from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets.warehouse.ddl import identifier, types_of
-from kpi_assets.warehouse.kinds import strategy_of
 from kpi_assets.warehouse.views import for_readers
 
 # What the expression of a measure may raise; an error of the session or the server is raised.
@@ -54,7 +53,8 @@ def of_candidate(connection: Connection[Any], pipeline: Pipeline, candidate: Can
     views = [pipeline.tables[relation] for relation in pipeline.views_of(table.relation)]
     found = list[Computed]()
     if table.header.kpi:
-        found.append(_compute(connection, table, day, strategy_of(table).preview_from(candidate), table.columns))
+        rows = candidate.name if table.storage.stores_rows else _renamed(table, _rows_of(table, day))
+        found.append(_compute(connection, table, day, rows, table.columns))
     found += [
         _compute(connection, view, day, _renamed(view, candidate.name), view.columns)
         for view in (views if table.storage.stores_rows else ())
@@ -65,23 +65,26 @@ def of_candidate(connection: Connection[Any], pipeline: Pipeline, candidate: Can
 
 def of_published(connection: Connection[Any], table: Table, load_date: date) -> Computed:
     """Compute the measures of a KPI from the published rows of a load_date."""
-    relation, _ = table.origin
-    rows = sql.SQL("(select * from {} where {} = {})").format(
-        identifier(relation), sql.Identifier(LOAD_DATE), sql.Literal(load_date)
-    )
+    rows = _rows_of(table, load_date)
     if table.storage.stores_rows:
-        return _compute(connection, table, load_date, rows, types_of(connection, relation))
-    shown = sql.SQL("{} as o").format(rows)
-    return _compute(connection, table, load_date, _renamed(table, shown), table.columns)
+        return _compute(connection, table, load_date, rows, types_of(connection, table.relation))
+    return _compute(connection, table, load_date, _renamed(table, rows), table.columns)
+
+
+def _rows_of(table: Table, load_date: date) -> sql.Composable:
+    """Return the published rows of a table, or of the one that a view shows, for FROM."""
+    return sql.SQL("(select * from {} as s where s.{} = {})").format(
+        identifier(table.origin.relation), sql.Identifier(LOAD_DATE), sql.Literal(load_date)
+    )
 
 
 def _renamed(view: Table, rows: sql.Composable) -> sql.Composable:
     """Return rows of the origin of a view under the names of the view, for FROM."""
     names = (
-        sql.SQL("{} as {}").format(sql.Identifier(there), sql.Identifier(name))
-        for name, there in view.origin.columns.items()
+        sql.SQL("o.{} as {}").format(sql.Identifier(there), sql.Identifier(name))
+        for name, there in {LOAD_DATE: LOAD_DATE, **view.origin.columns}.items()
     )
-    return sql.SQL("(select {} from {})").format(sql.SQL(", ").join(names), rows)
+    return sql.SQL("(select {} from {} as o)").format(sql.SQL(", ").join(names), rows)
 
 
 def _compute(
@@ -93,13 +96,13 @@ def _compute(
     if not measures:
         return Computed(table)
     try:
-        values = dict(zip(measures, _select(connection, measures.values(), source), strict=True))
+        values = dict(zip(measures, _select(connection, table, measures, source), strict=True))
         reasons: dict[str, str] = {}
     except _ERRORS:
         values, reasons = {}, {}
-        for name, measure in measures.items():
+        for name in measures:
             try:
-                [values[name]] = _select(connection, [measure], source)
+                [values[name]] = _select(connection, table, [name], source)
             except _ERRORS as error:
                 values[name], reasons[name] = None, error.diag.message_primary or type(error).__name__
     for name, value in values.items():
@@ -107,15 +110,15 @@ def _compute(
             values[name], reasons[name] = None, f"it is {'not a number' if value.is_nan() else 'infinite'}"
     warnings = [
         f"{table.path}: the measure {name} of {table.relation} has no value for {load_date} ({reason}): "
-        "correct its `value`, for example with nullif, if it should have one."
+        "correct its `value` if it should have one."
         for name, reason in reasons.items()
     ]
     return Computed(table, values, warnings)
 
 
-def _select(connection: Connection[Any], measures: Iterable[Measure], source: sql.Composable) -> Sequence[Any]:
+def _select(connection: Connection[Any], table: Table, names: Iterable[str], source: sql.Composable) -> Sequence[Any]:
     """Return the values of measures. In a transaction, an error leaves it as it was."""
-    wanted = sql.SQL(", ").join(sql.SQL("({})::numeric").format(sql.SQL(measure.value)) for measure in measures)
+    wanted = sql.SQL(", ").join(sql.SQL(table.header.measure_sql(name)) for name in names)
     with connection.transaction():
         [row] = connection.execute(sql.SQL("select {} from {}").format(wanted, source)).fetchall()
     return list(row)

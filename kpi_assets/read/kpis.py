@@ -29,7 +29,7 @@ from kpi_assets.read.kpi_state import (
     kpi_tables,
 )
 from kpi_assets.read.points import read_latest, read_points
-from kpi_assets.read.stops import read_stops, upstream_of
+from kpi_assets.read.stops import read_stops
 
 __all__ = [
     "FailedCheck",
@@ -43,7 +43,6 @@ __all__ = [
     "kpi_id",
     "kpi_tables",
     "read_kpis",
-    "upstream_of",
 ]
 
 

@@ -10,23 +10,8 @@ from typing import Any, Literal, NamedTuple
 
 from psycopg import Connection
 
-from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.read.asked import Asked
 from kpi_assets.read.kpi_state import FailedCheck, Point, Stop
-
-
-def upstream_of(pipeline: Pipeline) -> dict[str, list[str]]:
-    """Return, for each table, all tables and objects from which its rows come, in build order, itself the last."""
-    found: dict[str, dict[str, None]] = {}
-    for relation, table in pipeline.tables.items():
-        own: dict[str, None] = {}
-        for read in pipeline.inputs_of(table):
-            own.update(found.get(str(read), {}))
-        if table.has_object:
-            own[table.object_name] = None
-        own[str(relation)] = None
-        found[str(relation)] = own
-    return {name: list(names) for name, names in found.items()}
 
 
 class _Attempt(NamedTuple):
@@ -92,7 +77,7 @@ def read_stops(
     points: Mapping[str, Mapping[date, Point]],
 ) -> dict[str, list[Stop]]:
     """Return the stops of each KPI: of the range, and those that are not older than the latest load_date."""
-    upstream = upstream_of(asked.pipeline)
+    upstream = {str(relation): names for relation, names in asked.pipeline.made_of.items()}
     jobs = dict.fromkeys(job for name in asked.names for job in upstream[name])
     attempts = list(
         map(

@@ -30,7 +30,8 @@ select
     (select coalesce(max(id), 0) from ops.data_quality_results) as result_id,
     (select count(*) from ops.alerts) as alerts,
     (select count(*) || '-' || coalesce(sum(occurrences), 0) from ops.alerts where closed_at is null) as open_alerts,
-    (select count(delivered_at) from ops.alert_deliveries) as delivered
+    (select count(delivered_at) from ops.alert_deliveries) as delivered,
+    (select count(*) || '-' || coalesce(sum(hashtext(measure_version)), 0) from ops.kpi_values) as measured
 """
 
 
@@ -47,6 +48,7 @@ class Version(NamedTuple):
     alerts: int = 0
     open_alerts: str = ""
     delivered: int = 0
+    measured: str = ""  # `kpi measures --refresh` computes values anew, without a publish
     late: tuple[str, ...] = ()  # it changes with the clock alone
     hour: str = ""  # pages say how long ago something was
 

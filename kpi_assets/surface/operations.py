@@ -65,7 +65,7 @@ async def openapi(request: Request) -> Response:
     return Response(schema, media_type="application/json", headers={"Cache-Control": "no-cache"})
 
 
-@of_data.get("/api/v1/version", tags=["trust"], summary="Changes whenever something was published, held or failed")
+@of_data.get("/api/v1/version", tags=["Trust"], summary="Changes whenever something was published, held or failed")
 async def version(request: Request) -> Response:
     """Say which state of each pipeline is shown: the newest publish, and a version that differs if any part does."""
 

@@ -5,9 +5,10 @@ Belongs here: what a refusal looks like. Not here: when one is made.
 
 import json
 from collections.abc import Mapping
-from html import escape
 
 from starlette.responses import Response
+
+from kpi_assets.surface.render import problem_page
 
 NO_HEADERS: Mapping[str, str] = {}
 _TITLES = {
@@ -25,12 +26,6 @@ _TITLES = {
     500: "The answer could not be made",
     503: "Not available now",
 }
-
-
-_KEY_FORM = (
-    '<form><label>Key <input type="password" name="key" autocomplete="current-password" required></label> '
-    "<button>Open</button></form>"
-)
 
 
 class Problem(Exception):  # noqa: N818  the name that RFC 9457 gives it
@@ -54,15 +49,5 @@ def problem_response(path: str, problem: Problem) -> Response:
         body = {"type": "about:blank", "title": problem.title, "status": problem.status, "detail": problem.detail}
         content = json.dumps({name: value for name, value in body.items() if value}, ensure_ascii=False).encode()
         return Response(content, problem.status, headers, "application/problem+json")
-    return Response(_page(problem), problem.status, headers, "text/html; charset=utf-8")
-
-
-def _page(problem: Problem) -> bytes:
-    """Return a page that needs no file, so that it can be shown whatever is broken."""
-    form = _KEY_FORM if problem.status == 401 else ""
-    return (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f'<link rel="stylesheet" href="/static/app.css"><title>{escape(problem.title)}</title>'
-        f'<main class="problem"><h1>{escape(problem.title)}</h1><p>{escape(problem.detail)}</p>{form}'
-        '<p><a href="/">All KPIs</a></p></main></html>\n'
-    ).encode()
+    content = problem_page(problem.status, problem.title, problem.detail)
+    return Response(content, problem.status, headers, "text/html; charset=utf-8")

@@ -6,8 +6,9 @@ Belongs here: the HTTP server and its limits. Not here: the app (app.py), and st
 import asyncio
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from ipaddress import ip_address
+from typing import Any
 
 import uvicorn
 
@@ -15,9 +16,18 @@ from kpi_assets.errors import UserError
 from kpi_assets.settings import Settings, settings
 from kpi_assets.surface.limits import HEADERS
 
-KEEP_ALIVE = 30  # seconds that an idle connection stays open
-CONNECTIONS = 1000
-GRACE = 5  # seconds for the answers that are being made when the server is stopped
+OPTIONS: Mapping[str, Any] = {
+    "http": "h11",  # it bounds what it reads of a request before the request is refused
+    "h11_max_incomplete_event_size": 2 * HEADERS,
+    "ws": "none",
+    "log_config": None,
+    "access_log": False,
+    "proxy_headers": False,  # the address of a reader is that of the connection
+    "server_header": False,
+    "limit_concurrency": 1000,  # connections
+    "timeout_keep_alive": 30,  # seconds
+    "timeout_graceful_shutdown": 5,  # seconds for the answers that are being made when the server is stopped
+}
 
 
 def run(config: Settings, on_ready: Callable[[str], None]) -> None:
@@ -29,21 +39,7 @@ def run(config: Settings, on_ready: Callable[[str], None]) -> None:
 
     app = make_app(config)
     with _listen(config.serve_host, config.serve_port) as listener:
-        server = uvicorn.Server(
-            uvicorn.Config(
-                app,
-                http="h11",  # it bounds what it reads of a request before it is refused
-                ws="none",
-                h11_max_incomplete_event_size=2 * HEADERS,
-                log_config=None,
-                access_log=False,
-                proxy_headers=False,  # the address of a reader is that of the connection
-                server_header=False,
-                limit_concurrency=CONNECTIONS,
-                timeout_keep_alive=KEEP_ALIVE,
-                timeout_graceful_shutdown=GRACE,
-            )
-        )
+        server = uvicorn.Server(uvicorn.Config(app, **OPTIONS))
         asyncio.run(_serve(server, listener, lambda: on_ready(address_of(config))))
 
 

@@ -181,7 +181,9 @@ class Shield:
 
     def _check(self, request: Request, scope: Scope) -> None:
         """Raise Problem or _Detour unless the request may reach the app."""
-        if request.path in PROBES and request.method in READS:
+        if request.method not in READS and not (request.method == "OPTIONS" and self._allowed_origin(request)):
+            raise Problem(405, detail="Nothing is changed here.", headers=_ALLOW)
+        if request.path in PROBES:
             check_size(scope)
             return
         if self._numbers.in_flight > IN_FLIGHT:
@@ -192,10 +194,8 @@ class Shield:
             key and request.all("authorization")
         ):
             raise Problem(421, detail=_WRONG_HOST)  # an attacker can point a name of his own at this machine
-        if request.method == "OPTIONS" and self._allowed_origin(request):
+        if request.method == "OPTIONS":
             raise _Detour(204)
-        if request.method not in READS:
-            raise Problem(405, detail="Nothing is changed here.", headers=_ALLOW)
         self._check_site(request)
         self._let_in(request, key, str((scope.get("client") or ("", 0))[0]))
 

@@ -53,5 +53,6 @@ def kpi_shop(open_kpi_shop: KpiShop) -> Iterator[KpiShop]:
     yield open_kpi_shop.stock()
     with open_kpi_shop.session() as session:
         session.execute("update ops.publishes set removed_at = now(), superseded_at = coalesce(superseded_at, now())")
+        session.execute("update ops.pipeline_runs set status = 'success'")
         session.execute("delete from ops.alert_deliveries")
         session.execute("delete from ops.alerts")

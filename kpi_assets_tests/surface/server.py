@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from kpi_assets.settings import Settings
 from kpi_assets.surface.app import make_app
+from kpi_assets.surface.run import OPTIONS
 from kpi_assets_tests.machine import free_port
 
 
@@ -46,7 +47,7 @@ def serving(settings: Settings, pipelines: Mapping[str, Any] | None = None) -> I
     """Run the app until the end of the context."""
     port = free_port()
     app = make_app(settings, pipelines, port)
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, access_log=False, server_header=False))
+    server = uvicorn.Server(uvicorn.Config(app, port=port, **OPTIONS))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:

@@ -277,12 +277,12 @@ def link(path: str, **query: object) -> str:
     return path + (f"?{urlencode(given)}" if given else "")
 
 
-def links_of(kpi: KpiState, *, load_date: date | None = None, self: str = "") -> dict[str, str]:
-    """Return where to go on from a KPI; of one load_date if it is given."""
+def links_of(kpi: KpiState, itself: str | None = None, *, load_date: date | None = None) -> dict[str, str]:
+    """Return where to go on from a KPI; of one load_date if it is given. `itself` is the address that was asked."""
     base = f"{API}/kpis/{kpi.id}"
     as_of = kpi.as_of.isoformat() if kpi.as_of else None
     return {
-        "self": link(base + self, load_date=load_date, as_of=as_of),
+        "self": itself or link(base, load_date=load_date, as_of=as_of),
         "page": link(f"/kpi/{kpi.id}", load_date=load_date, as_of=as_of),
         "series": link(f"{base}/series", as_of=as_of),
         "rows": link(f"{base}/rows", load_date=load_date, as_of=as_of),
@@ -332,7 +332,7 @@ def _times_restated(kpi: KpiState, point: Point) -> int:
     return len({each.publish_id for each in found})
 
 
-def kpi_answer(kpi: KpiState, load_date: date | None = None) -> KpiAnswer:
+def kpi_answer(kpi: KpiState, load_date: date | None = None, *, itself: str | None = None) -> KpiAnswer:
     """Return a KPI with the values of a load_date that is shown, by default the latest."""
     point = kpi.point(load_date) if load_date else kpi.latest
     assert kpi.table.header.kpi
@@ -345,7 +345,7 @@ def kpi_answer(kpi: KpiState, load_date: date | None = None) -> KpiAnswer:
         dimensions=columns_of(kpi, dimensions_of(kpi.table)),
         measures=[_measure(tile_of(kpi, name, load_date)) for name in kpi.measures],
         trust=trust_of(kpi, point),
-        links=links_of(kpi, load_date=load_date),
+        links=links_of(kpi, itself, load_date=load_date),
     )
 
 
@@ -391,7 +391,9 @@ def _measure(tile: Tile) -> MeasureAnswer:
     )
 
 
-def series_answer(kpi: KpiState, name: str, first: date | None = None, last: date | None = None) -> SeriesAnswer:
+def series_answer(
+    kpi: KpiState, name: str, first: date | None = None, last: date | None = None, *, itself: str | None = None
+) -> SeriesAnswer:
     """Return a measure over the load_dates from `first` to `last`."""
     measure, before = kpi.measures[name], _values_before(kpi, name)
     points = [
@@ -414,7 +416,7 @@ def series_answer(kpi: KpiState, name: str, first: date | None = None, last: dat
         points=points,
         not_published=[not_published(kpi, stop) for stop in stops],
         trust=trust_of(kpi),
-        links=links_of(kpi, self="/series"),
+        links=links_of(kpi, itself),
     )
 
 
@@ -442,7 +444,9 @@ def not_published(kpi: KpiState, stop: Stop) -> NotPublished:
     )
 
 
-def restatements_answer(kpi: KpiState, first: date | None = None, last: date | None = None) -> RestatementsAnswer:
+def restatements_answer(
+    kpi: KpiState, first: date | None = None, last: date | None = None, *, itself: str | None = None
+) -> RestatementsAnswer:
     """Return every value of the load_dates from `first` to `last` that took the place of another one."""
     found = [
         Restated(
@@ -462,12 +466,10 @@ def restatements_answer(kpi: KpiState, first: date | None = None, last: date | N
         if _is_between(each.load_date, first, last)
     ]
     found.sort(key=lambda each: (each.load_date, each.publish_id), reverse=True)
-    return RestatementsAnswer(
-        id=kpi.id, restatements=found, trust=trust_of(kpi), links=links_of(kpi, self="/restatements")
-    )
+    return RestatementsAnswer(id=kpi.id, restatements=found, trust=trust_of(kpi), links=links_of(kpi, itself))
 
 
-def checks_answer(kpi: KpiState, point: Point, lineage: Lineage) -> ChecksAnswer:
+def checks_answer(kpi: KpiState, point: Point, lineage: Lineage, itself: str | None = None) -> ChecksAnswer:
     """Return every check on the way to a publish."""
     return ChecksAnswer(
         id=kpi.id,
@@ -475,7 +477,7 @@ def checks_answer(kpi: KpiState, point: Point, lineage: Lineage) -> ChecksAnswer
         not_passed=len(lineage.checks) - lineage.passed,
         checks=[_check(each) for each in lineage.checks],
         trust=trust_of(kpi, point),
-        links=links_of(kpi, load_date=point.load_date, self="/checks"),
+        links=links_of(kpi, itself, load_date=point.load_date),
     )
 
 
@@ -492,7 +494,7 @@ def _check(check: CheckOnTheWay) -> CheckAnswer:
     )
 
 
-def lineage_answer(kpi: KpiState, point: Point, lineage: Lineage) -> LineageAnswer:
+def lineage_answer(kpi: KpiState, point: Point, lineage: Lineage, itself: str | None = None) -> LineageAnswer:
     """Return all that a publish was made from."""
     return LineageAnswer(
         id=kpi.id,
@@ -501,7 +503,7 @@ def lineage_answer(kpi: KpiState, point: Point, lineage: Lineage) -> LineageAnsw
         every_record_accounted=lineage.is_accounted,
         nodes=[_node(node) for node in lineage.nodes],
         trust=trust_of(kpi, point),
-        links=links_of(kpi, load_date=point.load_date, self="/lineage"),
+        links=links_of(kpi, itself, load_date=point.load_date),
     )
 
 

@@ -14,10 +14,20 @@ from kpi_assets.read.lineage import Lineage, read_lineage
 from kpi_assets.surface.answer import Body, Reading, answer
 from kpi_assets.surface.api.answers import API, Answer, ChecksAnswer, LineageAnswer, checks_answer, lineage_answer
 from kpi_assets.surface.api.exact import dumps
-from kpi_assets.surface.api.finding import PROBLEMS, day_of, kpi_named
-from kpi_assets.surface.api.parameters import AsOf, LoadDate, PipelineName, TableName, in_time, only_declared
+from kpi_assets.surface.api.finding import PROBLEMS, address_of, day_of, kpi_named
+from kpi_assets.surface.api.parameters import (
+    AsOf,
+    LoadDate,
+    PipelineName,
+    TableName,
+    in_time,
+    only_declared,
+    route_name,
+)
 
-router = APIRouter(prefix=API, tags=["Trust"], dependencies=[Depends(only_declared)])
+router = APIRouter(
+    prefix=API, tags=["Trust"], dependencies=[Depends(only_declared)], generate_unique_id_function=route_name
+)
 
 
 @router.get(
@@ -52,7 +62,7 @@ async def _behind(
     table: str,
     load_date: date | None,
     as_of: datetime | None,
-    form: Callable[[KpiState, Point, Lineage], Answer],
+    form: Callable[[KpiState, Point, Lineage, str], Answer],
 ) -> Response:
     found, kpi_table = kpi_named(request, pipeline, table)
 
@@ -60,6 +70,6 @@ async def _behind(
         in_time(as_of, reading.now)
         kpi, point = day_of(reading, found, kpi_table, load_date, as_of)
         behind = read_lineage(reading.of(found), found, point.publish_id)
-        return Body(dumps(form(kpi, point, behind)), "application/json")
+        return Body(dumps(form(kpi, point, behind, address_of(request))), "application/json")
 
     return await answer(request, [found.name], make)

@@ -33,6 +33,11 @@ def pipelines_of(request: Request) -> Mapping[str, Pipeline]:
     return found
 
 
+def address_of(request: Request) -> str:
+    """Return the address of a request, without its host."""
+    return request.url.path + (f"?{request.url.query}" if request.url.query else "")
+
+
 def kpi_named(request: Request, pipeline: str, table: str) -> tuple[Pipeline, Table]:
     """Return the KPI of an address. Raises Problem 404."""
     found = pipelines_of(request).get(pipeline)

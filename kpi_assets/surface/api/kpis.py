@@ -18,12 +18,11 @@ from kpi_assets.surface.api.answers import (
     RestatementsAnswer,
     SeriesAnswer,
     kpi_answer,
-    link,
     restatements_answer,
     series_answer,
 )
 from kpi_assets.surface.api.exact import dumps
-from kpi_assets.surface.api.finding import PROBLEMS, kpi_named, pipelines_of, point_of, state_of, states_of
+from kpi_assets.surface.api.finding import PROBLEMS, address_of, kpi_named, pipelines_of, point_of, state_of, states_of
 from kpi_assets.surface.api.parameters import (
     AsOf,
     First,
@@ -35,11 +34,14 @@ from kpi_assets.surface.api.parameters import (
     in_order,
     in_time,
     only_declared,
+    route_name,
 )
 
 JSON = "application/json"
 
-router = APIRouter(prefix=API, tags=["KPIs"], dependencies=[Depends(only_declared)])
+router = APIRouter(
+    prefix=API, tags=["KPIs"], dependencies=[Depends(only_declared)], generate_unique_id_function=route_name
+)
 
 
 @router.get("/kpis", response_model=KpisAnswer, responses={422: PROBLEMS[422]}, summary="Every KPI with its numbers")
@@ -62,8 +64,7 @@ async def kpis(
             for name in names
             for kpi in states_of(reading, pipelines[name], as_of=as_of, first=today, last=today)
         ]
-        itself = link(f"{API}/kpis", pipeline=pipeline, as_of=as_of and as_of.isoformat())
-        return Body(dumps(KpisAnswer(kpis=found, links={"self": itself, "page": "/"})), JSON)
+        return Body(dumps(KpisAnswer(kpis=found, links={"self": address_of(request), "page": "/"})), JSON)
 
     return await answer(request, names, make)
 
@@ -81,7 +82,7 @@ async def kpi(
         state = state_of(reading, found, kpi_table, as_of=as_of, first=alone, last=alone)
         if load_date is not None:
             point_of(state, load_date)
-        return Body(dumps(kpi_answer(state, load_date)), JSON)
+        return Body(dumps(kpi_answer(state, load_date, itself=address_of(request))), JSON)
 
     return await answer(request, [found.name], make)
 
@@ -109,7 +110,7 @@ async def series(
     def make(reading: Reading) -> Body:
         in_time(as_of, reading.now)
         state = state_of(reading, found, kpi_table, as_of=as_of, first=first, last=last)
-        return Body(dumps(series_answer(state, name, first, last)), JSON)
+        return Body(dumps(series_answer(state, name, first, last, itself=address_of(request))), JSON)
 
     return await answer(request, [found.name], make)
 
@@ -135,7 +136,7 @@ async def restatements(
     def make(reading: Reading) -> Body:
         in_time(as_of, reading.now)
         state = state_of(reading, found, kpi_table, as_of=as_of, first=first, last=last)
-        return Body(dumps(restatements_answer(state, first, last)), JSON)
+        return Body(dumps(restatements_answer(state, first, last, itself=address_of(request))), JSON)
 
     return await answer(request, [found.name], make)
 

@@ -13,6 +13,7 @@ from typing import Annotated
 
 from fastapi import Path, Query, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from pydantic import BeforeValidator
 
 from kpi_assets.model.sentences import shown
@@ -59,6 +60,11 @@ MeasureName = Annotated[
 ]
 First = Annotated[Day | None, Query(alias="from", description="The first load_date.")]
 Last = Annotated[Day | None, Query(alias="to", description="The last load_date.")]
+
+
+def route_name(route: APIRoute) -> str:
+    """Return the name by which programs that are made from the OpenAPI document call an address."""
+    return route.name
 
 
 def only_declared(request: Request) -> None:

@@ -30,8 +30,17 @@ from kpi_assets.surface.answer import Body, Problem, Reading, answer
 from kpi_assets.surface.api import files
 from kpi_assets.surface.api.answers import API, RowsAnswer, columns_of, links_of, trust_of
 from kpi_assets.surface.api.exact import objects, write
-from kpi_assets.surface.api.finding import GONE, PROBLEMS, day_of, kpi_named
-from kpi_assets.surface.api.parameters import AsOf, LoadDate, PipelineName, TableName, declared, in_time, refuse_others
+from kpi_assets.surface.api.finding import GONE, PROBLEMS, address_of, day_of, kpi_named
+from kpi_assets.surface.api.parameters import (
+    AsOf,
+    LoadDate,
+    PipelineName,
+    TableName,
+    declared,
+    in_time,
+    refuse_others,
+    route_name,
+)
 
 Format = Literal["json", "csv", "parquet", "arrow"]
 MOST = 100_000  # rows of a page
@@ -52,7 +61,7 @@ _FILTERS = {
     "`limit.eq=5`. `dimensions` of a KPI lists them.",
 }
 
-router = APIRouter(prefix=API, tags=["KPIs"])
+router = APIRouter(prefix=API, tags=["KPIs"], generate_unique_id_function=route_name)
 
 
 @dataclass(frozen=True)
@@ -143,7 +152,7 @@ async def rows(
 
     def make(reading: Reading) -> Body:
         in_time(as_of, reading.now)
-        return _page(reading, found, kpi_table, wanted, query)
+        return _page(reading, found, kpi_table, wanted, address_of(request), query)
 
     return await answer(request, [found.name], make)
 
@@ -182,7 +191,14 @@ def order_of(text: str | None, table: Table) -> list[tuple[str, Direction]]:
     return [*found.items(), *((name, "asc") for name in table.header.grain if name not in found)] if found else []
 
 
-def _page(reading: Reading, pipeline: Pipeline, table: Table, wanted: Wanted, query: Sequence[tuple[str, str]]) -> Body:
+def _page(
+    reading: Reading,
+    pipeline: Pipeline,
+    table: Table,
+    wanted: Wanted,
+    itself: str,
+    query: Sequence[tuple[str, str]],
+) -> Body:
     connection = reading.of(pipeline)
     day = wanted.load_date
     if wanted.publish_id is not None:
@@ -192,22 +208,16 @@ def _page(reading: Reading, pipeline: Pipeline, table: Table, wanted: Wanted, qu
     chunks = _chunks(connection, kpi, point, wanted)
     first = next(chunks)
     ends = wanted.offset + wanted.limit
-    links = links_of(kpi, load_date=wanted.load_date, self="/rows")
-    path = links["self"].partition("?")[0]
-    links["self"] = _address(path, query, wanted.cursor(point.publish_id, wanted.offset) if wanted.offset else None)
+    links = links_of(kpi, itself, load_date=wanted.load_date)
     headers = {"X-Load-Date": str(point.load_date), "X-Publish-Id": str(point.publish_id), "X-Gate": kpi.gate}
     if ends < first.total:
-        links["next"] = _address(path, query, wanted.cursor(point.publish_id, ends))
+        query = [*query, ("cursor", wanted.cursor(point.publish_id, ends))]
+        links["next"] = f"{itself.partition('?')[0]}?{urlencode(query)}"
         headers["Link"] = f'<{links["next"]}>; rel="next"'
     if wanted.format == "json":
         return Body(_json(kpi, point, first, chunks, links), "application/json", headers)
     headers["Content-Disposition"] = f'attachment; filename="{files.name_of(kpi, point, wanted.format)}"'
     return Body(files.write(wanted.format, kpi, point, first, chunks), files.MEDIA[wanted.format], headers)
-
-
-def _address(path: str, query: Sequence[tuple[str, str]], cursor: str | None) -> str:
-    every = [*query, *([("cursor", cursor)] if cursor else [])]
-    return path + (f"?{urlencode(every)}" if every else "")
 
 
 def _still_shown(connection: Connection[Any], table: Table, publish_id: int) -> date:

@@ -26,7 +26,7 @@ from kpi_assets.model.table import Table
 from kpi_assets.surface.answer import Body, Problem, Reading, answer
 from kpi_assets.surface.api.answers import API
 from kpi_assets.surface.api.finding import PROBLEMS, pipelines_of
-from kpi_assets.surface.api.parameters import only_declared
+from kpi_assets.surface.api.parameters import only_declared, route_name
 
 VERSION = "0.2.0.dev0"
 VENDOR = "KPI_ASSETS"
@@ -43,7 +43,9 @@ _TYPES = {
     "timestamp with time zone": "DateTimeTz",
 }
 
-router = APIRouter(prefix=API, tags=["Other tools"], dependencies=[Depends(only_declared)])
+router = APIRouter(
+    prefix=API, tags=["Other tools"], dependencies=[Depends(only_declared)], generate_unique_id_function=route_name
+)
 
 
 @router.get(

@@ -11,7 +11,6 @@ from decimal import Decimal
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from markupsafe import Markup
 
 from kpi_assets.model.column_types import NUMBERS, base_of
 from kpi_assets.model.pipeline import Pipeline
@@ -19,8 +18,8 @@ from kpi_assets.model.question import Parameter, Question
 from kpi_assets.read.ask import Answer, NoAnswerError, find_days, prepare_question
 from kpi_assets.read.ask import answer as read_answer
 from kpi_assets.read.titles import asset_title, day
+from kpi_assets.surface import draw
 from kpi_assets.surface.answer import Body, Problem, Reading, answer
-from kpi_assets.surface.draw import shapes
 from kpi_assets.surface.pages.words import pipeline_title
 from kpi_assets.surface.questions import given_in, question_named
 from kpi_assets.surface.render import link, page
@@ -48,7 +47,7 @@ class Cell:
 
     text: str
     is_number: bool
-    bar: Markup | None
+    bar: draw.Svg | None
 
 
 @router.get("/questions")
@@ -162,7 +161,7 @@ def _is_number(made: Answer, column: int) -> bool:
 
 def _cell(made: Answer, row: Any, column: int) -> Cell:
     share = made.share(row, column)
-    bar = None if share is None else Markup(shapes.bar(Decimal(str(share)), Decimal(1)))  # noqa: S704  drawn by us
+    bar = None if share is None else draw.bar(Decimal(str(share)), Decimal(1))
     return Cell(made.shown(row, column), _is_number(made, column), bar)
 
 

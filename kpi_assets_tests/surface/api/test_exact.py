@@ -58,7 +58,14 @@ def test_rows_have_the_digits_that_postgres_prints() -> None:
     )
     assert json.loads(found[1]) == dict.fromkeys(columns)
     assert json.loads(found[2]) == {
-        **{"a": 1, "b": "NaN", "c": "-Infinity", "d": False, "e": [], "f": "2025-03-01", "g": "", "h": "{}"}
+        "a": 1,
+        "b": "NaN",
+        "c": "-Infinity",
+        "d": False,
+        "e": [],
+        "f": "2025-03-01",
+        "g": "",
+        "h": "{}",
     }
 
 

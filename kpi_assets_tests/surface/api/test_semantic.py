@@ -37,7 +37,10 @@ def test_a_pipeline_is_a_model_of_the_tables_that_readers_may_read(tmp_path: Pat
         ("heavy_labels", ansi("COUNT(*)"), "Integer"),
     ]
     assert json.loads(model["metrics"][0]["custom_extensions"][0]["data"]) == {
-        **{"title": "Weight", "format": "decimal1", "unit": "kg", "better": "up"}
+        "title": "Weight",
+        "format": "decimal1",
+        "unit": "kg",
+        "better": "up",
     }
     assert json.loads(model["metrics"][1]["custom_extensions"][0]["data"])["target"] == {"at_least": "2"}
 
