@@ -4,10 +4,11 @@ The link of an alert that concerns a KPI leads to the page of the KPI, if there 
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from html import escape
+from typing import NamedTuple
 from urllib.parse import quote
 
 from kpi_assets.ledger.deliveries import Alert
@@ -63,15 +64,21 @@ class Message:
         return _html(self) if self.kind == "digest" else None
 
 
-def message_of(
-    alerts: Sequence[Alert], ui_url: str, run_history_days: int = 0, serve_url: str | None = None
-) -> Message:
+class Pages(NamedTuple):
+    """The addresses of pages for readers: that of the pipeline, and those of its KPIs by `schema.table`."""
+
+    pipeline: str | None
+    kpis: Mapping[str, str]
+
+
+NO_PAGES = Pages(None, {})
+
+
+def message_of(alerts: Sequence[Alert], ui_url: str, run_history_days: int = 0, pages: Pages = NO_PAGES) -> Message:
     """Return the message about alerts of one pipeline, sorted oldest first, with a link below `ui_url`.
 
-    If the address of the pages is known, `serve_url`, a digest leads to those of the pipeline, and an alert that
-    concerns a KPI to that of the KPI.
-
     Runs that ended `run_history_days` ago may be deleted by now, so the link does not lead to them; 0 deletes none.
+    A message about one KPI leads to its page, and a digest to that of the pipeline, if there are pages.
     """
     first = alerts[0]
     days = sorted({str(alert.load_date) for alert in alerts if alert.load_date})
@@ -79,10 +86,8 @@ def message_of(
     key = f"{first.pipeline_name}.{first.id}"
     oldest = datetime.now(timezone.utc) - timedelta(days=run_history_days) if run_history_days else None
     link = ui_url + (_path(first, oldest) if len(alerts) == 1 else _common_path(alerts, kinds, runs, oldest))
-    page, details = None, _details(alerts, kinds)
-    if serve_url:
-        page = _pages(first.pipeline_name, serve_url) if is_digest(alerts) else _page(alerts, serve_url)
-    if page and first.kind in ("held", "failed"):
+    page, details = _page(alerts, pages), _details(alerts, kinds)
+    if page and not first.measure and not is_digest(alerts):
         details.append(f"In Dagster: {link}")
     return Message(
         key=key if len(alerts) == 1 else f"{key}.{digest(*(str(alert.id) for alert in alerts))}",
@@ -97,19 +102,6 @@ def message_of(
         count=len(alerts),
         load_dates=days,
     )
-
-
-def _page(alerts: Sequence[Alert], serve_url: str) -> str | None:
-    """Return the page of the one KPI that all alerts concern; of a measure, of its load_date; None if there is none."""
-    first = alerts[0]
-    if not first.is_kpi or len({alert.job for alert in alerts}) > 1:
-        return None
-    page = f"{serve_url}/kpi/{_quoted(first.pipeline_name)}/{_quoted(first.job or '')}"
-    measures = {alert.measure for alert in alerts}
-    if None in measures:
-        return page
-    of_measure = f"measure={_quoted(first.measure or '')}&" if len(measures) == 1 else ""
-    return f"{page}?{of_measure}load_date={max(str(alert.load_date) for alert in alerts)}"
 
 
 def _line(detail: str) -> str:
@@ -134,6 +126,24 @@ def _html(message: Message) -> str:
     link = escape(message.link, quote=True)
     parts.append(f"<p><a href='{link}'>{link}</a></p>")
     return f"<html><body style='font-family:sans-serif;font-size:14px'>{''.join(parts)}</body></html>"
+
+
+def _page(alerts: Sequence[Alert], pages: Pages) -> str | None:
+    """Return the page of the one KPI that all alerts concern; of a measure, of its load_date; None if there is none.
+
+    Of a digest it is that of the pipeline.
+    """
+    if is_digest(alerts):
+        return pages.pipeline
+    [job, *others], first = list({alert.job for alert in alerts}), alerts[0]
+    page = pages.kpis.get(job or "")
+    if others or page is None:
+        return None
+    measures = {alert.measure for alert in alerts}
+    if None in measures:
+        return page
+    of_measure = f"measure={_quoted(first.measure or '')}&" if len(measures) == 1 else ""
+    return f"{page}?{of_measure}load_date={max(str(alert.load_date) for alert in alerts)}"
 
 
 def _title(alerts: Sequence[Alert], kinds: Counter[Kind]) -> str:
@@ -208,11 +218,6 @@ def _first(texts: Sequence[str]) -> list[str]:
 def _cut(text: str) -> str:
     text = " ".join(text.split())
     return text if len(text) <= LETTERS else f"{text[: LETTERS - 1]}…"
-
-
-def _pages(pipeline: str, serve_url: str) -> str:
-    """Return the page of a pipeline that `kpi serve` has for readers."""
-    return f"{serve_url}/pipelines/{_quoted(pipeline)}"
 
 
 def verdict_path(pipeline: str, name: str, run_id: str) -> str:

@@ -18,6 +18,7 @@ from kpi_assets.errors import UsageError, UserError
 from kpi_assets.instance.services import ui_url
 from kpi_assets.ledger import deliveries, incidents
 from kpi_assets.ledger.deliveries import Alert
+from kpi_assets.read.addresses import pages_of
 from kpi_assets.read.digest import read_digest
 from kpi_assets.settings import settings
 from kpi_assets.warehouse.connection import WarehouseError, connect, one_snapshot
@@ -70,11 +71,11 @@ def _digest(pipeline: str, *, send: bool) -> None:
         work.readable()
         with connect(work.server, work.pipeline.name, "digest", read_only=True) as connection, one_snapshot(connection):
             found = read_digest(connection, work.pipeline, now)
-        config = work.settings
+        config, pages = work.settings, pages_of(work.pipeline, work.settings.serve_url)
     if found is None:
         raise UserError(f"No KPI of {pipeline} has measures: write them in its header first.")
     alert = Alert(0, pipeline, None, "digest", None, None, found.texts, now)
-    message = message_of([alert], ui_url(config), serve_url=config.serve_url)
+    message = message_of([alert], ui_url(config), pages=pages)
     out.print(Text(message.text()), soft_wrap=True)
     if send:
         _send(replace(message, key=f"{pipeline}.digest.{now:%Y%m%d%H%M%S}"), "digest")
@@ -168,7 +169,7 @@ def deliver_due(work: Workspace) -> None:
         problems = deliver(
             *(work.server, work.pipeline.name, channels(config), ui_url(config), CHANNEL_SECONDS),
             run_history_days=config.run_history_days,
-            serve_url=config.serve_url,
+            pages=pages_of(work.pipeline, config.serve_url),
         )
     except WarehouseError as error:
         say(f"warning: {error}", console=err)

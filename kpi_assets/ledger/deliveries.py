@@ -33,7 +33,6 @@ class Alert:
     details: list[str]
     opened_at: datetime
     measure: str | None = None
-    is_kpi: bool = False  # whether its job is a KPI
 
 
 def enter(connection: Connection[Any], channels: Sequence[str]) -> None:
@@ -110,8 +109,7 @@ def claim(connection: Connection[Any], channel: str, *, all_due: bool = False) -
             from taken inner join ops.alerts as a on a.id = taken.alert_id
             where d.alert_id = taken.alert_id and d.channel = taken.channel
             returning
-                a.id, a.pipeline_name, a.load_date, a.kind, a.run_id, a.job, a.details, a.opened_at, a.measure,
-                exists (select 1 from ops.kpis as k where k.kpi = a.job and k.gone_at is null) as is_kpi
+                a.id, a.pipeline_name, a.load_date, a.kind, a.run_id, a.job, a.details, a.opened_at, a.measure
             """,
             {
                 "channel": channel,

@@ -10,9 +10,8 @@ from pydantic import SecretStr
 
 from kpi_assets.alerts.channels import Channel, Slack, Webhook
 from kpi_assets.alerts.delivery import deliver
-from kpi_assets.ledger import deliveries, incidents, kpis
-from kpi_assets.ledger.kpis import DeclaredKpi
-from kpi_assets.model.names import Relation
+from kpi_assets.alerts.message import Pages
+from kpi_assets.ledger import deliveries, incidents
 from kpi_assets.warehouse.connection import WarehouseError
 from kpi_assets_tests.alerts.receivers import Web, silent
 from kpi_assets_tests.pipeline_harness import DAY, NEXT, PipelineHarness
@@ -240,23 +239,22 @@ def test_an_outbox_that_cannot_be_used_is_an_error(ready: PipelineHarness, web: 
 
 
 def test_a_measure_beyond_its_threshold_and_its_recovery_are_sent_in_order(ready: PipelineHarness, web: Web) -> None:
+    pages = Pages(None, {"marts.kpi_things": "https://pages/kpi/shop/kpi_things"})
     with ready.session() as session:
-        kpis.replace_all(session, [DeclaredKpi(Relation.parse("marts.kpi_things"), DAY, None, [])])
         on_day = incidents.MeasureOnDay(ready.name, "marts.kpi_things", "things", DAY, "r1", "Things is 1, below 5")
         incidents.report_breached(session, on_day)
         web.answers = [500]
-        deliver(ready.server, ready.name, [hook(web)], UI, 5, serve_url="https://pages")
+        deliver(ready.server, ready.name, [hook(web)], UI, 5, pages=pages)
         later = incidents.MeasureOnDay(ready.name, "marts.kpi_things", "things", NEXT, "r2", "Things is 7")
         incidents.close_breached(session, later)
-    deliver(ready.server, ready.name, [hook(web)], UI, 5, serve_url="https://pages")
+    deliver(ready.server, ready.name, [hook(web)], UI, 5, pages=pages)
     assert len(web.paths) == 1, "the recovery waits for the incident"
     ready.rows(NOW_DUE)
-    deliver(ready.server, ready.name, [hook(web)], UI, 5, serve_url="https://pages")
+    deliver(ready.server, ready.name, [hook(web)], UI, 5, pages=pages)
     ready.rows(NOW_DUE)
-    deliver(ready.server, ready.name, [hook(web)], UI, 5, serve_url="https://pages")
-    page = f"https://pages/kpi/{ready.name}/marts.kpi_things"
+    deliver(ready.server, ready.name, [hook(web)], UI, 5, pages=pages)
     assert [(body["kind"], body["load_date"], body["link"]) for body in web.bodies] == [
-        ("breached", str(DAY), f"{page}?measure=things&load_date=2025-03-01"),
-        ("recovered", str(NEXT), f"{page}?measure=things&load_date=2025-03-02"),
+        ("breached", str(DAY), "https://pages/kpi/shop/kpi_things?measure=things&load_date=2025-03-01"),
+        ("recovered", str(NEXT), "https://pages/kpi/shop/kpi_things?measure=things&load_date=2025-03-02"),
     ]
     assert web.bodies[0]["details"] == ["Things is 1, below 5"]
