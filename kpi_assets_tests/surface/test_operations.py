@@ -44,7 +44,8 @@ def test_a_changed_file_is_read_and_a_broken_one_leaves_what_was_there(client: C
     lab.file("raw/things.sql", RAW_THINGS.replace("description:", "descriptoin:"))
     eventually(lambda: surface.files.problem is not None)
     assert surface.files.problem == (
-        f"The files of {lab.name} cannot be read: `kpi check {lab.name}` says why. Shown as they were before: {lab.name}."
+        f"The files of {lab.name} cannot be read: `kpi check {lab.name}` says why. "
+        f"Shown as they were before: {lab.name}."
     )
     assert surface.pipelines[lab.name].tables == {table.relation: table}
     assert client.json("/readyz")["files"] == "broken"
