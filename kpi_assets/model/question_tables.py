@@ -25,7 +25,7 @@ from kpi_assets.model.live import whole_rows
 from kpi_assets.model.lookback import WINDOW_START
 from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.neighbors import window_key
-from kpi_assets.model.ops_relations import FOR_READERS, OPS, OF_NO_LOAD_DATE
+from kpi_assets.model.ops_relations import FOR_READERS, OF_NO_LOAD_DATE, OPS
 from kpi_assets.model.partition_filter import DaysBefore, Given, Node, ties
 from kpi_assets.model.pipeline_config import PIPELINE_FILE
 from kpi_assets.model.query import check_replaced

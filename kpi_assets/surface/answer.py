@@ -154,10 +154,10 @@ class Answers:
         entry = self.cache.get(key)
         if entry and entry.tag == tag:
             self.numbers.kept += 1
-            return _response(request, entry)
+            return entry.response(request, _head(tag))
         made = await self._made_once(key, tag, arrived, versions, make)
         if isinstance(made, Entry):
-            return _response(request, made)
+            return made.response(request, _head(made.tag))
         return Response(made.content, made.status, {"Cache-Control": "no-store", **made.headers}, made.media)
 
     async def _made_once(
@@ -244,13 +244,4 @@ def _key(request: Request) -> str:
 
 
 def _head(tag: str) -> dict[str, str]:
-    return {"ETag": tag, "Cache-Control": "private, no-cache", "Vary": "Accept-Encoding"}
-
-
-def _response(request: Request, entry: Entry) -> Response:
-    headers = {**_head(entry.tag), **entry.headers}
-    content = entry.content
-    if entry.packed is not None and "gzip" in request.headers.get("accept-encoding", ""):
-        content = entry.packed
-        headers["Content-Encoding"] = "gzip"
-    return Response(content, 200, headers, entry.media)
+    return {"ETag": tag, "Cache-Control": "private, no-cache"}

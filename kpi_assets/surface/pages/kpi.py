@@ -104,7 +104,7 @@ def find_table(pipeline: Pipeline, name: str) -> Table:
 
 def instant(at: datetime | None) -> str | None:
     """Write an instant as addresses have it."""
-    return f"{at.astimezone(timezone.utc):%Y-%m-%dT%H:%M:%SZ}" if at else None
+    return at.astimezone(timezone.utc).isoformat().replace("+00:00", "Z") if at else None
 
 
 def _body(reading: Reading, pipeline: Pipeline, table: Table, asked: Asked, settings: Settings) -> Body:
@@ -185,7 +185,7 @@ def _chosen(kpi: KpiState, asked: Asked) -> Point | None:
 
 def _before(asked: Asked, restated: RestatedValue) -> str:
     """Return the address that shows what readers saw before a load_date was restated."""
-    return asked.to(load_date=restated.load_date, as_of=instant(restated.at - timedelta(seconds=1)))
+    return asked.to(load_date=restated.load_date, as_of=instant(restated.at - timedelta(microseconds=1)))
 
 
 def _checks_page(settings: Settings, pipeline: Pipeline, table: Table) -> str:
