@@ -27,7 +27,10 @@ Values = Mapping[str, Decimal | None]  # measure -> its value; None if there is 
 
 @dataclass(frozen=True)
 class Restatement:
-    """A load_date was published again with other rows: what readers saw before, and what they see since."""
+    """A load_date was published again with other rows: what readers saw before, and what they see since.
+
+    `was` has only measures whose expression was the same for both.
+    """
 
     load_date: date
     publish_id: int
@@ -54,6 +57,7 @@ class Point:
     warnings: int
     restated: Sequence[Restatement] = ()  # the oldest first
     dropped_at: datetime | None = None  # when retention dropped its rows: its values are shown, its rows cannot be
+    versions: Mapping[str, str] = field(default_factory=dict)  # measure -> the version of the expression that gave it
 
 
 @dataclass(frozen=True)

@@ -103,6 +103,8 @@ def _delta_of(kpi: KpiState, name: str, measure: Measure, point: Point | None) -
     value, was = point.values.get(name), before.values.get(name) if before else None
     if before is None or value is None or was is None or not value.is_finite() or not was.is_finite():
         return None
+    if before.versions.get(name) != point.versions.get(name):  # other expressions gave them
+        return None
     if is_percent(measure.format):
         text = _signed((value - was) * 100, digits_of(measure.format), " pp")
     elif was:

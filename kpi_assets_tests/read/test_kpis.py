@@ -229,6 +229,21 @@ def test_a_replaced_object_restates(kpi_shop: KpiShop) -> None:
     assert kpi_shop.kpi(as_of=before.latest.published_at - timedelta(microseconds=1)).gate == "running"
 
 
+def test_a_measure_that_was_computed_otherwise_is_not_restated(kpi_shop: KpiShop) -> None:
+    kpi_shop.land()
+    kpi_shop.run()
+    kpi_shop.file("marts/heavy.sql", KPI.replace("sum(weight)", "2 * sum(weight)"))
+    kpi_shop.land(things=MORE_THINGS)
+    kpi_shop.run()
+    latest = kpi_shop.kpi().latest
+    assert latest
+    [restated] = latest.restated
+    assert restated.was == {"labels": 1}
+    assert restated.now["kilograms"] == Decimal(61)
+    versions = {name: measure.version for name, measure in kpi_shop.kpi().measures.items()}
+    assert latest.versions == versions
+
+
 def test_the_same_rows_again_restate_nothing(kpi_shop: KpiShop) -> None:
     kpi_shop.land()
     kpi_shop.run()
