@@ -67,6 +67,11 @@ class Tile:
     restated: Sequence[RestatedValue]  # of all load_dates that are shown, the newest first
 
     @property
+    def breached_since(self) -> datetime | None:
+        """Since when the newest value is beyond the threshold of the measure; None if it is not, or has none."""
+        return self.kpi.breached.get(self.name) if self.point is self.kpi.latest else None
+
+    @property
     def series(self) -> list[tuple[date, Decimal | None]]:
         """The value of each load_date that is shown, the oldest first."""
         return [(point.load_date, point.values.get(self.name)) for point in self.kpi.points]

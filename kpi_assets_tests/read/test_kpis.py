@@ -8,9 +8,10 @@ from kpi_assets.materialize.build import build
 from kpi_assets.materialize.recheck import recheck
 from kpi_assets.materialize.verify_object import verify
 from kpi_assets.model.names import Relation
-from kpi_assets.monitoring import freshness
+from kpi_assets.monitoring import freshness, thresholds
 from kpi_assets.read import said
 from kpi_assets.read.kpis import FailedCheck, read_kpis
+from kpi_assets.read.tiles import tiles_of
 from kpi_assets_tests.pipeline_harness import DOUBLED
 from kpi_assets_tests.read.kpi_shop import KPI, LATE, MORE_THINGS, KpiShop
 from kpi_assets_tests.two_source_pipeline import THINGS, WEIGHED
@@ -143,6 +144,27 @@ def test_who_was_told(kpi_shop: KpiShop) -> None:
     stop = kpi_shop.kpi().stop
     assert stop
     assert stop.told == ["webhook", "slack"]
+
+
+def test_a_measure_beyond_its_threshold(kpi_shop: KpiShop) -> None:
+    kpi_shop.file("marts/heavy.sql", KPI.replace("better: up,", "better: up, alert: {below: 25},"))
+    kpi_shop.land()
+    kpi_shop.run()
+    before = kpi_shop.kpi()
+    assert before.breached == {}
+    with kpi_shop.session() as session:
+        thresholds.report_breached(session, kpi_shop.pipeline())
+        [(since,)] = session.execute("select opened_at from ops.alerts where kind = 'breached'").fetchall()
+    kpi = kpi_shop.kpi()
+    assert (kpi.gate, kpi.breached) == ("published", {"kilograms": since})
+    assert [tile.breached_since for tile in tiles_of(kpi)] == [since, None]
+    assert kpi_shop.kpi(as_of=since - timedelta(microseconds=1)).breached == {}
+    kpi_shop.land(things=MORE_THINGS)
+    kpi_shop.run()
+    with kpi_shop.session() as session:
+        thresholds.report_breached(session, kpi_shop.pipeline())
+    assert kpi_shop.kpi().breached == {}
+    assert kpi_shop.kpi(as_of=since).breached == {"kilograms": since}
 
 
 def test_late(kpi_shop: KpiShop) -> None:
