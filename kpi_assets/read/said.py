@@ -173,6 +173,8 @@ def _shown(who: str, kpis: Sequence[KpiState]) -> str:
     stops = [kpi.stop for kpi in kpis if kpi.stop]
     if stops and all(stop.is_correction for stop in stops):
         return f"{who} {of_days} as it was before."
+    if stops and all(stop.state == "running" for stop in stops):
+        return f"{who} {of_days} until then."
     if stops:
         return f"{who} {of_days}, the last good day{'s' * (' to ' in of_days)}."
     return f"{who} {of_days}."

@@ -127,6 +127,13 @@ STATES = [
         "Wed 25 Nov could not be built.",
     ),
     (
+        [stop("running")],
+        {},
+        "Tue 24 Nov; Wed 25 Nov is being built",
+        "It shows Tue 24 Nov until then.",
+        "Wed 25 Nov is being built.",
+    ),
+    (
         [stop("running", load_date=DAY, kept=5)],
         {},
         "Tue 24 Nov, it is being built again",
