@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from kpi_assets.alerts.channels import channels
 from kpi_assets.alerts.delivery import deliver
 from kpi_assets.assets.run_tags import requested_load_dates
+from kpi_assets.automation import digests
 from kpi_assets.automation.stalled import record_stalled
 from kpi_assets.embedded.stack import servers_for_life
 from kpi_assets.errors import UsageError, UserError
@@ -26,6 +27,7 @@ from kpi_assets.model.tree import Broken
 from kpi_assets.monitoring import freshness, thresholds
 from kpi_assets.monitoring.declared_kpis import record_declared
 from kpi_assets.monitoring.recovery import close_recovered
+from kpi_assets.read.addresses import pages_of
 from kpi_assets.warehouse.connection import connect
 
 LOGGER = logging.getLogger("kpi_assets.alerts")
@@ -97,10 +99,13 @@ def tick(
         try:
             mine = [record for record in failed if of[record.dagster_run.run_id] is pipeline]
             ready = update_incidents(server, pipeline, mine, stalled)
+            if ready and working:
+                digests.record_due(server, pipeline, datetime.now(timezone.utc))
             refusals = (
                 deliver(
                     *(server, pipeline.name, working, config.ui_url, CHANNEL_SECONDS),
                     run_history_days=config.run_history_days,
+                    pages=pages_of(pipeline, config.serve_url),
                 )
                 if ready
                 else {}

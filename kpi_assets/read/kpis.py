@@ -29,7 +29,7 @@ from kpi_assets.read.kpi_state import (
     kpi_tables,
 )
 from kpi_assets.read.points import read_latest, read_points
-from kpi_assets.read.stops import read_stops
+from kpi_assets.read.stops import lacking_of, read_attempts, read_stops
 
 __all__ = [
     "FailedCheck",
@@ -67,7 +67,8 @@ def read_kpis(
     asked = Asked(pipeline, tables, as_of, first or date.min, last or date.max)
     latest = read_latest(connection, asked)
     points = read_points(connection, asked, latest)
-    stops = read_stops(connection, asked, latest, points)
+    attempts = read_attempts(connection, asked, latest)
+    stops = read_stops(connection, asked, latest, points, attempts)
     at = as_of or now
     found = []
     for table in tables:
@@ -88,6 +89,7 @@ def read_kpis(
                 measures=measures_of(table),
                 now=at,
                 next_due=next_due,
+                lacking=lacking_of(asked, table, next_due, attempts),
                 beyond=[point for day, point in points[name].items() if not shown[day]],
             )
         )

@@ -75,6 +75,11 @@ def late_headline(kpi: KpiState) -> str:
     return f"{day(kpi.next_due)} is late: it is not published yet." if kpi.late and kpi.next_due else ""
 
 
+def lacking(kpi: KpiState) -> list[str]:
+    """Return which objects the next load_date of a KPI lacks, as clauses: `the object of labels has not landed`."""
+    return [f"the object of {asset_title(kpi.pipeline, asset)} has not landed" for asset in kpi.lacking]
+
+
 def shown(kpi: KpiState) -> str:
     """Return which load_date a KPI shows, as a sentence: `It shows Tue 24 Nov, the last good day.`."""
     return _shown("It shows", [kpi])
@@ -110,7 +115,9 @@ def banners(kpis: Sequence[KpiState]) -> list[Banner]:
     found = []
     for (state, load_date, is_correction), of_group in groups.items():
         stops = [kpi.stop for kpi in of_group if kpi.stop]
-        clauses = (clause for stop in stops for clause in reasons(of_group[0].pipeline, stop))
+        clauses = [clause for stop in stops for clause in reasons(of_group[0].pipeline, stop)]
+        if state == "late":
+            clauses = [clause for kpi in of_group for clause in lacking(kpi)]
         found.append(
             Banner(
                 state,

@@ -1,6 +1,6 @@
 """What readers are shown of a KPI: its load_dates, those that are held, failed or late, and what was restated."""
 
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from decimal import Decimal
 
 from kpi_assets.ledger import publishes, runs
@@ -9,7 +9,7 @@ from kpi_assets.materialize.recheck import recheck
 from kpi_assets.materialize.verify_object import verify
 from kpi_assets.model.names import Relation
 from kpi_assets.monitoring import freshness
-from kpi_assets.monitoring.declared_kpis import record_declared
+from kpi_assets.read import said
 from kpi_assets.read.kpis import FailedCheck, read_kpis
 from kpi_assets_tests.pipeline_harness import DOUBLED
 from kpi_assets_tests.read.kpi_shop import KPI, LATE, MORE_THINGS, KpiShop
@@ -160,6 +160,17 @@ def test_late(kpi_shop: KpiShop) -> None:
     assert late.since == kpi.due_by
 
 
+def test_late_because_an_object_has_not_landed(kpi_shop: KpiShop) -> None:
+    kpi_shop.file("marts/heavy.sql", LATE)
+    kpi_shop.land()
+    kpi_shop.run()
+    kpi_shop.land(kpi_shop.next, labels=None)
+    kpi_shop.run(kpi_shop.next)
+    kpi = kpi_shop.kpi(now=kpi_shop.noon(kpi_shop.next) + timedelta(days=1))
+    assert (kpi.gate, kpi.lacking, kpi.stops) == ("late", ["s3.labels"], [])
+    assert said.banners([kpi])[0].reasons == ["the object of labels has not landed"]
+
+
 def test_days_that_are_not_due_are_not_late(kpi_shop: KpiShop) -> None:
     kpi_shop.file("marts/heavy.sql", LATE)
     path = kpi_shop.folder / "pipeline.yaml"
@@ -292,47 +303,6 @@ def test_a_range_has_the_latest_load_date_and_those_it_is_compared_with(kpi_shop
     assert [point.load_date for point in kpi.points] == [days[1], days[3]]
     assert [point.load_date for point in kpi.beyond] == [days[0], days[2]]
     assert kpi.point(days[2]) is kpi.beyond[1]
-
-
-def test_the_view_for_other_tools_says_the_same(kpi_shop: KpiShop) -> None:
-    def is_same() -> None:
-        kpi = kpi_shop.kpi(now=datetime.now(timezone.utc))
-        with kpi_shop.reader() as connection:
-            [row] = connection.execute(
-                "select gate, load_date, publish_id, published_at, rows, code_version, warnings, stopped_load_date, "
-                "stopped_at, stopped_since, due_by, restated, restated_at from ops.kpi_trust where kpi = 'marts.heavy'"
-            ).fetchall()
-        latest, stop = kpi.latest, kpi.stop
-        restated = [each.at for point in kpi.points for each in point.restated]
-        assert row == (
-            kpi.gate,
-            *((latest.load_date, latest.publish_id, latest.published_at) if latest else (None,) * 3),
-            *((latest.rows, latest.code_version, latest.warnings) if latest else (None, None, 0)),
-            *((stop.load_date, stop.asset, stop.since) if stop else (None,) * 3),
-            kpi.due_by,
-            len(restated),
-            max(restated, default=None),
-        )
-
-    kpi_shop.file("marts/heavy.sql", LATE)
-    kpi_shop.prepared()
-    with kpi_shop.session() as session:
-        record_declared(session, kpi_shop.pipeline())
-    is_same()
-    kpi_shop.land()
-    kpi_shop.run()
-    is_same()
-    kpi_shop.land(kpi_shop.next, things=DOUBLED)
-    kpi_shop.run(kpi_shop.next)
-    is_same()
-    kpi_shop.land(kpi_shop.next)
-    kpi_shop.run(kpi_shop.next)
-    kpi_shop.land(things=MORE_THINGS)
-    kpi_shop.run()
-    is_same()
-    kpi_shop.land(kpi_shop.next, things=DOUBLED)  # a correction that is held
-    kpi_shop.run(kpi_shop.next)
-    is_same()
 
 
 SHOWN = f"""\
