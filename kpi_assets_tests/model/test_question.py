@@ -1,7 +1,10 @@
 """What the file of a question may say and read, and which values its parameters take."""
 
+import re
+import shutil
 from datetime import date
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +12,8 @@ from kpi_assets.errors import UsageError
 from kpi_assets.model.names import Relation
 from kpi_assets.model.ops_relations import FOR_READERS, OF_NO_LOAD_DATE
 from kpi_assets.model.question import LONGEST_TEXT, Question, WrongParameterError
+from kpi_assets.model.tree import load_pipelines
+from kpi_assets.settings import CHECKOUT, default_sql_dir
 from kpi_assets_tests.model.conftest import MART, YAML, Tree
 
 SOLD = Relation("marts", "sold")
@@ -358,3 +363,12 @@ def test_an_unknown_parameter_and_question_are_named(tree: Tree) -> None:
 
 def test_the_relations_without_a_load_date_are_among_those_of_readers() -> None:
     assert set(FOR_READERS) >= OF_NO_LOAD_DATE
+
+
+def test_the_question_of_the_guide_can_be_read(tmp_path: Path) -> None:
+    page = (CHECKOUT / "docs" / "guides" / "questions.md").read_text()
+    [text] = re.findall(r"```sql\n(/\* @question\n.*?)```", page, re.DOTALL)
+    shutil.copytree(default_sql_dir() / "instacart", tmp_path / "instacart")
+    (tmp_path / "instacart" / "questions" / "busiest_hours.sql").write_text(text)
+    question = load_pipelines(tmp_path)["instacart"].question("busiest_hours")
+    assert question.of_day == (Relation("marts", "fact_orders"),)
