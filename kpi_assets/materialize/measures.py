@@ -7,6 +7,7 @@ Not here: what a measure is (model/measure.py), and recording its values (ledger
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -15,6 +16,7 @@ from typing import Any
 
 import psycopg
 from psycopg import Connection, sql
+from psycopg.pq import TransactionStatus
 from pydantic import SecretStr
 
 from kpi_assets.ledger import kpi_values, publishes
@@ -188,6 +190,7 @@ def _compute(
 def _select(connection: Connection[Any], table: Table, names: Iterable[str], source: sql.Composable) -> Sequence[Any]:
     """Return the values of measures. In a transaction, an error leaves it as it was."""
     wanted = sql.SQL(", ").join(sql.SQL(table.header.measure_sql(name)) for name in names)
-    with connection.transaction():
+    in_transaction = connection.info.transaction_status is TransactionStatus.INTRANS
+    with connection.transaction() if in_transaction else nullcontext():
         [row] = connection.execute(sql.SQL("select {} from {}").format(wanted, source)).fetchall()
     return list(row)

@@ -17,7 +17,7 @@ from kpi_assets.model.table import Table
 from kpi_assets.read import said
 from kpi_assets.read.kpis import KpiState, Point, find_kpi, read_kpis
 from kpi_assets.read.lineage import read_lineage
-from kpi_assets.read.tiles import RestatedValue, tile_of, tiles_of
+from kpi_assets.read.tiles import RestatedValue, tile_of
 from kpi_assets.read.titles import day
 from kpi_assets.settings import Settings
 from kpi_assets.surface import draw
@@ -142,7 +142,7 @@ def _body(reading: Reading, pipeline: Pipeline, table: Table, asked: Asked, sett
             chosen=chosen,
             is_latest=chosen is kpi.latest,
             tile=tile,
-            tabs=tiles_of(kpi),
+            tabs=[tile_of(kpi, name, chosen.load_date if chosen else None) for name in kpi.measures],
             window=window,
             charts=charts,
             points=[point for point in reversed(kpi.points) if point.load_date in shown],
