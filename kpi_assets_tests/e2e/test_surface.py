@@ -172,6 +172,7 @@ def test_a_question_is_asked_with_its_parameters(site: Site) -> None:
     site.browser.wait("the answer", lambda: "=3" in site.browser.driver.current_url)
     assert "Made of" in site.browser.text
     assert site.run("return document.querySelectorAll('td .bar').length") > 3
+    site.screen(1000, 620)
     site.picture("question")
 
 
