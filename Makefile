@@ -31,10 +31,10 @@ $(READY_DEV): $(READY) requirements-dev.lock
 	@$(UV) install --quiet --require-hashes -r requirements-dev.lock
 	@touch $@
 
-demo: $(READY) ## build two synthetic Instacart days end to end: one is published, one is held by its gates
+demo: $(READY) ## build two synthetic Instacart days end to end: one is published and restated, one is held by its gates
 	@$(BIN)/kpi demo
 
-up: $(READY) ## run the embedded stack, the Dagster web UI and the daemon until Ctrl-C: make up [PORT=3000]
+up: $(READY) ## run the embedded stack, the Dagster web UI, the daemon and the KPI pages until Ctrl-C: make up [PORT=3000]
 	@exec $(BIN)/kpi up $(if $(PORT),--port $(PORT))
 
 down: $(READY) ## stop what `make up` left running

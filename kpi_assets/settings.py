@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +27,7 @@ from kpi_assets.scrub import keep_secret
 LEAST_RATE = 64 << 10
 # What boto3 accepts as a bucket or an access point: never a URL, which could contain a secret.
 BUCKET_NAME = re.compile(r"[A-Za-z0-9._-]{1,255}|arn:aws[a-z-]*:s3[a-z-]*:[a-z0-9-]*:[0-9]{12}:[\w./:-]+", re.ASCII)
+SERVE_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}:[0-9a-f]{64}", re.ASCII)  # the name and the hash of a key of `kpi serve`
 AWS_SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 PACKAGE = Path(__file__).resolve().parent
 CHECKOUT = PACKAGE.parent
@@ -194,6 +196,57 @@ class Settings(BaseSettings):
         description="The token that lets people into the web UI: 16 to 256 letters, digits, `-` and `_`. Not set: "
         "`kpi up` makes one. Empty: no token is asked for, because a proxy in front asks who comes.",
     )
+    serve_port: int = Field(
+        default=8000,
+        ge=1,
+        le=65535,
+        description="The port of `kpi serve`: the pages and the API for those who read the KPIs. Under `kpi up` the "
+        "next free port is taken if the setting is not made.",
+    )
+    serve_host: str = Field(
+        default="127.0.0.1",
+        description="The address that `kpi serve` listens on, such as `0.0.0.0`. Any other than a loopback address "
+        "needs `KPI_SERVE_KEYS` or `KPI_SERVE_PROXY_HEADER`.",
+    )
+    serve_url: str | None = Field(
+        default=None,
+        description="Where people reach `kpi serve`: the links in alerts and in Dagster begin with it, and the "
+        "server answers to its host name. `kpi up` sets it for what it starts.",
+    )
+    serve_keys: SecretStr | None = Field(
+        default=None,
+        description="Who may read: `name:hash`, separated by commas or line ends, as `kpi serve --new-key NAME` prints "
+        "it. The server keeps no key, only its hash.",
+    )
+    serve_proxy_header: str | None = Field(
+        default=None,
+        description="The header in which a proxy in front of `kpi serve` names the person whom it let in, such as "
+        "`X-Forwarded-Email`. It counts from `KPI_SERVE_PROXY_ADDRESSES` only.",
+    )
+    serve_proxy_addresses: str = Field(
+        default="",
+        description="The addresses or networks of that proxy, separated by commas, such as `10.0.0.5, 10.1.0.0/16`.",
+    )
+    serve_origins: str = Field(
+        default="",
+        description="The origins of web pages that may read the API of `kpi serve`, separated by commas, such as "
+        "`https://wiki.example.com`. Not set: none.",
+    )
+    serve_embed: str = Field(
+        default="",
+        description="The origins of web pages that may show `/embed/` in a frame, separated by commas. Not set: none. "
+        "As an image, a page shows it without being listed here.",
+    )
+    serve_samples: bool = Field(
+        default=False,
+        description="Whether the pages show bad rows of builds that did not pass. They may hold personal data, and the "
+        "login of `KPI_SERVE_POSTGRES_URL` must be a member of kpi_reviewer.",
+    )
+    serve_postgres_url: SecretStr | None = Field(
+        default=None,
+        description="The warehouse server with a login for `kpi serve`, which needs to be a member of kpi_reader only. "
+        "Not set: `KPI_POSTGRES_URL`, whose login then acts as kpi_reader.",
+    )
     alert_log: bool = Field(
         default=True,
         description="Whether alerts are lines in the log of the process that delivers them: the daemon, or a command.",
@@ -236,12 +289,56 @@ class Settings(BaseSettings):
         value = value.expanduser()
         return value.resolve() if field.field_name == "home" else value.absolute()
 
-    @field_validator("ui_url")
+    @field_validator("ui_url", "serve_url")
     @classmethod
-    def _is_an_address(cls, value: str) -> str:
-        if not is_plain_address(value):
+    def _is_an_address(cls, value: str | None) -> str | None:
+        if value is not None and not is_plain_address(value):
             raise ValueError("write http://host:port or https://host, without a user, a password or a query")
-        return value.rstrip("/")
+        return value and value.rstrip("/")
+
+    @field_validator("serve_host")
+    @classmethod
+    def _is_an_interface(cls, value: str) -> str:
+        try:
+            return str(ip_address("127.0.0.1" if value == "localhost" else value))
+        except ValueError:
+            raise ValueError("write the address of one network interface, such as 127.0.0.1 or 0.0.0.0") from None
+
+    @field_validator("serve_keys")
+    @classmethod
+    def _are_keys(cls, value: SecretStr | None) -> SecretStr | None:
+        """Refuse what is no list of names and hashes. The error quotes nothing, as somebody may have written a key."""
+        if value is not None:
+            lines = [line for line in re.split(r"[\s,]+", value.get_secret_value()) if line]
+            if not lines or not all(SERVE_KEY.fullmatch(line) for line in lines):
+                raise ValueError("write name:hash for each key, as `kpi serve --new-key NAME` prints it")
+            if len({line.partition(":")[0] for line in lines}) < len(lines):
+                raise ValueError("it has two keys of one name: name each key differently")
+        return value
+
+    @field_validator("serve_proxy_header")
+    @classmethod
+    def _is_a_header(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[A-Za-z0-9-]{1,64}", value):
+            raise ValueError("write the name of one header, such as X-Forwarded-Email")
+        return value
+
+    @field_validator("serve_proxy_addresses")
+    @classmethod
+    def _are_networks(cls, value: str) -> str:
+        try:
+            networks = [str(ip_network(name.strip())) for name in value.split(",")] if value.strip() else []
+        except ValueError:
+            raise ValueError("write addresses or networks by commas, as in 10.0.0.5, 10.1.0.0/16") from None
+        return ",".join(networks)
+
+    @field_validator("serve_origins", "serve_embed")
+    @classmethod
+    def _are_origins(cls, value: str) -> str:
+        names = [name.strip().lower() for name in value.split(",")] if value.strip() else []
+        if not all(re.fullmatch(r"https?://([a-z0-9_.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?", name) for name in names):
+            raise ValueError("write origins by commas, as in https://wiki.example.com, without a path")
+        return ",".join(names)
 
     @field_validator("s3_endpoint_url")
     @classmethod
@@ -329,7 +426,7 @@ class Settings(BaseSettings):
             raise ValueError(f"there is no folder {value}")
         return value
 
-    @field_validator("postgres_url", "dagster_postgres_url", "admin_postgres_url")
+    @field_validator("postgres_url", "dagster_postgres_url", "admin_postgres_url", "serve_postgres_url")
     @classmethod
     def _is_a_url(cls, value: SecretStr | None) -> SecretStr | None:
         """Refuse what is not a URL. The error does not quote the URL, which may contain the password anywhere."""
@@ -353,6 +450,12 @@ class Settings(BaseSettings):
         return self.ui_hosts.split(",") if self.ui_hosts else []
 
     @property
+    def serve_key_hashes(self) -> dict[str, str]:
+        """The keys of KPI_SERVE_KEYS: the hash of each, by its name."""
+        lines = re.split(r"[\s,]+", self.serve_keys.get_secret_value()) if self.serve_keys else []
+        return dict(line.split(":", 1) for line in lines if line)
+
+    @property
     def embedded_postgres(self) -> bool:
         """Whether the environment names no warehouse server, so that the embedded one is used."""
         return self.postgres_url is None
@@ -364,7 +467,8 @@ class Settings(BaseSettings):
 
     def secrets(self) -> Iterator[str]:
         """Yield every part of the settings that must not be shown."""
-        for url in (self.postgres_url, self.dagster_postgres_url, self.admin_postgres_url, self.alert_smtp_url):
+        servers = (self.postgres_url, self.dagster_postgres_url, self.admin_postgres_url, self.serve_postgres_url)
+        for url in (*servers, self.alert_smtp_url):
             if url and (found := urls.parse(url.get_secret_value(), "postgresql", "postgres", "smtp", "smtps")):
                 yield from found.secrets()
         for url in (self.alert_slack_url, self.alert_webhook_url):
@@ -372,6 +476,7 @@ class Settings(BaseSettings):
                 yield from found.capability()
         for of_pipeline in self.api_secrets.values():
             yield from (secret.get_secret_value() for secret in of_pipeline.values())
+        yield from self.serve_key_hashes.values()
 
 
 def is_plain_address(text: str) -> bool:

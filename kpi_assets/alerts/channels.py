@@ -21,7 +21,7 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import SecretStr
 
-from kpi_assets.alerts.message import Message
+from kpi_assets.alerts.message import HEADING, Message
 from kpi_assets.settings import Settings
 
 LOGGER = logging.getLogger("kpi_assets.alerts")
@@ -81,8 +81,9 @@ class Slack:
 
     def send(self, message: Message, seconds: float) -> None:
         """Post it as one text."""
-        lines = [f"*{_slack(message.title)}*", *(f"• {_slack(detail)}" for detail in message.details)]
-        _post(self.url, {"text": "\n".join([*lines, f"<{message.link}|Open in Dagster>"])}, seconds)
+        lines = [f"*{_slack(message.title)}*", *map(_slack_line, message.details)]
+        where = "Open the numbers" if message.kind == "digest" else "Open in Dagster"
+        _post(self.url, {"text": "\n".join([*lines, f"<{message.link}|{where}>"])}, seconds)
 
 
 @dataclass(frozen=True)
@@ -151,6 +152,8 @@ class Email:
         mail["Message-ID"] = f"<{message.key}@kpi-assets>"
         mail["Auto-Submitted"] = "auto-generated"
         mail.set_content(message.text())
+        if html := message.html():
+            mail.add_alternative(html, subtype="html")
         return mail
 
 
@@ -194,6 +197,12 @@ def _as_channel_error() -> Iterator[None]:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         text = reason.strerror if isinstance(reason, OSError) and reason.strerror else type(reason).__name__
         raise ChannelError(f"it cannot be reached ({text})") from None
+
+
+def _slack_line(detail: str) -> str:
+    if detail.startswith(HEADING):
+        return f"*{_slack(detail.removeprefix(HEADING))}*"
+    return f"• {_slack(detail)}"
 
 
 def _slack(text: str) -> str:

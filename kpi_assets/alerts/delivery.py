@@ -25,6 +25,7 @@ def deliver(
     seconds: float,
     *,
     run_history_days: int = 0,
+    serve_url: str | None = None,
 ) -> dict[str, str]:
     """Send the alerts that are due, in about `seconds` per channel; return the reason for each channel that failed.
 
@@ -46,7 +47,7 @@ def deliver(
                     alerts = deliveries.claim(connection, channel.name, all_due=sent >= MOST_MESSAGES)
                     if not alerts:
                         break
-                    message = message_of(alerts, ui_url, run_history_days)
+                    message = message_of(alerts, ui_url, run_history_days, serve_url)
                     try:
                         send_within(channel, message, left)
                     except ChannelError as error:

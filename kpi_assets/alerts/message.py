@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from html import escape
 from urllib.parse import quote
 
 from kpi_assets.ledger.deliveries import Alert
@@ -13,6 +14,8 @@ from kpi_assets.model.query import digest
 
 SHOWN = 5  # details in a message; the link leads to the others
 LETTERS = 500  # of a detail
+LINES = 100  # of a digest
+HEADING = "▪ "  # begins a detail of a digest that is the name of a board
 SUMMARY = "summary"  # the kind of a message about alerts of several kinds
 
 # For one load_date, and for several.
@@ -22,6 +25,7 @@ _TITLES = {
     "late": ("is late", "are late"),
     "stalled": ("is stalled: it fails again and again", "are stalled: they fail again and again"),
     "recovered": ("has recovered", "have recovered"),
+    "digest": ("has a digest", "have digests"),  # among others: alone it has a title of its own
 }
 _MORE = {"held": "; readers keep what was published before"}
 
@@ -48,11 +52,19 @@ class Message:
 
     def text(self) -> str:
         """Return the whole message, with a line for each part."""
-        return "\n".join([self.title, *(f"- {detail}" for detail in self.details), self.link])
+        return "\n".join([self.title, *map(_line, self.details), self.link])
+
+    def html(self) -> str | None:
+        """Return a digest for mails as HTML, with its boards as tables; None for any other message."""
+        return _html(self) if self.kind == "digest" else None
 
 
-def message_of(alerts: Sequence[Alert], ui_url: str, run_history_days: int = 0) -> Message:
+def message_of(
+    alerts: Sequence[Alert], ui_url: str, run_history_days: int = 0, serve_url: str | None = None
+) -> Message:
     """Return the message about alerts of one pipeline, sorted oldest first, with a link below `ui_url`.
+
+    A digest leads to the pages of the pipeline below `serve_url`, if that is known.
 
     Runs that ended `run_history_days` ago may be deleted by now, so the link does not lead to them; 0 deletes none.
     """
@@ -68,7 +80,9 @@ def message_of(alerts: Sequence[Alert], ui_url: str, run_history_days: int = 0) 
         load_date=days[0] if len(days) == 1 else None,
         title=_title(alerts, kinds),
         details=_details(alerts, kinds),
-        link=ui_url + (_path(first, oldest) if len(alerts) == 1 else _common_path(alerts, kinds, runs, oldest)),
+        link=_pages(first.pipeline_name, serve_url)
+        if serve_url and is_digest(alerts)
+        else ui_url + (_path(first, oldest) if len(alerts) == 1 else _common_path(alerts, kinds, runs, oldest)),
         run_id=first.run_id if len(runs) == 1 else None,
         at=first.opened_at,
         count=len(alerts),
@@ -76,11 +90,42 @@ def message_of(alerts: Sequence[Alert], ui_url: str, run_history_days: int = 0) 
     )
 
 
+def _line(detail: str) -> str:
+    return f"\n{detail.removeprefix(HEADING)}" if detail.startswith(HEADING) else f"- {detail}"
+
+
+def _html(message: Message) -> str:
+    parts, cells = [f"<h1 style='font-size:18px'>{escape(message.title)}</h1>"], "padding:4px 12px 4px 0"
+    for detail in message.details:
+        if detail.startswith(HEADING):
+            parts.append(f"<h2 style='font-size:15px;margin:20px 0 4px'>{escape(detail.removeprefix(HEADING))}</h2>")
+            continue
+        name, colon, rest = detail.partition(": ")
+        is_tile = colon and any(part.startswith("<h2") for part in parts)
+        number, _, trust = rest.partition("; ")
+        parts.append(
+            f"<table role='presentation'><tr><td style='{cells};width:220px'>{escape(name)}</td>"
+            f"<td style='{cells}'><b>{escape(number)}</b><br><small>{escape(trust)}</small></td></tr></table>"
+            if is_tile
+            else f"<p>{escape(detail)}</p>"
+        )
+    link = escape(message.link, quote=True)
+    parts.append(f"<p><a href='{link}'>{link}</a></p>")
+    return f"<html><body style='font-family:sans-serif;font-size:14px'>{''.join(parts)}</body></html>"
+
+
 def _title(alerts: Sequence[Alert], kinds: Counter[Kind]) -> str:
+    if is_digest(alerts):
+        return alerts[0].details[0]
     if len(kinds) > 1:
         counts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
         return f"{alerts[0].pipeline_name}: {len(alerts)} alerts at once ({counts})"
     return _sentence(alerts)
+
+
+def is_digest(alerts: Sequence[Alert]) -> bool:
+    """Whether a message is a digest alone."""
+    return len(alerts) == 1 and alerts[0].kind == "digest"
 
 
 def _sentence(alerts: Sequence[Alert]) -> str:
@@ -113,6 +158,8 @@ def _all(alerts: Sequence[Alert]) -> str:
 
 
 def _details(alerts: Sequence[Alert], kinds: Counter[Kind]) -> list[str]:
+    if is_digest(alerts):
+        return list(map(_cut, alerts[0].details[1 : LINES + 1]))
     if len(alerts) == 1:
         return _first(alerts[0].details)
     listed = f"`kpi alerts {alerts[0].pipeline_name}` lists those that are open, and ops.alerts all"
@@ -135,6 +182,11 @@ def _cut(text: str) -> str:
     return text if len(text) <= LETTERS else f"{text[: LETTERS - 1]}…"
 
 
+def _pages(pipeline: str, serve_url: str) -> str:
+    """Return the page of a pipeline that `kpi serve` has for readers."""
+    return f"{serve_url}/pipelines/{_quoted(pipeline)}"
+
+
 def verdict_path(pipeline: str, name: str, run_id: str) -> str:
     """Return the UI's page with the check results of `schema.table` or `s3.table` in one run.
 
@@ -153,6 +205,8 @@ def _common_path(alerts: Sequence[Alert], kinds: Counter[Kind], runs: set[str | 
 
 def _path(alert: Alert, oldest: datetime | None) -> str:
     """Return the UI's page for one alert: that of its run if it is newer than `oldest`, else that of its asset."""
+    if alert.kind == "digest":
+        return ""
     if alert.job and alert.kind != "failed" and not alert.run_id and not alert.load_date:
         return "/automation"
     if not alert.run_id or (oldest and alert.opened_at <= oldest):

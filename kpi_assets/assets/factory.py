@@ -28,6 +28,7 @@ from kpi_assets.model.manifest import NO_OBJECT
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.results import CheckResult
 from kpi_assets.model.table import Table
+from kpi_assets.settings import settings
 
 T = TypeVar("T")
 RESOURCES = {"s3", "run_log", "progress"}
@@ -157,7 +158,10 @@ def _table_asset(pipeline: Pipeline, table: Table) -> dg.AssetsDefinition:
         kinds={"postgres", *(["sql"] if table.query else []), *([table.format.name] if table.has_object else [])},
         tags={"layer": layer, **({"kpi": "true"} if kpi else {})},
         code_version=table.code_version,
-        metadata=metadata.definition_metadata(pipeline, table),
+        metadata={
+            **metadata.pages_metadata(pipeline, table, settings().serve_url),
+            **metadata.definition_metadata(pipeline, table),
+        },
         freshness_policy=_since_any_build(pipeline, table, freshness) if freshness else None,
         skippable=True,
     )
@@ -186,7 +190,7 @@ def _table_events(
     context: dg.AssetExecutionContext, pipeline: Pipeline, table: Table, partition: str, outcome: BuildOutcome
 ) -> Iterator[Any]:
     key = table_key(pipeline.name, table.relation)
-    for warning in outcome.warnings:
+    for warning in (*outcome.warnings, *outcome.measure_warnings):
         context.log.warning(warning)
     if outcome.held:
         where = {"candidate": f"{pipeline.name}.{outcome.candidate}"}

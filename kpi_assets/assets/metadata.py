@@ -21,7 +21,9 @@ from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.results import CheckResult
 from kpi_assets.model.table import Table
 from kpi_assets.printable import printable, strict_json
+from kpi_assets.read.kpi_state import kpi_id
 
+_EXACT = 2**53  # below it a float is every whole number
 CELL = 80  # characters of a value in a preview
 
 
@@ -74,6 +76,34 @@ def definition_metadata(pipeline: Pipeline, table: Table) -> dict[str, Any]:
     }
 
 
+def pages_metadata(pipeline: Pipeline, table: Table, serve_url: str | None) -> dict[str, Any]:
+    """Return the link to a KPI's page for readers and its tile, which the browser loads anew; nothing for others.
+
+    `serve_url` is the address of `kpi serve`; None if nobody said it.
+    """
+    if table.header.kpi is None or not serve_url:
+        return {}
+    name = kpi_id(pipeline, table)
+    page = dg.MetadataValue.url(f"{serve_url}/kpi/{name}")
+    if not table.header.kpi.measures:
+        return {"dashboard": page}
+    return {"dashboard": page, "tile": dg.MetadataValue.md(f"![tile]({serve_url}/embed/{name}.svg)")}
+
+
+def value_metadata(values: Mapping[str, Decimal | None]) -> dict[str, int | float]:
+    """Return the measures of a KPI that the UI plots: whole numbers exactly, others as the nearest float.
+
+    ops.kpi_values has every digit. A measure without a value, or with one that JSON does not have, is left out.
+    """
+    found: dict[str, int | float] = {}
+    for name, value in values.items():
+        number = None if value is None else _number(value)
+        if isinstance(number, float):
+            is_whole = number.is_integer() and abs(number) < _EXACT
+            found[f"kpi/{name}"] = int(number) if is_whole and value == int(number) else number
+    return found
+
+
 def code_reference(table: Table) -> dict[str, Any]:
     """Return the link to the file below sql/."""
     with warnings.catch_warnings():
@@ -118,6 +148,7 @@ def build_metadata(pipeline: Pipeline, table: Table, outcome: BuildOutcome) -> d
     seconds = sum(outcome.seconds.values())
     return {
         "verdict": verdict(outcome.results),
+        **value_metadata(outcome.measures),
         "dagster/row_count": outcome.rows,
         "dagster/partition_row_count": outcome.rows,
         **version_metadata(outcome),

@@ -23,7 +23,9 @@ from kpi_assets.materialize.prepare import prepare
 from kpi_assets.materialize.retry import wait_for_lock
 from kpi_assets.model.calendar import parse_date
 from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.monitoring.declared_kpis import record_declared
 from kpi_assets.monitoring.recovery import close_recovered
+from kpi_assets.monitoring.thresholds import report_breached
 from kpi_assets.plan.collect import collect
 from kpi_assets.sources.store import client, open_store
 from kpi_assets.warehouse.connection import open_session
@@ -143,6 +145,8 @@ class Run:
             with session:
                 if name in self._rows:
                     outcomes.add(runs.close_run(session, self._rows[name], self.run_id))
+                    record_declared(session, pipeline)
+                    report_breached(session, pipeline)
                     close_recovered(session, pipeline)
         return outcomes
 

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from kpi_assets.alerts.channels import channels
 from kpi_assets.alerts.delivery import deliver
 from kpi_assets.assets.run_tags import requested_load_dates
+from kpi_assets.automation import digests
 from kpi_assets.automation.stalled import record_stalled
 from kpi_assets.embedded.stack import servers_for_life
 from kpi_assets.errors import UsageError, UserError
@@ -23,7 +24,8 @@ from kpi_assets.instance.ticks import Stalled
 from kpi_assets.ledger import incidents, runs, schema
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.tree import Broken
-from kpi_assets.monitoring import freshness
+from kpi_assets.monitoring import freshness, thresholds
+from kpi_assets.monitoring.declared_kpis import record_declared
 from kpi_assets.monitoring.recovery import close_recovered
 from kpi_assets.warehouse.connection import connect
 
@@ -96,10 +98,13 @@ def tick(
         try:
             mine = [record for record in failed if of[record.dagster_run.run_id] is pipeline]
             ready = update_incidents(server, pipeline, mine, stalled)
+            if ready and working:
+                digests.record_due(server, pipeline, datetime.now(timezone.utc))
             refusals = (
                 deliver(
                     *(server, pipeline.name, working, config.ui_url, CHANNEL_SECONDS),
                     run_history_days=config.run_history_days,
+                    serve_url=config.serve_url,
                 )
                 if ready
                 else {}
@@ -166,7 +171,9 @@ def update_incidents(
             incidents.report_lost_run(connection, pipeline, load_date, run.run_id, _ended(record), sentence, job)
         record_stalled(connection, pipeline.name, [each for each in stalled if each.starter.pipeline == pipeline.name])
         incidents.close_stalled(connection, pipeline.name, [each.starter.name for each in stalled])
+        record_declared(connection, pipeline)
         freshness.report_late(connection, pipeline)
+        thresholds.report_breached(connection, pipeline)
         close_recovered(connection, pipeline)
     return True
 

@@ -51,4 +51,5 @@ def stand_in(instance: dg.DagsterInstance, pipeline: Pipeline, others: Collectio
     deliver(
         *(server, pipeline.name, channels(config), config.ui_url, CHANNEL_SECONDS),
         run_history_days=config.run_history_days,
+        serve_url=config.serve_url,
     )

@@ -1,5 +1,6 @@
 """`kpi alerts`, and the delivery of alerts at the end of other commands."""
 
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Annotated
 
@@ -8,18 +9,28 @@ from rich.text import Text
 
 from kpi_assets.alerts.channels import ChannelError, channels
 from kpi_assets.alerts.delivery import deliver, send_within
-from kpi_assets.alerts.message import Message
+from kpi_assets.alerts.message import Message, message_of
 from kpi_assets.cli.arguments import complete_pipeline
 from kpi_assets.cli.terminal import err, grid, out, say, styled
 from kpi_assets.cli.workspace import Workspace, open_workspace, pipeline_of
 from kpi_assets.errors import UsageError, UserError
 from kpi_assets.instance.services import ui_url
 from kpi_assets.ledger import deliveries, incidents
+from kpi_assets.ledger.deliveries import Alert
+from kpi_assets.read.digest import read_digest
 from kpi_assets.settings import settings
-from kpi_assets.warehouse.connection import WarehouseError, connect
+from kpi_assets.warehouse.connection import WarehouseError, connect, one_snapshot
 
 CHANNEL_SECONDS = 5.0  # how long a command waits for a channel
-STYLES = {"held": "bold red", "failed": "red", "late": "yellow", "stalled": "bold red", "recovered": "green"}
+STYLES = {
+    "held": "bold red",
+    "failed": "red",
+    "late": "yellow",
+    "stalled": "bold red",
+    "breached": "yellow",
+    "digest": "",
+    "recovered": "green",
+}
 
 
 def alerts(
@@ -27,8 +38,17 @@ def alerts(
         str, typer.Argument(metavar="PIPELINE", help="Print its incidents.", autocompletion=complete_pipeline)
     ] = "",
     test: Annotated[bool, typer.Option("--test", help="Send a test message through every channel.")] = False,
+    digest: Annotated[
+        bool,
+        typer.Option("--digest", help="Print the digest of the pipeline as of now; with --test, send it too."),
+    ] = False,
 ) -> None:
-    """Print the open incidents and the undelivered messages, or send a test message."""
+    """Print the open incidents and the undelivered messages, or the digest, or send a test message."""
+    if digest:
+        if not pipeline:
+            raise UsageError("Name the pipeline whose digest is to be printed.")
+        _digest(pipeline, send=test)
+        return
     if test:
         send_test()
     elif not pipeline:
@@ -39,12 +59,27 @@ def alerts(
             _print(work.readable())
 
 
+def _digest(pipeline: str, *, send: bool) -> None:
+    """Print the digest of now, and send it if asked; that of the day is sent in any case."""
+    pipeline_of(pipeline)
+    now = datetime.now(timezone.utc)
+    with open_workspace(pipeline) as work:
+        work.readable()
+        with connect(work.server, work.pipeline.name, "digest", read_only=True) as connection, one_snapshot(connection):
+            found = read_digest(connection, work.pipeline, now)
+        config = work.settings
+    if found is None:
+        raise UserError(f"No KPI of {pipeline} has measures: write them in its header first.")
+    alert = Alert(0, pipeline, None, "digest", None, None, found.texts, now)
+    message = message_of([alert], ui_url(config), serve_url=config.serve_url)
+    out.print(Text(message.text()), soft_wrap=True)
+    if send:
+        _send(replace(message, key=f"{pipeline}.digest.{now:%Y%m%d%H%M%S}"), "digest")
+
+
 def send_test() -> None:
     """Send a test message through every channel of the settings. Raises UserError if a channel fails."""
     config, now = settings(), datetime.now(timezone.utc)
-    found, failed = channels(config), []
-    if not found:
-        raise UserError("No alert channel is set: set KPI_ALERT_SLACK_URL or another setting of docs/guides/alerts.md.")
     message = Message(
         key=f"test.{now:%Y%m%d%H%M%S}",
         kind="test",
@@ -58,6 +93,13 @@ def send_test() -> None:
         count=0,
         load_dates=[],
     )
+    _send(message, "test message")
+
+
+def _send(message: Message, what: str) -> None:
+    found, failed = channels(settings()), []
+    if not found:
+        raise UserError("No alert channel is set: set KPI_ALERT_SLACK_URL or another setting of docs/guides/alerts.md.")
     for channel in found:
         try:
             send_within(channel, message, CHANNEL_SECONDS)
@@ -66,7 +108,7 @@ def send_test() -> None:
             failed.append(channel.name)
             say(f"{channel.name}: ", styled("failed", "red"), f": {error}")
     if failed:
-        raise UserError(f"The test message was not delivered by {', '.join(failed)}: correct the settings for it.")
+        raise UserError(f"The {what} was not delivered by {', '.join(failed)}: correct the settings for it.")
 
 
 def _print(work: Workspace) -> None:
@@ -110,6 +152,7 @@ def deliver_due(work: Workspace) -> None:
         problems = deliver(
             *(work.server, work.pipeline.name, channels(config), ui_url(config), CHANNEL_SECONDS),
             run_history_days=config.run_history_days,
+            serve_url=config.serve_url,
         )
     except WarehouseError as error:
         say(f"warning: {error}", console=err)

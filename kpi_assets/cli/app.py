@@ -28,11 +28,13 @@ from kpi_assets.scrub import scrub
 HELP = "From files on S3 to KPIs a person can defend."
 
 # Each command, in the order of `kpi --help`, and the module of this package that has its function of the same name. The
-# `group` of a module, if it has one, is a command with commands of its own; the function is their common part.
+# `group` of a module, if it has one, is a command with commands of its own; the function is their common part. Its
+# `CONTEXT`, if it has one, is how the command line is read.
 COMMANDS = {
     "init": "init",
     "infer": "infer",
     "up": "stack",
+    "serve": "serve",
     "down": "stack",
     "status": "status",
     "enable": "switch",
@@ -44,6 +46,7 @@ COMMANDS = {
     "backfill": "run",
     "plan": "plan",
     "show": "show",
+    "ask": "ask",
     "checks": "show",
     "quality": "quality",
     "quarantine": "quarantine",
@@ -79,7 +82,8 @@ def _load(name: str) -> TyperCommand | TyperGroup:
             each.short_help = each.help  # as in _LazyCommand
         return made
     single = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-    single.command(name, short_help=_docstring(name))(getattr(module, name))
+    context = getattr(module, "CONTEXT", None)
+    single.command(name, short_help=_docstring(name), context_settings=context)(getattr(module, name))
     return cast("TyperCommand", typer.main.get_command(single))
 
 

@@ -1,4 +1,4 @@
-"""`kpi demo`: runs two synthetic days, one of them held, or plays the days of another demo_*.py."""
+"""`kpi demo`: runs two synthetic days, one held and one restated, or plays the days of another demo_*.py."""
 
 from collections import Counter
 from datetime import date
@@ -21,11 +21,13 @@ from kpi_assets.cli.terminal import grid, headline, out, say, styled
 from kpi_assets.cli.workspace import Workspace, open_workspace
 from kpi_assets.errors import UserError
 from kpi_assets.ledger import publishes, results
+from kpi_assets.settings import settings
 from kpi_assets.warehouse.connection import connect
 
 NAME = "instacart"
 DEMO_DAYS = (date(2025, 6, 1), date(2025, 6, 2))
 DEMO_ORDERS = 20_000
+LEFT_OUT = 120  # orders that the first delivery of the first day lacks
 DEMO_FAULTS = ["duplicate_line", "orphan_product", "reordered_7"]
 
 
@@ -51,7 +53,7 @@ def demo(
         ),
     ] = None,
 ) -> None:
-    """Run synthetic days: of instacart two, of which one is held; of ecommerce a week, in which people decide on rows.
+    """Run synthetic days: of instacart two, one held and one restated; of ecommerce a week, in which people decide.
 
     Of storefront it runs three, of which one is held and lands again late. Of retail it runs two, and on one of them
     the API of a retailer is down. Readers see the first day of instacart, and all days of the others, because what was
@@ -68,34 +70,55 @@ def demo(
 
 
 def _two_days(orders: int) -> None:
-    """Run a load_date that is published, and one that is held. Raises UserError if they do not end so."""
+    """Run a load_date that is published, one that is held, and the first again with more orders.
+
+    Raises UserError if they do not end so.
+    """
     good, bad = DEMO_DAYS
     with open_workspace(NAME) as work, TemporaryDirectory() as folder, open_runner(work.ready()) as materialize:
         names = select_names(work.pipeline, "")
 
-        def day(load_date: date, faults: list[str]) -> Result:
+        def day(load_date: date, faults: list[str], *, left_out: int = 0) -> Result:
             files = Path(folder) / load_date.isoformat()
             write_sample(NAME, load_date, files, orders, 1, faults)
+            if left_out:
+                _leave_out(files, left_out)
             land_files(work, load_date, files, replace=True)
             result = materialize(load_date, names)
             explain(work, result)
             return result
 
         headline(f"1. A load_date without faults: {good}")
-        first = day(good, [])
+        first = day(good, [], left_out=LEFT_OUT)
         _demo_show(work, first)
         headline(f"2. A load_date with three faults planted: {bad}")
         second = day(bad, DEMO_FAULTS)
         headline("What a reader sees now: still the first load_date")
         show_table(work, "marts.kpi_orders_by_dow", None, RowFormat.table)
+        headline(f"3. {good} is delivered again, with the {LEFT_OUT} orders that it lacked: its numbers are restated")
+        again = day(good, [])
+        show_table(work, "marts.kpi_orders_by_dow", good, RowFormat.table)
         deliver_due(work)
-        if (first.outcome, second.outcome) != ("published", "held"):
-            raise UserError(f"The demo did not end as it should: {good} is {first.outcome}, {bad} is {second.outcome}.")
+        if (first.outcome, second.outcome, again.outcome) != ("published", "held", "published"):
+            raise UserError(
+                f"The demo did not end as it should: {good} is {first.outcome} and then {again.outcome}, {bad} is "
+                f"{second.outcome}."
+            )
     out.print()
     say(
-        *("Look at it in the Dagster UI with ", styled("make up", "bold")),
-        *("; while it runs, psql finds the tables by ", styled("kpi url instacart", "bold"), "."),
+        *("Look at it with ", styled("make up", "bold"), ": the KPIs are at "),
+        *(styled(f"http://127.0.0.1:{settings().serve_port}", "bold"), ", and Dagster's UI is beside them;"),
+        *(" while it runs, psql finds the tables by ", styled("kpi url instacart", "bold"), "."),
     )
+
+
+def _leave_out(files: Path, count: int) -> None:
+    """Take the last orders out of a delivery, with their lines: each line of both files begins with the order's id."""
+    orders, lines = files / "orders.csv", files / "order_products__prior.csv"
+    kept = orders.read_text().splitlines(keepends=True)
+    gone = {line.split(",", 1)[0] for line in kept[-count:]}
+    orders.write_text("".join(kept[:-count]))
+    lines.write_text("".join(each for each in lines.read_text().splitlines(True) if each.split(",", 1)[0] not in gone))
 
 
 def _demo_show(work: Workspace, result: Result) -> None:

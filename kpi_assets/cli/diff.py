@@ -7,13 +7,13 @@ from typing import Annotated, Any
 import typer
 
 from kpi_assets.cli.arguments import PipelineName, date_argument
-from kpi_assets.cli.export import json_value, without_formulas
 from kpi_assets.cli.show import TABLE_ROWS, RowFormat, is_right, print_csv
 from kpi_assets.cli.terminal import err, grid, out, say, styled
 from kpi_assets.cli.workspace import open_workspace, pipeline_of
 from kpi_assets.errors import UsageError
 from kpi_assets.printable import strict_json
 from kpi_assets.read.diff import Change, Difference, read_difference
+from kpi_assets.read.export import json_value, without_formulas
 from kpi_assets.warehouse.connection import connect
 
 STYLES = {"came": "green", "went": "red", "changed": "yellow"}

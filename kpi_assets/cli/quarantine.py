@@ -13,7 +13,6 @@ import psycopg
 import typer
 
 from kpi_assets.cli.arguments import LoadDate, PipelineName
-from kpi_assets.cli.export import as_csv
 from kpi_assets.cli.show import TABLE_ROWS, RowFormat
 from kpi_assets.cli.terminal import err, grid, out, say, styled
 from kpi_assets.cli.workspace import Workspace, open_workspace, pipeline_of
@@ -36,6 +35,7 @@ from kpi_assets.model.excerpt import cut
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.table import Table
 from kpi_assets.printable import printable, strict_json
+from kpi_assets.read.export import as_csv
 from kpi_assets.sources.store import open_store
 from kpi_assets.warehouse.connection import connect
 

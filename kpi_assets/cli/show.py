@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 
 from kpi_assets.cli.arguments import LoadDate, PipelineName, date_option
-from kpi_assets.cli.export import as_csv, as_json, without_formulas
 from kpi_assets.cli.terminal import err, grid, grid_of_rows, out, say, styled
 from kpi_assets.cli.waiting_rows import find_waiting, say_waiting
 from kpi_assets.cli.workspace import Workspace, open_workspace, pipeline_of
@@ -17,6 +16,7 @@ from kpi_assets.errors import UsageError
 from kpi_assets.model.column_types import TEXTS, base_of, element_of
 from kpi_assets.printable import printable, strict_json
 from kpi_assets.read.checks import read_checks
+from kpi_assets.read.export import as_csv, as_json, without_formulas
 from kpi_assets.read.rows import read_live, read_rows
 from kpi_assets.warehouse.connection import connect
 

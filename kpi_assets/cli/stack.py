@@ -1,4 +1,4 @@
-"""`kpi up` and `kpi down`: start and stop the embedded servers, the web UI and the daemon.
+"""`kpi up` and `kpi down`: start and stop the embedded servers, the web UI, the daemon and the pages for readers.
 
 This module imports no Dagster: `kpi up` watches processes that do.
 """
@@ -21,24 +21,25 @@ def up(
         int | None, typer.Option(min=1, max=65535, help="Port of the web UI; default: 3000 or the next free one.")
     ] = None,
 ) -> None:
-    """Start the embedded servers, the Dagster web UI and the daemon; Ctrl-C stops them."""
+    """Start the embedded servers, the Dagster web UI, the daemon and `kpi serve`; Ctrl-C stops them."""
     pipelines = sound_pipelines()
     with embedded_servers(settings(), pipelines) as servers:
         for pipeline in pipelines:
             Workspace(pipeline, servers).ready()
         enable_gc()
-        say("Starting the web UI and the daemon ...", console=err)
+        say("Starting the web UI, the daemon and the pages ...", console=err)
         services.serve(servers.settings, servers.stack, port, _ready)
 
 
-def _ready(address: str, off: Sequence[str]) -> None:
-    say(styled(address, "bold"), "  (Ctrl-C stops everything)")
+def _ready(address: str, pages: str, off: Sequence[str]) -> None:
+    say(styled(address, "bold"), "  Dagster  (Ctrl-C stops everything)")
+    say(styled(pages, "bold"), "  KPIs, for those who read them")
     for name in off:
         say_off(name)
 
 
 def down() -> None:
-    """Stop the web UI, the daemon and the embedded servers of this KPI_HOME."""
+    """Stop the web UI, the daemon, the pages and the embedded servers of this KPI_HOME."""
     home = settings().home
     stopped = [*services.stop(home), *stop(home)]
     say(f"Stopped: {', '.join(stopped)}." if stopped else f"Nothing was running in {home}.")

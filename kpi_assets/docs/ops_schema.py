@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 import sqlglot
 from sqlglot import exp
+from sqlglot.optimizer.annotate_types import annotate_types
+from sqlglot.optimizer.qualify import qualify
 
 from kpi_assets.docs.markdown import page_of, table, word
 from kpi_assets.ledger.schema import migrations
@@ -32,7 +34,8 @@ table `ops.migrations` records which were applied, and when.
 class Relation:
     """A table or view of ops: its description, and the types and descriptions of its columns.
 
-    `shows` is the table that a view reads; the columns of the view have the descriptions of that table's columns.
+    `shows` is the table that a view reads; the columns of the view have the descriptions of that table's columns. The
+    columns of a view of several tables have their own.
     """
 
     shows: str = ""
@@ -98,10 +101,27 @@ def _type(kind: exp.DataType) -> str:
 
 
 def _add_view(statement: exp.Create, found: dict[str, Relation]) -> None:
-    """Add a view of columns of one table; `create or replace` may add columns to it."""
+    """Add a view; `create or replace` may add columns to it."""
+    if statement.expression.find(exp.Join):
+        found[statement.this.name] = Relation(types=_inferred(statement.expression, found))
+        return
     shown = statement.expression.find(exp.Table).name
     made = found.setdefault(statement.this.name, Relation(shows=shown))
     made.types = {column.name: found[shown].types[column.name] for column in statement.expression.expressions}
+
+
+def _inferred(query: exp.Expression, found: dict[str, Relation]) -> dict[str, str]:
+    """Return the types of the columns of a query that reads tables and views of ops."""
+    schema: dict[str, object] = {"ops": {name: dict(each.types) for name, each in found.items()}}
+    body = query.copy()
+    for lateral in list(body.find_all(exp.Lateral)):  # whose columns sqlglot does not infer
+        if isinstance(lateral.this, exp.Subquery):
+            lateral.this.set("alias", lateral.args["alias"])
+            lateral.replace(lateral.this)
+    qualified = qualify(body, schema=schema, dialect="postgres", validate_qualify_columns=False)
+    annotated = annotate_types(qualified, schema=schema, dialect="postgres")
+    assert isinstance(annotated, exp.Query)
+    return {column.alias_or_name: _type(column.type) for column in annotated.selects if column.type}
 
 
 def _describe(statement: exp.Comment, found: dict[str, Relation]) -> None:

@@ -124,7 +124,7 @@ def _default(field: Schema, *, required: bool) -> str:
         return REQUIRED
     value = field.get("default")
     # The defaults of words of its own stand in their table.
-    return "" if value is None or isinstance(value, (dict, list)) else word(_yaml(value))
+    return "" if value in (None, "") or isinstance(value, (dict, list)) else word(_yaml(value))
 
 
 def _yaml(value: object) -> str:

@@ -70,7 +70,7 @@ class _Refusal:
 
 
 @dataclass(frozen=True)
-class _Request:
+class Request:
     """The parts of a request that the rules use. Headers are text; their names are in lower case."""
 
     is_socket: bool
@@ -82,7 +82,8 @@ class _Request:
     headers: dict[str, list[str]]
 
     @classmethod
-    def of(cls, scope: Scope) -> "_Request":
+    def of(cls, scope: Scope) -> "Request":
+        """Return those of an ASGI request."""
         headers: dict[str, list[str]] = {}
         for name, value in scope["headers"]:
             headers.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
@@ -93,6 +94,7 @@ class _Request:
         return cls(is_socket, method, path, raw, scope.get("query_string", b""), scope.get("scheme", "http"), headers)
 
     def all(self, name: str) -> list[str]:
+        """Return the values of a header."""
         return self.headers.get(name, [])
 
     def only(self, name: str) -> str | None:
@@ -101,6 +103,7 @@ class _Request:
 
     @property
     def is_graphql(self) -> bool:
+        """Whether it is one for Dagster's GraphQL."""
         return self.path.rstrip("/") == GRAPHQL
 
     @property
@@ -134,7 +137,7 @@ class Guard:
             return
         if scope["type"] not in {"http", "websocket"}:
             return
-        request = _Request.of(scope)
+        request = Request.of(scope)
         refusal = self._refusal(request)
         if request.is_socket:
             if refusal is None:
@@ -151,7 +154,7 @@ class Guard:
             await send(start)
             await send({"type": "http.response.body", "body": refusal.page()})
 
-    def _refusal(self, request: _Request) -> _Refusal | None:
+    def _refusal(self, request: Request) -> _Refusal | None:
         """Return the refusal of the first rule that the request breaks, or None if it may reach the app."""
         rules = (self._check_host, self._check_origin, _check_site, _check_socket, _check_method, self._check_token)
         for rule in rules:
@@ -159,57 +162,37 @@ class Guard:
                 return refusal
         return None
 
-    def _check_host(self, request: _Request) -> _Refusal | None:
+    def _check_host(self, request: Request) -> _Refusal | None:
         """Refuse unknown host names, which an attacker can point at this machine (DNS rebinding)."""
         known = (request.only("host") or "").lower() in self.hosts
         return None if known else _Refusal(421, _WRONG_HOST)
 
-    def _check_origin(self, request: _Request) -> _Refusal | None:
+    def _check_origin(self, request: Request) -> _Refusal | None:
         if not request.all("origin"):
             return None
         scheme, _, host = (request.only("origin") or "").partition("://")
         known = scheme in {"http", "https"} and host in self.hosts
         return None if known else _Refusal(403, _WRONG_ORIGIN)
 
-    def _check_token(self, request: _Request) -> _Refusal | None:
+    def _check_token(self, request: Request) -> _Refusal | None:
         if self.token is None or request.path in OPEN_PATHS:
             return None
-        given = [value for _, name, value in _parameters(request.query) if name == "token"]
-        if request.is_page and any(_same(value, self.token) for value in given):
-            return self._set_cookie(request, self.token)
-        if any(_same(offered, self.token) for offered in self._offered(request)):
+        given = [value for _, name, value in parameters(request.query) if name == "token"]
+        if request.is_page and any(same(value, self.token) for value in given):
+            headers = exchange(request, "token", self.cookie, self.token, secure=request.scheme == "https")
+            return _Refusal(303, _ARRIVING, headers)
+        if any(same(each, self.token) for each in offered(request, self.cookie)):
             return None
         if request.is_page and request.comes_from_elsewhere:
             # A browser sends no SameSite=Strict cookie after a link on another site. A reload by our own page sends it.
             return _Refusal(200, _ARRIVING, refresh=True)
         return _Refusal(401, _LOCKED)
 
-    def _offered(self, request: _Request) -> Iterator[str]:
-        """Yield the tokens in a request's headers, right or wrong."""
-        scheme, _, value = (request.only("authorization") or "").partition(" ")
-        if scheme.lower() == "bearer":
-            yield value.strip()
-        for line in request.all("cookie"):
-            for part in line.split(";"):
-                name, _, value = part.strip().partition("=")
-                if name == self.cookie:
-                    yield value
-
-    def _set_cookie(self, request: _Request, token: str) -> _Refusal:
-        """Set the cookie, and redirect to the same page without the token in its address."""
-        query = quote(b"&".join(part for part, name, _ in _parameters(request.query) if name != "token"), _IN_URL)
-        # Exactly one slash, because a browser takes what follows two slashes for a host name.
-        target = "/" + quote(request.raw_path.partition(b"?")[0].lstrip(b"/"), _IN_URL) + (f"?{query}" if query else "")
-        secure = "; Secure" if request.scheme == "https" else ""
-        cookie = f"{self.cookie}={token}; Path=/; Max-Age={COOKIE_SECONDS}; HttpOnly; SameSite=Strict{secure}"
-        headers = ((b"location", target.encode()), (b"set-cookie", cookie.encode()))
-        return _Refusal(303, _ARRIVING, headers)
-
 
 _PAGE_POLICY = b"default-src 'none'; style-src 'unsafe-inline'"
 
 
-def _check_site(request: _Request) -> _Refusal | None:
+def _check_site(request: Request) -> _Refusal | None:
     """Let another site link to a page, but not embed, fetch or post anything."""
     if not request.all("sec-fetch-site") or request.only("sec-fetch-site") in {"none", "same-origin"}:
         return None
@@ -219,14 +202,14 @@ def _check_site(request: _Request) -> _Refusal | None:
     return _Refusal(403, _WRONG_SITE)
 
 
-def _check_socket(request: _Request) -> _Refusal | None:
+def _check_socket(request: Request) -> _Refusal | None:
     """Accept a websocket only for GraphQL and with an origin, which every browser sends."""
     if not request.is_socket or (request.path == GRAPHQL and request.all("origin")):
         return None
     return _Refusal(403, _WRONG_ORIGIN)
 
 
-def _check_method(request: _Request) -> _Refusal | None:
+def _check_method(request: Request) -> _Refusal | None:
     if request.is_socket or request.is_page:
         return None
     if not request.is_graphql:
@@ -238,14 +221,38 @@ def _check_method(request: _Request) -> _Refusal | None:
     return None if kind == "application/json" else _Refusal(415, _NOT_JSON)
 
 
-def _parameters(query: bytes) -> Iterator[tuple[bytes, str, str]]:
+def offered(request: Request, cookie: str) -> Iterator[str]:
+    """Yield the tokens in a request's headers, right or wrong."""
+    scheme, _, value = (request.only("authorization") or "").partition(" ")
+    if scheme.lower() == "bearer":
+        yield value.strip()
+    for line in request.all("cookie"):
+        for part in line.split(";"):
+            name, _, value = part.strip().partition("=")
+            if name == cookie:
+                yield value
+
+
+def exchange(
+    request: Request, parameter: str, cookie: str, token: str, *, secure: bool
+) -> tuple[tuple[bytes, bytes], ...]:
+    """Return headers that set the cookie, and redirect to the same page without the token in its address."""
+    query = quote(b"&".join(part for part, name, _ in parameters(request.query) if name != parameter), _IN_URL)
+    # Exactly one slash, because a browser takes what follows two slashes for a host name.
+    target = "/" + quote(request.raw_path.partition(b"?")[0].lstrip(b"/"), _IN_URL) + (f"?{query}" if query else "")
+    words = f"{cookie}={token}; Path=/; Max-Age={COOKIE_SECONDS}; HttpOnly; SameSite=Strict{'; Secure' * secure}"
+    return (b"location", target.encode()), (b"set-cookie", words.encode())
+
+
+def parameters(query: bytes) -> Iterator[tuple[bytes, str, str]]:
     """Yield the parameters of a query: each as it was sent, and its decoded name and value."""
     for part in query.split(b"&"):
         for name, value in parse_qsl(part.decode("latin-1"), keep_blank_values=True):
             yield part, name, value
 
 
-def _same(offered: str, token: str) -> bool:
+def same(offered: str, token: str) -> bool:
+    """Compare in a time that does not depend on where they differ."""
     return hmac.compare_digest(offered.encode("utf-8", "surrogatepass"), token.encode())
 
 

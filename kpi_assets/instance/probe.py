@@ -38,6 +38,12 @@ def check(address: str) -> None:
     )
 
 
+def check_pages(address: str) -> None:
+    """Send one request to `kpi serve`. Raises OSError if it does not answer."""
+    with _direct.open(f"{address}/healthz", timeout=SECONDS):
+        pass
+
+
 def reload(address: str, token: str | None, seconds: float) -> None:
     """Reload all definitions, as the button in the UI does. Raises OSError if the web UI does not answer."""
     body = json.dumps({"query": "mutation { reloadWorkspace { __typename } }"}).encode()

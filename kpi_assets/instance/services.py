@@ -1,4 +1,4 @@
-"""The web UI and the daemon of one KPI_HOME: their processes are started, watched, stopped, and found after a crash.
+"""The web UI, the daemon and the pages of one KPI_HOME: they are started, watched, stopped, and found after a crash.
 
 Not here: the servers that they use (embedded/). Each service leads its own process group, so that stopping a service
 also stops the code servers and run workers that it started.
@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 
 import psutil
@@ -31,7 +32,7 @@ DEFAULT_PORT = 3000
 START_PATIENCE = 120.0  # seconds within which the web UI must answer
 CODE_SERVER_PATIENCE = 5.0  # seconds for which the web UI may have no code server
 STOP_PATIENCE = 20.0  # seconds between SIGTERM and SIGKILL
-SUPERVISOR, WEB, DAEMON = "kpi up", "web UI", "daemon"
+SUPERVISOR, WEB, DAEMON, PAGES = "kpi up", "web UI", "daemon", "pages"
 
 
 @dataclass(frozen=True)
@@ -53,13 +54,14 @@ def _record_of(name: str, pid: int, port: int | None = None) -> _Record:
 
 
 def serve(
-    settings: Settings, stack: Stack | None, port: int | None, on_ready: Callable[[str, Sequence[str]], None]
+    settings: Settings, stack: Stack | None, port: int | None, on_ready: Callable[[str, str, Sequence[str]], None]
 ) -> None:
-    """Run the web UI and the daemon until Ctrl-C or SIGTERM, or until one of them or an embedded server dies.
+    """Run the web UI, the daemon and the pages until Ctrl-C or SIGTERM, or until one of them or a server dies.
 
-    Once the web UI answers, call `on_ready` with the address that holds the token, and the names of the pipelines whose
-    automation is off. Raises UserError if a process dies, another `kpi up` runs in this home, the port is taken, or a
-    service does not come up, or comes up without its guard. A call first cleans up after one that was killed.
+    Once both answer, call `on_ready` with the address of the web UI, which holds the token, that of the pages, and the
+    names of the pipelines whose automation is off. Raises UserError if a process dies, another `kpi up` runs in this
+    home, a port is taken, or a service does not come up or has no guard. A call first cleans up after one
+    that was killed.
     """
     home = settings.home.resolve()
     other = next((record for record in _records(home) if record.name == SUPERVISOR and record.process()), None)
@@ -71,17 +73,20 @@ def serve(
         stop(home)  # the processes that a killed `kpi up` left behind
         folder.prepare(settings)
         token = access.make_token(settings)
-        chosen = _free_port(port)
+        chosen, pages = _free_port(port), _pages_port(settings)
         _write(home, _record_of(SUPERVISOR, os.getpid()))
         children: list[subprocess.Popen[bytes]] = []
         try:
             off = prepare_instance(settings, ended)
+            links = {"KPI_UI_URL": address(chosen), "KPI_SERVE_URL": address(pages)}  # for those in alerts and pages
+            environment = {**links, **folder.environment(settings), "KPI_SERVE_PORT": str(pages)}
+            ports = {WEB: chosen, PAGES: pages}
             for name, arguments in commands(chosen).items() if not ended() else ():
-                environment = {"KPI_UI_URL": address(chosen), **folder.environment(settings)}  # for the links in alerts
-                children.append(_spawn(home, name, arguments, environment, stack, chosen if name == WEB else None))
-            _await_answer(address(chosen), children, home, ended)
+                children.append(_spawn(home, name, arguments, environment, stack, ports.get(name)))
+            _await_answer(WEB, lambda: probe.check(address(chosen)), children, home, ended)
+            _await_answer(PAGES, lambda: probe.check_pages(_local(settings, pages)), children, home, ended)
             if not ended():
-                on_ready(access.link(address(chosen), token), off)
+                on_ready(access.link(address(chosen), token), settings.serve_url or address(pages), off)
             code_server = _CodeServer(children[0], address(chosen), token) if children else None
             while code_server and not ended():
                 _check_alive(children, home)
@@ -122,10 +127,10 @@ def _has_orphans(record: _Record, home: Path) -> bool:
 
 
 def status(home: Path) -> list[tuple[str, bool, int | None, int | None]]:
-    """Return (name, running, port, pid) for the web UI and the daemon."""
+    """Return (name, running, port, pid) for the web UI, the daemon and the pages."""
     records = {record.name: record for record in _records(home.resolve())}
     found = []
-    for name in (WEB, DAEMON):
+    for name in (WEB, DAEMON, PAGES):
         record = records.get(name)
         process = record.process() if record else None
         found.append((name, process is not None, record.port if record else None, process.pid if process else None))
@@ -133,7 +138,7 @@ def status(home: Path) -> list[tuple[str, bool, int | None, int | None]]:
 
 
 def address(port: int) -> str:
-    """Return the address of the web UI, which listens on the loopback interface only."""
+    """Return the address of a service on this machine's loopback interface."""
     return f"http://{access.LOOPBACK}:{port}"
 
 
@@ -146,7 +151,17 @@ def known_ui_url(settings: Settings) -> str | None:
     """Return the address that the settings name, else that of this home's `kpi up`, or None if none runs."""
     if "ui_url" in settings.model_fields_set:
         return settings.ui_url
-    return next((address(port) for _, runs, port, _ in status(settings.home) if runs and port), None)
+    return _running(settings, WEB)
+
+
+def pages_url(settings: Settings) -> str | None:
+    """Return the address of the pages for readers: of the settings, else of this home's `kpi up`; None without any."""
+    return settings.serve_url or _running(settings, PAGES)
+
+
+def _running(settings: Settings, service: str) -> str | None:
+    found = status(settings.home)
+    return next((address(port) for name, runs, port, _ in found if name == service and runs and port), None)
 
 
 def commands(port: int) -> dict[str, list[str]]:
@@ -155,6 +170,7 @@ def commands(port: int) -> dict[str, list[str]]:
     return {
         WEB: ["-m", "kpi_assets.instance.web", "-h", access.LOOPBACK, "-p", str(port), *location],
         DAEMON: ["-m", "dagster._daemon", "run", *location],
+        PAGES: ["-m", "kpi_assets.surface.run"],
     }
 
 
@@ -205,23 +221,29 @@ def _spawn(
     return child
 
 
-def _await_answer(url: str, children: Sequence[subprocess.Popen[bytes]], home: Path, ended: Callable[[], bool]) -> None:
+def _await_answer(
+    name: str,
+    check: Callable[[], None],
+    children: Sequence[subprocess.Popen[bytes]],
+    home: Path,
+    ended: Callable[[], bool],
+) -> None:
     deadline = time.monotonic() + START_PATIENCE
     while not ended():
         try:
-            probe.check(url)
+            check()
             return
         except OSError:
             _check_alive(children, home)
             if time.monotonic() > deadline:
                 raise UserError(
-                    f"The web UI did not answer within {START_PATIENCE:.0f} seconds: see {_log(home, WEB)}."
+                    f"The {name} did not answer within {START_PATIENCE:.0f} seconds: see {_log(home, name)}."
                 ) from None
             time.sleep(0.2)
 
 
 def _check_alive(children: Sequence[subprocess.Popen[bytes]], home: Path) -> None:
-    for child, name in zip(children, (WEB, DAEMON), strict=False):
+    for child, name in zip(children, (WEB, DAEMON, PAGES), strict=False):
         if child.poll() is not None:
             log = _log(home, name)
             last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["nothing"]
@@ -298,8 +320,21 @@ def _living_groups() -> set[int]:
     return groups
 
 
-def _free_port(wanted: int | None) -> int:
-    for port in [wanted] if wanted else range(DEFAULT_PORT, DEFAULT_PORT + 100):
+def _pages_port(settings: Settings) -> int:
+    is_set = "serve_port" in settings.model_fields_set
+    return _free_port(settings.serve_port if is_set else None, settings.serve_port, "KPI_SERVE_PORT")
+
+
+def _local(settings: Settings, port: int) -> str:
+    """Return the address at which this process reaches the pages."""
+    host = ip_address(settings.serve_host)
+    if host.is_unspecified or host.is_loopback:
+        return f"http://[::1]:{port}" if host.version == 6 else address(port)
+    return f"http://[{host}]:{port}" if host.version == 6 else f"http://{host}:{port}"
+
+
+def _free_port(wanted: int | None, first: int = DEFAULT_PORT, remedy: str = "--port") -> int:
+    for port in [wanted] if wanted else range(first, first + 100):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -307,7 +342,7 @@ def _free_port(wanted: int | None) -> int:
                 return port
             except OSError:
                 continue
-    raise UserError(f"The port {wanted or DEFAULT_PORT} is taken: choose another with --port.")
+    raise UserError(f"The port {wanted or first} is taken: choose another with {remedy}.")
 
 
 def _log(home: Path, name: str) -> Path:

@@ -3,11 +3,12 @@
 An incident has a pipeline, a load_date and a kind: held by a gate, failed, or late, which means that objects or KPIs of
 the load_date are missing. It is opened in the transaction of the event itself. While it is open, it counts repetitions.
 A recovery closes it once the load_date is published. A sensor or schedule that keeps failing is an incident without a
-load_date.
-Not here: what is late or has recovered (monitoring/), and how it is delivered (deliveries.py).
+load_date. A measure of a KPI that is beyond its threshold is an incident of its own, of its latest load_date.
+Not here: what is late, breached or recovered (monitoring/), and how it is delivered (deliveries.py).
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Literal
 
@@ -19,13 +20,13 @@ from kpi_assets.model.excerpt import RECORD, cut, sql_cut
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
 
-Kind = Literal["held", "failed", "late", "stalled", "recovered"]
+Kind = Literal["held", "failed", "late", "stalled", "breached", "digest", "recovered"]
 
 # A repetition of an open incident is counted, and the details become those of the latest run.
 _OPEN = """
 insert into ops.alerts (pipeline_name, load_date, kind, run_id, job, details, closed_at, last_at)
 {source}
-on conflict (pipeline_name, load_date, kind) where closed_at is null do update set
+on conflict (pipeline_name, load_date, kind) where closed_at is null and measure is null do update set
     occurrences = alerts.occurrences + (alerts.run_id is distinct from excluded.run_id)::integer,
     details = case
         when alerts.run_id is distinct from excluded.run_id then excluded.details
@@ -212,6 +213,76 @@ def close_stalled(connection: Connection[Any], pipeline: str, stalled: Sequence[
     )
 
 
+@dataclass(frozen=True)
+class MeasureOnDay:
+    """A measure of a KPI on its latest load_date: the sentence says what is true of it."""
+
+    pipeline: str
+    kpi: str
+    measure: str
+    load_date: date
+    run_id: str
+    sentence: str
+
+
+def _parameters(found: MeasureOnDay) -> dict[str, Any]:
+    return {**vars(found), "sentence": cut(found.sentence, RECORD)}
+
+
+def report_breached(connection: Connection[Any], found: MeasureOnDay) -> None:
+    """Open the incident of a measure that is beyond its threshold, or count it again if another load_date is too.
+
+    The sentence of an open one becomes that of the latest value.
+    """
+    connection.execute(
+        """
+        insert into ops.alerts (pipeline_name, load_date, kind, run_id, job, measure, details)
+        values (%(pipeline)s, %(load_date)s, 'breached', %(run_id)s, %(kpi)s, %(measure)s, array[%(sentence)s])
+        on conflict (job, measure) where closed_at is null and measure is not null do update set
+            occurrences = alerts.occurrences + (alerts.load_date is distinct from excluded.load_date)::integer,
+            load_date = excluded.load_date, run_id = excluded.run_id, details = excluded.details,
+            last_at = clock_timestamp()
+        where (alerts.load_date, alerts.details) is distinct from (excluded.load_date, excluded.details)
+        """,
+        _parameters(found),
+    )
+
+
+def close_breached(connection: Connection[Any], found: MeasureOnDay) -> None:
+    """Close the incident of a measure that is not beyond its threshold, if there is one, with a recovery."""
+    connection.execute(
+        """
+        with closed as (
+            update ops.alerts set closed_at = clock_timestamp()
+            where kind = 'breached' and closed_at is null and (job, measure) = (%(kpi)s, %(measure)s)
+            returning opened_at
+        )
+        insert into ops.alerts (pipeline_name, load_date, kind, run_id, job, measure, details, closed_at)
+        select
+            %(pipeline)s, %(load_date)s, 'recovered', %(run_id)s, %(kpi)s, %(measure)s,
+            array[%(sentence)s || '; it was breached since ' || to_char(opened_at, 'YYYY-MM-DD HH24:MI "UTC"')],
+            clock_timestamp()
+        from closed
+        """,
+        _parameters(found),
+    )
+
+
+def open_measures(connection: Connection[Any]) -> bool:
+    """Return whether a measure has an open incident."""
+    query = "select 1 from ops.alerts where measure is not null and closed_at is null limit 1"
+    return connection.execute(query).fetchone() is not None
+
+
+def close_unwatched(connection: Connection[Any], watched: Sequence[tuple[str, str]]) -> None:
+    """Close the incidents of all measures but those that are watched, each as (KPI, name): nobody asks any more."""
+    connection.execute(
+        "update ops.alerts set closed_at = clock_timestamp() where measure is not null and closed_at is null "
+        "and (job, measure) not in (select * from unnest(%s::text[], %s::text[]))",
+        [[kpi for kpi, _ in watched], [name for _, name in watched]],
+    )
+
+
 def lock_open(connection: Connection[Any], pipeline: str) -> bool:
     """Lock the open incidents of a pipeline and return whether there are any. Call it after `await_turn`."""
     query = "select 1 from ops.alerts where pipeline_name = %s and closed_at is null for update"
@@ -222,7 +293,8 @@ def open_load_dates(connection: Connection[Any], pipeline: str) -> list[date]:
     """The load_dates that have an open incident."""
     query = (
         "select distinct load_date from ops.alerts "
-        "where pipeline_name = %s and closed_at is null and load_date is not null order by load_date"
+        "where pipeline_name = %s and closed_at is null and load_date is not null and measure is null "
+        "order by load_date"
     )
     return [day for (day,) in connection.execute(query, [pipeline]).fetchall()]
 
@@ -232,7 +304,7 @@ def close_undue(connection: Connection[Any], pipeline: str, load_dates: Sequence
     if load_dates:
         connection.execute(
             "update ops.alerts set closed_at = clock_timestamp() "
-            "where pipeline_name = %s and closed_at is null and load_date = any(%s)",
+            "where pipeline_name = %s and closed_at is null and measure is null and load_date = any(%s)",
             [pipeline, list(load_dates)],
         )
 
@@ -249,7 +321,7 @@ def close_whole(connection: Connection[Any], pipeline: Pipeline, late_kpis: Sequ
         with closed as (
             update ops.alerts as a
             set closed_at = clock_timestamp()
-            where a.pipeline_name = %(pipeline)s and a.closed_at is null
+            where a.pipeline_name = %(pipeline)s and a.closed_at is null and a.measure is null
             and case when a.kind = 'late' and a.job is not null then a.job <> all(%(late)s::text[]) else
                 (
                     exists (

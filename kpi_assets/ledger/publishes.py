@@ -110,6 +110,7 @@ select
 from before as b
 inner join ops.published as t on t.asset = %(table)s and t.load_date = b.load_date
 order by b.load_date
+returning publish_id, load_date, code_version
 """
 _AS_BEFORE = _RECORD_VIEW.format(
     which="load_date = %(load_date)s",
@@ -125,10 +126,23 @@ _REDEFINED = _RECORD_VIEW.format(
 )
 
 
-def record_shown(connection: Connection[Any], view: Relation, table: Relation, load_date: date, *, run_id: str) -> None:
-    """Record that a view, where it is published, shows the publish of its table that was just recorded."""
+class ViewPublish(NamedTuple):
+    """A publish of a view that was recorded with that of its table."""
+
+    publish_id: int
+    load_date: date
+    code_version: str
+
+
+def record_shown(
+    connection: Connection[Any], view: Relation, table: Relation, load_date: date, *, run_id: str
+) -> list[ViewPublish]:
+    """Record that a view, where it is published, shows the publish of its table that was just recorded.
+
+    Returns the publish of the view; none if it is not published for the load_date.
+    """
     parameters = {"view": str(view), "table": str(table), "load_date": load_date, "run_id": run_id}
-    connection.execute(_AS_BEFORE, parameters)
+    return [ViewPublish(*row) for row in connection.execute(_AS_BEFORE, parameters).fetchall()]
 
 
 def record_redefined(
@@ -141,11 +155,14 @@ def record_redefined(
     code_version: str,
     columns: Mapping[str, str],
     shown_as: str,
-) -> None:
-    """Record that a view which was published with another definition has that definition for all its load_dates."""
+) -> list[ViewPublish]:
+    """Record that a view which was published with another definition has that definition for all its load_dates.
+
+    Returns its publishes of the other load_dates.
+    """
     parameters = {"view": str(view), "table": str(table), "load_date": load_date, "run_id": run_id}
     definition = {"code_version": code_version, "columns": Json(list(columns.items())), "shown_as": shown_as}
-    connection.execute(_REDEFINED, {**parameters, **definition})
+    return [ViewPublish(*row) for row in connection.execute(_REDEFINED, {**parameters, **definition}).fetchall()]
 
 
 def of_build(connection: Connection[Any], build_id: int) -> int | None:

@@ -114,6 +114,8 @@ class Build:
             set_aside=audited.filled.set_aside,
             bad_rows=bad_rows,
             warnings=warnings,
+            measure_warnings=published.warnings if published else [],
+            measures=published.values if published else {},
             preview=versions or first_rows,
             chart=chart,
             seconds=self._watch.seconds,

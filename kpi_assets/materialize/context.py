@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import date
+from decimal import Decimal
 from time import perf_counter
 from typing import Any
 
@@ -144,12 +145,14 @@ class BuildOutcome:
     inputs: Mapping[Relation, int]  # of the same load_date
     window: Window | None  # of a table with `lookback`
     results: list[CheckResult]
-    warnings: list[str]
+    warnings: list[str]  # of inputs that were read as published before
+    measure_warnings: Sequence[str]  # of measures that could not be computed
     preview: list[dict[str, str | None]]
     chart: ChartRows  # empty unless the table is a KPI
     seconds: dict[str, float]
     set_aside: SetAside | None = None  # rows, of a table with rules
     versions: VersionChanges | None = None  # of a history that was published
+    measures: Mapping[str, Decimal | None] = field(default_factory=dict)  # of the measures of a KPI that was published
     bad_rows: Sequence[Mapping[str, Any]] = ()  # the first records or rows that were set aside, for people
 
     @property

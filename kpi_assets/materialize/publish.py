@@ -1,24 +1,32 @@
 """Publishes a candidate: its rows, the ledger and the run log change in one transaction.
 
-Not here: replacing the rows of a load_date (warehouse/kinds/).
+Not here: replacing the rows of a load_date (warehouse/kinds/), and the values of KPIs (measures.py).
 """
 
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import date
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
 import psycopg
 from psycopg import Connection
 
-from kpi_assets.ledger import publishes, runs
+from kpi_assets.ledger import kpi_values, kpis, publishes, runs
+from kpi_assets.ledger.kpi_values import Value
+from kpi_assets.ledger.kpis import DeclaredKpi
 from kpi_assets.ledger.locks import lock_publish
-from kpi_assets.ledger.publishes import shown_as
+from kpi_assets.ledger.publishes import ViewPublish, shown_as
+from kpi_assets.materialize import measures
 from kpi_assets.materialize.audit import AuditedCandidate
 from kpi_assets.materialize.context import BuildContext
+from kpi_assets.materialize.measures import Computed
 from kpi_assets.materialize.retry import LOCK_TIMEOUT, retry_on_lock, wait_for_snapshots
+from kpi_assets.model.names import Relation
 from kpi_assets.model.table import Table
+from kpi_assets.monitoring.declared_kpis import declared
 from kpi_assets.warehouse import set_aside, tables
 from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets.warehouse.connection import WarehouseError
@@ -31,10 +39,16 @@ from kpi_assets.warehouse.views import views_on
 
 @dataclass(frozen=True)
 class PublishOutcome:
-    """The id of a publish and, of a history, what it changed in the versions."""
+    """The id of a publish and, of a history, what it changed in the versions.
+
+    `values` are those of the measures of a KPI, and `warnings` name those that could not be computed, also of the views
+    that show the table.
+    """
 
     publish_id: int
     versions: VersionChanges | None = None
+    values: Mapping[str, Decimal | None] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
 
 
 def publish(context: BuildContext, connection: Connection[Any], audited: AuditedCandidate) -> PublishOutcome:
@@ -43,14 +57,16 @@ def publish(context: BuildContext, connection: Connection[Any], audited: Audited
     Raises WarehouseError if readers hold the table for longer than `publish_timeout`, and UpstreamError if an input
     was published again meanwhile.
     """
-    candidate = audited.candidate
+    candidate, computed = audited.candidate, list[Computed]()
     try:
         strategy, others = strategy_of(candidate.table), _others(connection, candidate)
         if strategy.publish_swaps(connection, candidate.table, candidate.load_date, others):
             wait_for_snapshots(connection, "published", context.on_progress, context.publish_timeout)
         strategy.prove(connection, candidate.table)
-        return retry_on_lock(
-            partial(_publish, context, connection, audited), "published", context.on_progress, context.publish_timeout
+        computed = measures.of_candidate(connection, context.pipeline, candidate)
+        outcome = retry_on_lock(
+            partial(_publish, context, connection, audited, computed),
+            *("published", context.on_progress, context.publish_timeout),
         )
     except psycopg.OperationalError:
         # When the connection breaks during COMMIT, only the ledger knows whether the transaction was committed.
@@ -59,10 +75,16 @@ def publish(context: BuildContext, connection: Connection[Any], audited: Audited
             publish_id = publishes.of_build(ask, candidate.build_id)
         if publish_id is None:
             raise
-        return PublishOutcome(publish_id)
+        outcome = PublishOutcome(publish_id)
+    own = next((each.values for each in computed if each.table is candidate.table), {})
+    return replace(
+        outcome, values=own, warnings=[*(text for each in computed for text in each.warnings), *outcome.warnings]
+    )
 
 
-def _publish(context: BuildContext, connection: Connection[Any], audited: AuditedCandidate) -> PublishOutcome:
+def _publish(
+    context: BuildContext, connection: Connection[Any], audited: AuditedCandidate, computed: Sequence[Computed]
+) -> PublishOutcome:
     """Replace the published rows by the candidate's and record that in the ledger and the run log, all or nothing."""
     candidate, table, load_date = audited.candidate, audited.candidate.table, audited.candidate.load_date
     with connection.transaction():
@@ -88,10 +110,48 @@ def _publish(context: BuildContext, connection: Connection[Any], audited: Audite
             inputs=audited.inputs.publish_ids,
             columns=table.types,
         )
-        _publish_views(context, connection, table, load_date)
+        shown = _publish_views(context, connection, table, load_date)
+        warnings = _record_values(context, connection, candidate, publish_id, shown, computed)
         layer = context.pipeline.layer(table.relation)
         runs.close_build(connection, candidate.build_id, "success", layer=layer, counts=audited.counts)
-    return PublishOutcome(publish_id, versions)
+    return PublishOutcome(publish_id, versions, warnings=warnings)
+
+
+def _record_values(
+    context: BuildContext,
+    connection: Connection[Any],
+    candidate: Candidate,
+    publish_id: int,
+    views: Mapping[Relation, Sequence[ViewPublish]],
+    computed: Sequence[Computed],
+) -> list[str]:
+    """Record the values of the KPIs whose publishes were just recorded; return warnings of those computed only now.
+
+    `computed` are those of the candidate. A view that was redefined has other load_dates, and a view whose file changed
+    since it was published is not yet what its file says: its values are recorded when it is published itself.
+    """
+    found, due, warnings = list[Value](), list[DeclaredKpi](), list[str]()
+    of_candidate = {each.table.relation: each for each in computed}
+    own = ViewPublish(publish_id, candidate.load_date, candidate.table.code_version)
+    for relation, publishes_of in {
+        **views,
+        candidate.table.relation: [own, *views.get(candidate.table.relation, ())],
+    }.items():
+        table = context.pipeline.tables.get(relation)
+        if table is None or not table.header.kpi:
+            continue
+        for each in publishes_of:
+            if each.code_version != table.code_version:
+                continue
+            values = of_candidate.get(relation) if each.load_date == candidate.load_date else None
+            if values is None:
+                values = measures.of_published(connection, table, each.load_date)
+                warnings += values.warnings
+            found += values.of_publish(each.publish_id)
+        due += [declared(context.pipeline, table, max(each.load_date for each in publishes_of))] if publishes_of else []
+    kpi_values.record(connection, found)
+    kpis.record(connection, due)
+    return warnings
 
 
 def _others(connection: Connection[Any], candidate: Candidate) -> list[Published]:
@@ -100,14 +160,17 @@ def _others(connection: Connection[Any], candidate: Candidate) -> list[Published
     return tables.published_of(connection, table, publishes.by_columns(connection, table.relation, candidate.load_date))
 
 
-def _publish_views(context: BuildContext, connection: Connection[Any], table: Table, load_date: date) -> None:
+def _publish_views(
+    context: BuildContext, connection: Connection[Any], table: Table, load_date: date
+) -> dict[Relation, list[ViewPublish]]:
     """Record the publishes of views: of those that read the table, and of the table itself if it is a view.
 
     The rows of a view change with those of its table, and its definition is one for all load_dates.
     """
+    found = {}
     for view in views_on(connection, table.relation):  # includes views whose files were removed
         lock_publish(connection, view)
-        publishes.record_shown(connection, view, table.relation, load_date, run_id=context.run_id)
+        found[view] = publishes.record_shown(connection, view, table.relation, load_date, run_id=context.run_id)
     if not table.storage.stores_rows:
         shown, columns = table.origin
         for types, first, last, _ in publishes.by_columns(connection, shown, load_date):
@@ -116,7 +179,7 @@ def _publish_views(context: BuildContext, connection: Connection[Any], table: Ta
                     f"{table.path}: {table.relation} cannot show {lacking[0]!r} yet, which would be NULL in other "
                     f"load_dates: {shown} was published without it from {first} to {last}; build those again first."
                 )
-        publishes.record_redefined(
+        found[table.relation] = publishes.record_redefined(
             connection,
             table.relation,
             shown,
@@ -126,3 +189,4 @@ def _publish_views(context: BuildContext, connection: Connection[Any], table: Ta
             columns=table.types,
             shown_as=shown_as(columns),
         )
+    return found

@@ -3,11 +3,22 @@
 Belongs here: the words, their bounds and defaults. Not here: what they do (plan/ decides, automation/ requests runs).
 """
 
-from typing import Literal
+import re
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from kpi_assets.model.sentences import shown
 from kpi_assets.model.strict_yaml import Strict
+
+
+def _is_time(value: str) -> str:
+    if not re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", value):
+        raise ValueError(f"{shown(value)} is no time of the day: write hours and minutes in UTC, such as 08:00")
+    return value
+
+
+Time = Annotated[str, AfterValidator(_is_time)]
 
 
 class Automation(Strict):
@@ -46,6 +57,12 @@ class Automation(Strict):
         ge=0,
         le=8_784,
         description="The time after the end of a load_date, at 24:00 UTC, before its APIs are asked.",
+    )
+    digest: Time | None = Field(
+        default=None,
+        description="The time of the day in UTC at which the numbers of the boards go to every channel of alerts, once "
+        "a day: each number with its change and whether it can be trusted. Without this word nothing is sent.",
+        examples=["digest: 08:00"],
     )
     rebuild_on_sql_change: bool = Field(
         default=False, description="Whether published load_dates are built again by themselves when their SQL changes."

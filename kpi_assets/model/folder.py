@@ -6,7 +6,7 @@ meaning of the words of a file (header.py, query.py, checks/), and checks agains
 
 import re
 import stat
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -16,12 +16,14 @@ from kpi_assets.model.calendar import EVERY_DAY, Calendar, dates_in, words_of
 from kpi_assets.model.checks.bad_rows import BadRows
 from kpi_assets.model.checks.base import TableCheck
 from kpi_assets.model.checks.expand import expand, expand_rules
+from kpi_assets.model.differences import column_differences
 from kpi_assets.model.header import Header, cut
 from kpi_assets.model.kinds import STORAGES, StorageKind
 from kpi_assets.model.lookback import WINDOW_START
 from kpi_assets.model.names import LOAD_DATE, LONGEST, Relation, name_problem
 from kpi_assets.model.pipeline_config import PIPELINE_FILE, TAKEN_DATABASES, PipelineConfig
 from kpi_assets.model.query import Query, parse_query
+from kpi_assets.model.question import QUESTIONS, Question, read_question
 from kpi_assets.model.strict_yaml import Lines, ModelError, Problems, read
 from kpi_assets.model.table import Table
 
@@ -42,6 +44,7 @@ class Folder:
     calendar: Calendar = EVERY_DAY  # the word `calendar` of pipeline.yaml
     files: dict[Relation, Path] = field(default_factory=dict)
     tables: dict[Relation, Table] = field(default_factory=dict)  # and live views
+    questions: dict[str, Question] = field(default_factory=dict)  # those whose file could be read
 
     @property
     def name(self) -> str:
@@ -74,6 +77,10 @@ def read_folder(path: Path, minimum_rows: MinimumRows, problems: Problems) -> Fo
     files: dict[Relation, _File] = {}
     for file in (each for each in below if each.suffix.lower() == ".sql"):
         with problems.collected():
+            if file.relative_to(path).parts[0] == QUESTIONS:
+                question = read_question(_question_path(path, file), text_of(file))
+                folder.questions[question.name] = question
+                continue
             relation = _relation_of(path, file, folder.config)
             folder.files[relation] = file
             files[relation] = _read_file(file, problems)
@@ -130,6 +137,16 @@ def text_of(path: Path) -> str:
         line = text[: text.index("\0")].count("\n") + 1
         raise ModelError(path, line, "contains the control character U+0000: take it out")
     return text
+
+
+def _question_path(folder: Path, path: Path) -> Path:
+    """Return the path of a question's file. Raises ModelError if it names no question."""
+    parts = path.relative_to(folder).parts
+    if len(parts) != 2 or path.suffix != ".sql" or name_problem(path.stem):
+        raise ModelError(
+            path, 1, f"must lie at {QUESTIONS}/<name>.sql, in lower case and at most {LONGEST} letters long"
+        )
+    return path
 
 
 def _relation_of(folder: Path, path: Path, config: PipelineConfig | None) -> Relation:
@@ -240,7 +257,7 @@ def _query_of(
     problems = Problems()
     if header.history and query.itself:
         problems.add(path, query.line, carry_on.of_history(relation))
-    for line, problem in _differences(header, lines, query):
+    for line, problem in column_differences(header.selected, lines, query):
         problems.add(path, line, problem)
     if header.lookback and not query.windows:
         problems.add(
@@ -251,29 +268,3 @@ def _query_of(
         )
     problems.raise_any()
     return query
-
-
-def _differences(header: Header, lines: Lines, query: Query) -> Iterator[tuple[int, str]]:
-    """Yield (line, sentence) for each difference between the columns of the SELECT and of the header."""
-    declared, returned = header.selected, query.columns
-    nameless = [number for number, column in enumerate(returned) if column in {"", "*"}]
-    for number in nameless:
-        yield (
-            query.line_of(number),
-            "the SELECT must name each column it returns: write them out instead of *, give expressions an alias",
-        )
-    for number, column in enumerate(returned):
-        if column not in {"", "*", *declared}:
-            what = f"the SELECT returns the column {column!r}, which the header does not declare: declare it there"
-            yield query.line_of(number), what
-        elif column in returned[:number] and column not in {"", "*"}:
-            yield query.line_of(number), f"the SELECT returns the column {column!r} a second time: take it out"
-    if nameless:
-        return
-    for column in declared:
-        if column not in returned:
-            yield lines.of("columns", column), f"the column {column!r} is declared but the SELECT does not return it"
-    if sorted(declared) == sorted(returned) and declared != returned:
-        number = next(n for n, column in enumerate(returned) if column != declared[n])
-        order = f"({', '.join(declared)}) have another order in the SELECT ({', '.join(returned)})"
-        yield query.line_of(number), f"the header's columns {order}: write both in one order"

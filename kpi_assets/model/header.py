@@ -19,7 +19,7 @@ from kpi_assets.model.checks.declared import Checks
 from kpi_assets.model.checks.word import CheckWord
 from kpi_assets.model.checks.words import WORDS
 from kpi_assets.model.column import Column
-from kpi_assets.model.column_types import NUMBERS, base_of
+from kpi_assets.model.column_types import NUMBERS, base_of, element_of
 from kpi_assets.model.field_types import Owner, Sentence, Value
 from kpi_assets.model.history import HistorySpec, history_problems, version_columns
 from kpi_assets.model.indexes import index_problems
@@ -41,7 +41,8 @@ from kpi_assets.model.slices import KEY_TYPES
 from kpi_assets.model.source import Source
 from kpi_assets.model.strict_yaml import Lines, ModelError, Strict, read
 
-HEADER = re.compile(r"\A/\* @asset\n(.*?)\n@end \*/(?:\n|\Z)", re.DOTALL)
+# The header of a file of each kind, which its first line names.
+HEADERS = {kind: re.compile(rf"\A/\* @{kind}\n(.*?)\n@end \*/(?:\n|\Z)", re.DOTALL) for kind in ("asset", "question")}
 _DECIMAL = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?")
 _OTHER = Column(type="text", description="Any column.")
 
@@ -62,6 +63,26 @@ class Lookback(Strict):
     )
 
 
+_KPI_EXAMPLE = """
+kpi:
+  title: Orders by day of the week
+  chart: {x: order_dow, y: total_orders, labels: [Sunday, Monday, Tuesday, Wednesday, Thursday, Friday, Saturday]}
+  measures:
+    orders:
+      title: Orders
+      value: sum(total_orders)
+      unit: orders
+      better: up
+      target: {at_least: 7500}
+      alert: {change: {more_than: 0.3}}
+    items_per_order:
+      title: Items per order
+      value: sum(items) / sum(total_orders)
+      description: Over all orders, whether large or small.
+      format: decimal2
+      alert: {below: 8, for: 3 load_dates}
+  dimensions: [order_dow]
+"""
 # The words of a file whose storage has no load_dates.
 _WITHOUT_LOAD_DATES = {"description", "owner", "grain", "columns", "storage"}
 
@@ -157,8 +178,9 @@ class Header(Strict):
     )
     kpi: Annotated[Kpi | None, Affects.NOTHING] = Field(
         default=None,
-        description="Makes the table a KPI. Readers get the view `<table>_latest`, and the UI gets a chart.",
-        examples=["kpi: {chart: {x: country, y: revenue}}"],
+        description="Makes the table a KPI. Readers get the view `<table>_latest` and a tile for each measure, and the "
+        "UI gets a chart. No word of it changes the version of the table.",
+        examples=["kpi: {chart: {x: country, y: revenue}}", _KPI_EXAMPLE],
     )
     min_volume: Annotated[MinVolume | None, Affects.ROWS] = Field(
         default=None,
@@ -232,6 +254,17 @@ class Header(Strict):
         """The columns that the SELECT returns: all but the one that min_volume adds."""
         return [name for name in self.columns if not (self.min_volume and name == LOW_VOLUME)]
 
+    @property
+    def dimensions(self) -> list[str]:
+        """The columns by which readers may filter the rows of a KPI."""
+        declared = self.kpi.dimensions if self.kpi else []
+        return list(self.grain if declared is None else declared)
+
+    def measure_sql(self, name: str) -> str:
+        """Return the value of a measure as SQL over rows of the table: a numeric or NULL."""
+        assert self.kpi is not None
+        return self.kpi.measures[name].sql({column: each.type for column, each in self.columns.items()})
+
     @field_validator("lookback", mode="before")
     @classmethod
     def _days_alone(cls, value: Any) -> Any:
@@ -251,7 +284,8 @@ class Header(Strict):
             ]
         )
         self.columns.update({name: column for name, (_, column) in added.items()})
-        refuse([*self._volume_problems(), *self._name_problems(), *self._storage_problems()])
+        problems = (self._volume_problems(), self._name_problems(), self._storage_problems(), self._kpi_problems())
+        refuse(problem for found in problems for problem in found)
         if volume := self.min_volume:
             below = f"Whether {volume.column} is below {volume.at_least} or unknown"
             self.columns[LOW_VOLUME] = Column(
@@ -275,6 +309,33 @@ class Header(Strict):
         if volume.column in self.columns and self.columns[volume.column].type not in KEY_TYPES:
             known = ", ".join(KEY_TYPES)
             yield ("min_volume", "column"), f"{volume.column!r} counts nothing: name a column of type {known}"
+
+    def _kpi_problems(self) -> Iterator[tuple[Loc, str]]:
+        """Yield what does not fit the columns that a KPI names; unknown columns are found by _name_problems."""
+        if self.kpi is None:
+            return
+        types, chart = {name: column.type for name, column in self.columns.items()}, self.kpi.chart
+        if chart.labels and chart.x in types and (problem := chart.label_problem(types[chart.x])):
+            yield ("kpi", "chart", "labels"), problem
+        dimensions = self.kpi.dimensions or ()
+        for number, column in enumerate(dimensions):
+            if column in dimensions[:number]:
+                yield ("kpi", "dimensions", number), f"{column!r} is named twice: take it out once"
+            elif column == LOW_VOLUME and self.min_volume:
+                yield ("kpi", "dimensions", number), f"readers are shown no row with {LOW_VOLUME}: take it out"
+            elif types.get(column, "") == "jsonb" or element_of(types.get(column, "")):
+                problem = (
+                    f"{column!r} is {types[column]}, of which nobody filters a value: name a column with one value"
+                )
+                yield ("kpi", "dimensions", number), problem
+        for name, measure in self.kpi.measures.items():
+            if LOW_VOLUME in measure.columns and self.min_volume:
+                yield ("kpi", "measures", name, "value"), f"readers are shown no row with {LOW_VOLUME}: take it out"
+                continue
+            try:
+                measure.sql(types)
+            except ValueError as error:
+                yield ("kpi", "measures", name, "value"), str(error)
 
     def _name_problems(self) -> Iterator[tuple[Loc, str]]:
         """Yield the columns with impossible names, and the words that name unknown columns."""
@@ -347,6 +408,10 @@ class Header(Strict):
             yield from (((*place, *loc), column) for loc, column in word.columns(value))
         if self.kpi:
             yield from ((("kpi", "chart", axis), getattr(self.kpi.chart, axis)) for axis in ("x", "y"))
+            yield from ((("kpi", "dimensions", n), column) for n, column in enumerate(self.kpi.dimensions or ()))
+            for name, measure in self.kpi.measures.items():
+                columns = (column for column in measure.columns if column != LOAD_DATE)
+                yield from ((("kpi", "measures", name, "value"), column) for column in columns)
         if self.min_volume:
             yield ("min_volume", "column"), self.min_volume.column
 
@@ -376,17 +441,17 @@ def _misfit(value: Value, type_: str) -> str:
     return f"{value!r} is {kind} in YAML, and the column is {type_}: put it in quotes, as it is delivered"
 
 
-def cut(path: Path, text: str) -> tuple[str, str]:
+def cut(path: Path, text: str, kind: str = "asset") -> tuple[str, str]:
     """Cut a file into the text of its header and its body; only the body is executed. Raises ModelError.
 
     Each begins with as many empty lines as there are lines before it, so that line numbers are those of the file.
     """
-    match = HEADER.match(text)
-    if match is None and text.startswith("/* @asset"):
+    match = HEADERS[kind].match(text)
+    if match is None and text.startswith(f"/* @{kind}"):
         raise ModelError(path, 1, "has a header that is not closed: write @end */ on a line of its own below it")
     if match is None:
         raise ModelError(
-            path, 1, "does not begin with a header: the first line must be /* @asset, and @end */ must close it"
+            path, 1, f"does not begin with a header: the first line must be /* @{kind}, and @end */ must close it"
         )
     return "\n" + match.group(1), "\n" * text[: match.end()].count("\n") + text[match.end() :]
 

@@ -1,14 +1,53 @@
-"""The words that make a table a KPI: its chart, the least volume of its rows, and how fresh it must be.
+"""The words that make a table a KPI: its title, chart and measures, the least volume of its rows, and its freshness.
 
-Not here: the view of its latest load_date (warehouse/views.py), and when it is late (monitoring/freshness.py).
+Not here: the words of one measure (measure.py), the view of its latest load_date (warehouse/views.py), and when it is
+late (monitoring/freshness.py).
 """
 
-from typing import Annotated
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator
 
 from kpi_assets.model.affects import Affects
+from kpi_assets.model.column_types import INTEGERS, TEXTS, base_of
+from kpi_assets.model.field_types import Title
+from kpi_assets.model.measure import Measure
+from kpi_assets.model.names import Identifier
+from kpi_assets.model.sentences import MisplacedError, refuse, shown
 from kpi_assets.model.strict_yaml import Strict
+
+
+def _is_labels(value: Any) -> Any:
+    """Return labels by the text of each value; a list names the values 0, 1, 2 and so on."""
+    if isinstance(value, list):
+        value = dict(enumerate(value))
+    if not isinstance(value, dict):
+        raise ValueError(
+            f"{shown(value)} names no values: write a list, or a name for each value such as {{1: Monday, 2: Tuesday}}"
+        )
+    if not value:
+        raise ValueError("it has no labels: write them, or take the word out")
+    refuse(
+        ((key,), f"{shown(label)} is not text: write a name, in quotes if it looks like something else")
+        for key, label in value.items()
+        if not isinstance(label, str) or not label.strip()
+    )
+    return {_text(key): label.strip() for key, label in value.items()}
+
+
+def _text(key: object) -> str:
+    return str(key).lower() if isinstance(key, bool) else str(key)
+
+
+Labels = Annotated[
+    Mapping[str, str],
+    BeforeValidator(_is_labels),
+    WithJsonSchema(
+        {"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "object", "additionalProperties": {}}]}
+    ),
+]
 
 
 class Chart(Strict):
@@ -22,14 +61,61 @@ class Chart(Strict):
         le=40,
         description="The most bars. If there are more rows, the highest bars are shown, and the title says so.",
     )
+    labels: Annotated[Labels, Affects.NOTHING] = Field(
+        default={},
+        description="What the bars are called, if `x` is a whole number, a text or true and false: a list of names for "
+        "the values 0, 1, 2 and so on, or a name for each value. A value without a name is shown as it is.",
+        examples=["labels: [Sunday, Monday, Tuesday]", "labels: {1: Monday, 2: Tuesday}"],
+    )
+
+    def label(self, value: object) -> str:
+        """Return what a bar is called."""
+        text = _text(value)
+        return self.labels.get(text, text)
+
+    def label_problem(self, type_: str) -> str:
+        """Return why the labels are none of a column of this type; empty if they are."""
+        base = base_of(type_)
+        forms = {**dict.fromkeys(INTEGERS, r"-?(0|[1-9][0-9]*)"), **dict.fromkeys(TEXTS, r"(?s).*")}
+        forms["boolean"] = "true|false"
+        if base not in forms:
+            return f"{self.x!r} is {type_}, whose values speak for themselves: take the labels out"
+        odd = next((value for value in self.labels if not re.fullmatch(forms[base], value)), None)
+        return "" if odd is None else f"{odd!r} is no value of {self.x!r}, which is {type_}"
 
 
 class Kpi(Strict):
-    """Makes the table a KPI: readers get a view `<table>_latest`, the UI a chart."""
+    """Makes the table a KPI: readers get a view `<table>_latest`, the UI a chart, and the pages a tile a measure."""
 
+    title: Annotated[Title | None, Affects.NOTHING] = Field(
+        default=None,
+        description="What readers call it; by default the name of the table.",
+        examples=["title: Orders by day of the week"],
+    )
     chart: Annotated[Chart, Affects.NOTHING] = Field(
         description="What the chart shows.", examples=["chart: {x: country, y: revenue}"]
     )
+    measures: Annotated[dict[Identifier, Measure], Affects.NOTHING] = Field(
+        default={},
+        description="The numbers that readers are shown for each load_date, in this order; the first is the headline.",
+        examples=["measures: {orders: {title: Orders, value: sum(total_orders), unit: orders, better: up}}"],
+    )
+    dimensions: Annotated[list[str] | None, Affects.NOTHING] = Field(
+        default=None,
+        description="The columns by which readers may filter its rows; by default those of the grain.",
+        examples=["dimensions: [order_dow]"],
+    )
+
+    @field_validator("measures")
+    @classmethod
+    def _has_own_titles(cls, measures: dict[str, Measure]) -> dict[str, Measure]:
+        titles: dict[str, str] = {}
+        for name, measure in measures.items():
+            other = titles.setdefault(measure.title.casefold(), name)
+            if other != name:
+                problem = f"{measure.title!r} is the title of {other} too: readers could not tell them apart"
+                raise MisplacedError([((name, "title"), problem)])
+        return measures
 
 
 class MinVolume(Strict):

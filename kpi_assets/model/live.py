@@ -23,7 +23,7 @@ def check_live(table: Table, folder: Folder, problems: Problems) -> None:
     for relation, line in table.mentions.items():
         if problem := _problem(table, relation, folder):
             problems.add(table.path, line, problem)
-    for line, name in _whole_rows(table.query) if table.query else ():
+    for line, name in whole_rows(table.query) if table.query else ():
         problems.add(
             table.path,
             line,
@@ -45,7 +45,7 @@ def _problem(table: Table, relation: Relation, folder: Folder) -> str:
     return ""
 
 
-def _whole_rows(query: Query) -> Iterator[tuple[int, str]]:
+def whole_rows(query: Query) -> Iterator[tuple[int, str]]:
     """Yield (line, name) where the name of a relation stands for its row: the server does not know its columns then."""
     aliases = {table.alias_or_name for table in query.tree.find_all(exp.Table)}
     aliases |= {alias.name for alias in query.tree.find_all(exp.TableAlias)}

@@ -9,10 +9,12 @@ from dataclasses import replace
 from datetime import timedelta
 from graphlib import CycleError, TopologicalSorter
 from itertools import combinations
+from pathlib import Path
 
 from kpi_assets.model.calendar import EVERY_DAY, named
 from kpi_assets.model.column_reads import unknown_columns
 from kpi_assets.model.folder import Folder
+from kpi_assets.model.header import Lookback
 from kpi_assets.model.key_overlap import Shared, shared_object
 from kpi_assets.model.live import check_live
 from kpi_assets.model.lookback import Key
@@ -20,11 +22,13 @@ from kpi_assets.model.names import OBJECTS, PREVIOUS, Relation
 from kpi_assets.model.pipeline import TAKEN_JOBS, Pipeline
 from kpi_assets.model.pipeline_config import PIPELINE_FILE
 from kpi_assets.model.replay import check_replay
+from kpi_assets.model.sentences import known_names
 from kpi_assets.model.source import Source
 from kpi_assets.model.strict_yaml import ModelError, Problems
 from kpi_assets.model.table import Table
 from kpi_assets.model.table_ref import THIS
 
+_NO_MEASURES = "is no measure of a KPI: no KPI of this pipeline has measures, so write them in its header first"
 _CARRIED_FOR = 5 * 366  # days for which each day is compared with the object that is carried to it
 
 
@@ -76,7 +80,10 @@ def _with_neighbors(table: Table, tables: Mapping[Relation, Table]) -> Table:
         return table
     types = {relation: tables[relation].readable_types for relation in table.query.reads if relation in tables}
     has_unknown_sums = check_replay(table.query, types, table.path)
-    keys = {relation: _window_key(table, relation, tables) for relation in table.window_reads if relation in tables}
+    keys = {}
+    for relation in (each for each in table.window_reads if each in tables):
+        assert table.header.lookback is not None
+        keys[relation] = window_key(relation, tables, table.header.lookback, table.path, table.mentions[relation])
     histories = {relation: each.history_read for relation, each in tables.items() if each.history_read}
     query = replace(table.query.with_neighbors(keys, histories), has_unknown_sums=has_unknown_sums)
     for rule in table.rules:  # a replay must set the same rows aside
@@ -90,18 +97,17 @@ def _with_neighbors(table: Table, tables: Mapping[Relation, Table]) -> Table:
     )
 
 
-def _window_key(table: Table, relation: Relation, tables: Mapping[Relation, Table]) -> Key:
-    """Return which rows of an input count in the window of a table. Raises ModelError if neither header says so."""
-    other, lookback = tables[relation], table.header.lookback
-    assert lookback is not None
+def window_key(relation: Relation, tables: Mapping[Relation, Table], lookback: Lookback, path: Path, line: int) -> Key:
+    """Return which rows of a table count in a window. Raises ModelError for that line if neither header says so."""
+    other = tables[relation]
     if lookback.rows == "all":
         return None
     origin = tables.get(other.origin.relation, other)
     if origin.header.versions == "latest":
         return tuple(other.header.grain)
     raise ModelError(
-        table.path,
-        table.mentions[relation],
+        path,
+        line,
         f"{relation} is read over {lookback.days} calendar days, and nothing says which of its rows count: write "
         f"`versions: latest` in the header of {origin.relation} if only the latest row of each "
         f"{', '.join(origin.header.grain)} does, or `lookback: {{days: {lookback.days}, rows: all}}` here if all do",
@@ -308,6 +314,25 @@ def check_retention(pipeline: Pipeline, folder: Folder, problems: Problems) -> N
                     f"storage: {shown.storage.name} shows {relation}, whose rows retention drops ({PIPELINE_FILE}), "
                     "and marts and KPIs stay: take the word out, and it has rows of its own",
                 )
+
+
+def check_boards(pipeline: Pipeline, folder: Folder, problems: Problems) -> None:
+    """Add a problem for each name on a board that is no measure of one KPI, or stands there twice."""
+    known = pipeline.tile_names
+    for board, names in pipeline.config.boards.items():
+        seen: set[tuple[Relation, str]] = set()
+        for number, name in enumerate(names):
+            found, problem = pipeline.tiles_called(name), ""
+            if len(found) > 1:
+                problem = f"is a measure of {' and of '.join(str(relation) for relation, _ in found)}: write the schema"
+            elif not found:
+                problem = f"is no measure of a KPI: {known_names(name, known)}" if known else _NO_MEASURES
+            elif found[0] in seen:
+                problem = "stands here twice: take it out once"
+            seen.update(found)
+            if problem:
+                line = folder.lines.of("boards", board, number) if folder.lines else 1
+                problems.add(folder.config_path, line, f"boards.{board}: {name!r} {problem}")
 
 
 def check_latest_views(folder: Folder, problems: Problems) -> None:

@@ -1,4 +1,4 @@
-"""The relations of the schema ops that readers may read: the grants of kpi_reader, and what a live view may show.
+"""The relations of the schema ops that readers may read, by the grants of kpi_reader, in live views and in questions.
 
 Not here: granting (warehouse/provision.py), and the relations themselves (ledger/migrations/).
 """
@@ -14,6 +14,10 @@ FOR_READERS: Mapping[str, Collection[str]] = {
     "bad_rows": ("record", "value", "reason", "key", "corrected"),
     "data_quality_results": ("samples", "message"),
     "holds": (),
+    "kpi_tiles": (),
+    "kpi_trust": (),
+    "kpi_values": (),
+    "kpis": (),
     "manifest_parts": (),
     "manifests": (),
     "migrations": (),
@@ -23,3 +27,5 @@ FOR_READERS: Mapping[str, Collection[str]] = {
     "quarantine": ("record", "value", "reason", "key", "corrected"),
     "requests": (),
 }
+# Those of them that have no load_date, by which a question could be tied to them.
+WITHOUT_LOAD_DATE = frozenset(("alert_deliveries", "api_turns", "holds", "manifest_parts", "migrations"))

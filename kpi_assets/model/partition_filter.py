@@ -12,7 +12,8 @@ their own. The proof has three steps:
 3. `unbound_tables` are the tables that no edge reaches. One of them is enough to refuse the SELECT.
 
 A third parameter binds a table that carries on to its own load_date before (carry_on.py), and `previous_tables` are
-the tables that its edges reach.
+the tables that its edges reach. `ties` are those of a question, which may read a fixed number of days before its
+load_date too (question_tables.py).
 
 The proof is conservative: a condition that it does not know gives no edge, and the table counts as unbound.
 
@@ -25,8 +26,8 @@ names of its unbound tables, both sorted; `D` stands for `%(load_date)s`.
 Belongs here: the rules for one scope. Not here: finding the scopes, and the sentences for the author (query.py).
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 from itertools import product
 from typing import NamedTuple
@@ -56,8 +57,16 @@ class Source:
     name: str
 
 
-Node = Given | Source
+@dataclass(frozen=True)
+class DaysBefore:
+    """So many days before the load_date, as in `%(load_date)s::date - 7`."""
+
+    days: int
+
+
+Node = Given | Source | DaysBefore
 _PARAMETERS = {Given.LOAD_DATE, Given.WINDOW}  # those of any table
+NO_COLUMNS: Mapping[Relation, str] = {}
 
 
 class Edge(NamedTuple):
@@ -150,6 +159,35 @@ def previous_tables(scope: Scope) -> list[exp.Table]:
     return [table for table in _tables(scope) if Source(table.alias_or_name) in bound]
 
 
+def ties(scope: Scope, columns: Mapping[Relation, str]) -> dict[exp.Table, set[Node]]:
+    """Return what each table of a scope is limited to by conditions of the scope itself: nothing if it is unbound.
+
+    `columns` names the column that holds the load_date of a relation, where that is another one.
+
+    >>> tied("select 1 from raw.t join raw.u using (load_date) where t.load_date = D")
+    ['t: %(load_date)s', 'u: %(load_date)s']
+    >>> tied("select 1 from raw.t join raw.t as b on b.load_date = D::date - 7 and b.k = t.k where t.load_date = D")
+    ['b: 7 days before', 't: %(load_date)s']
+    >>> tied("select 1 from raw.t where load_date between %(window_start)s and D")
+    ['t: %(window_start)s to %(load_date)s']
+    >>> tied("select 1 from raw.t join (select 1 as load_date) as s using (load_date)")
+    ['t: ']
+    >>> tied("select 1 from raw.t where load_date = D::date - k")
+    ['t: ']
+    >>> tied("select 1 from raw.t where made_on = D", columns={("raw", "t"): "made_on"})
+    ['t: %(load_date)s']
+    >>> tied("select 1 from raw.t where load_date = D", columns={("raw", "t"): "made_on"})
+    ['t: ']
+    """
+    edges = equality_edges(scope, columns)
+    given: list[Node] = [*_PARAMETERS, *{edge.bound for edge in edges if isinstance(edge.bound, DaysBefore)}]
+    reached = {node: closure(edges, {node}) for node in given}
+    return {
+        table: {node for node, bound in reached.items() if Source(table.alias_or_name) in bound}
+        for table in _tables(scope)
+    }
+
+
 def closure(edges: Iterable[Edge], roots: Iterable[Node]) -> set[Node]:
     """Return everything that is bound if the roots are bound: the roots, and all that edges lead to from them.
 
@@ -163,7 +201,7 @@ def closure(edges: Iterable[Edge], roots: Iterable[Node]) -> set[Node]:
     return bound
 
 
-def equality_edges(scope: Scope) -> set[Edge]:
+def equality_edges(scope: Scope, columns: Mapping[Relation, str] = NO_COLUMNS) -> set[Edge]:
     """Return every edge that the conditions of a scope prove.
 
     **Equality.** `load_date = %(load_date)s` binds a table, and `t.load_date = u.load_date` binds each table by the
@@ -225,7 +263,12 @@ def equality_edges(scope: Scope) -> set[Edge]:
     sources, joins = list(scope.selected_sources), joins_of(scope)
     where = scope.expression.args.get("where")
     is_unambiguous = len(sources) == 1 or any(LOAD_DATE in join.using for join in joins)
-    names = _Names(sources, sources if is_unambiguous else [])
+    other = {
+        table.alias_or_name: columns[relation]
+        for table in _tables(scope)
+        if (relation := Relation(table.db, table.name)) in columns
+    }
+    names = _Names(sources, sources if is_unambiguous else [], other)
     edges: set[Edge] = set()
     for join in joins:
         if LOAD_DATE in join.using:
@@ -252,10 +295,14 @@ def _limited(join: Join) -> list[str]:
 
 @dataclass(frozen=True)
 class _Names:
-    """Finds the source of a load_date in a scope; `unqualified` are the sources of one without a table's name."""
+    """Finds the source of a load_date in a scope; `unqualified` are the sources of one without a table's name.
+
+    `columns` are those that hold the load_date of a source under another name.
+    """
 
     sources: Sequence[str]
     unqualified: Sequence[str]
+    columns: Mapping[str, str] = field(default_factory=dict)
 
     def equated(self, part: exp.Expr) -> tuple[list[Node], list[Node]]:
         """Return the owners on both sides of a condition that makes load_dates equal, or limits them to the window."""
@@ -272,10 +319,13 @@ class _Names:
             return [Given.LOAD_DATE]
         if _is_parameter(side, PREVIOUS):
             return [Given.PREVIOUS]
-        if not isinstance(side, exp.Column) or side.name != LOAD_DATE:
+        if days := _days_before(side):
+            return [DaysBefore(days)]
+        if not isinstance(side, exp.Column):
             return []
         owners = [side.table] if side.table else self.unqualified
-        return [Source(owner) if owner in self.sources else Given.OUTER for owner in owners]
+        named = [owner for owner in owners if side.name == self.columns.get(owner, LOAD_DATE)]
+        return [Source(owner) if owner in self.sources else Given.OUTER for owner in named]
 
 
 def _is_window(part: exp.Expr) -> bool:
@@ -285,6 +335,16 @@ def _is_window(part: exp.Expr) -> bool:
         and _is_parameter(_without_cast(part.args["low"]), WINDOW_START)
         and _is_parameter(_without_cast(part.args["high"]), LOAD_DATE)
     )
+
+
+def _days_before(side: exp.Expr) -> int | None:
+    """Return the number of days of `%(load_date)s::date - 7`; None for anything else."""
+    side = _without_cast(side.unnest())
+    if not isinstance(side, exp.Sub) or not isinstance(day := side.this, exp.Cast) or not day.to.is_type("date"):
+        return None
+    days = side.expression
+    is_whole = isinstance(days, exp.Literal) and not days.is_string and days.name.isdigit()
+    return int(days.name) if is_whole and _is_parameter(day.this, LOAD_DATE) else None
 
 
 def _without_cast(side: exp.Expr) -> exp.Expr:

@@ -6,7 +6,7 @@ neighbors.py).
 """
 
 import keyword
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
 from functools import cached_property
@@ -17,7 +17,8 @@ from kpi_assets.model.calendar import EVERY_DAY, Calendar, described, named
 from kpi_assets.model.history import version_columns
 from kpi_assets.model.names import LOW_VOLUME, Relation
 from kpi_assets.model.pipeline_config import PIPELINE_FILE, Layer, PipelineConfig
-from kpi_assets.model.sentences import known_names
+from kpi_assets.model.question import QUESTIONS, Question
+from kpi_assets.model.sentences import known_names, known_words
 from kpi_assets.model.slices import KEY_TYPES
 from kpi_assets.model.table import Table
 
@@ -48,6 +49,7 @@ class Pipeline:
     tables: Mapping[Relation, Table]
     days: Calendar = EVERY_DAY  # the word `calendar` of pipeline.yaml
     live: Mapping[Relation, Table] = field(default_factory=dict)  # the live views, each after those that it reads
+    questions: Mapping[str, Question] = field(default_factory=dict)  # by name
 
     @cached_property
     def calendar(self) -> Calendar:
@@ -166,6 +168,36 @@ class Pipeline:
         """The raw tables that each read one S3 object a load_date."""
         return [table for table in self.tables.values() if table.has_object]
 
+    @cached_property
+    def tile_names(self) -> list[str]:
+        """The measures of all KPIs as boards name them: `kpi.measure`, with the schema if two KPIs have one name."""
+        names = [(relation, measure) for relation, measure in self._measures]
+        tables = [relation.table for relation in dict.fromkeys(relation for relation, _ in names)]
+        return [
+            f"{relation.table if tables.count(relation.table) == 1 else relation}.{measure}"
+            for relation, measure in names
+        ]
+
+    @property
+    def _measures(self) -> list[tuple[Relation, str]]:
+        tables = self.tables.items()
+        return [
+            (relation, name) for relation, table in tables if table.header.kpi for name in table.header.kpi.measures
+        ]
+
+    def tiles_called(self, name: str) -> list[tuple[Relation, str]]:
+        """Return the measures that `kpi.measure` or `schema.kpi.measure` may mean: one, none, or several."""
+        known = self._measures
+        return [each for each in known if name in (f"{each[0]}.{each[1]}", f"{each[0].table}.{each[1]}")]
+
+    @cached_property
+    def boards(self) -> Mapping[str, Sequence[tuple[Table, str]]]:
+        """The boards of pipeline.yaml, each with its tiles in order: a KPI and the name of its measure."""
+        return {
+            board: [(self.tables[relation], measure) for name in names for relation, measure in self.tiles_called(name)]
+            for board, names in self.config.boards.items()
+        }
+
     def table(self, name: str) -> Table:
         """Return the table called `schema.table`. Raises UsageError that names the nearest and lists all tables."""
         for relation, table in self.tables.items():
@@ -176,6 +208,14 @@ class Pipeline:
                 f"{name} is a live view, of which nothing is built: `kpi show {self.name} {name}` shows it."
             )
         raise UsageError(f"{self.name} has no table {name!r}: {known_names(name, [*map(str, self.tables)])}.")
+
+    def question(self, name: str) -> Question:
+        """Return the question of that name. Raises UsageError that names the nearest, or all."""
+        if name in self.questions:
+            return self.questions[name]
+        raise UsageError(
+            f"{self.name} has no question {name!r} ({self.path / QUESTIONS}): {known_words(name, [*self.questions])}."
+        )
 
     def live_view(self, name: str) -> Table | None:
         """Return the live view called `schema.table`; None if there is none."""
@@ -235,6 +275,20 @@ class Pipeline:
     def inputs_of(self, table: Table) -> list[Relation]:
         """Return the tables that must be published before a table, with the tables that views among them show."""
         return self._with_origins(table.reads)
+
+    @cached_property
+    def made_of(self) -> Mapping[Relation, Sequence[str]]:
+        """For each table, the tables and objects (`s3.x`) from which its rows come, in build order, itself the last."""
+        found: dict[Relation, dict[str, None]] = {}
+        for relation, table in self.tables.items():
+            own: dict[str, None] = {}
+            for read in self.inputs_of(table):
+                own.update(found.get(read, {}))
+            if table.has_object:
+                own[table.object_name] = None
+            own[str(relation)] = None
+            found[relation] = own
+        return {relation: [*names] for relation, names in found.items()}
 
     def window_inputs_of(self, table: Table) -> list[Relation]:
         """Return the inputs that a table reads over a window of load_dates."""

@@ -15,7 +15,7 @@ from kpi_assets.model.automation import Automation
 from kpi_assets.model.calendar import CalendarWords, parse_date
 from kpi_assets.model.checks.row_counts import MinRowsSpec
 from kpi_assets.model.field_types import Sentence
-from kpi_assets.model.names import DECISIONS, OBJECTS, Identifier, name_problem
+from kpi_assets.model.names import DECISIONS, IDENTIFIER, OBJECTS, Identifier, name_problem
 from kpi_assets.model.sentences import Loc, refuse, shown
 from kpi_assets.model.strict_yaml import Strict
 
@@ -26,8 +26,9 @@ TAKEN_DATABASES = (
     *("postgres", "template0", "template1", "dagster"),
     *("rdsadmin", "cloudsqladmin", "azure_maintenance", "azure_sys"),
 )
-# Schemas that no pipeline may have: the ledger has objects and decisions under names that begin like those of tables.
-RESERVED = ("ops", "builds", "public", "information_schema", OBJECTS, DECISIONS)
+# Schemas that no pipeline may have: the ledger has objects and decisions under names that begin like those of tables,
+# and the folder of questions lies beside those of schemas.
+RESERVED = ("ops", "builds", "public", "information_schema", "questions", OBJECTS, DECISIONS)
 
 
 def _is_bucket(value: str) -> str:
@@ -46,6 +47,22 @@ def _is_schema_or_table(value: str) -> str:
     return value
 
 
+def _is_board(value: str) -> str:
+    if not re.fullmatch(r"\w[\w &+,.'-]{0,59}", value) or value != value.strip():
+        raise ValueError(
+            f"{shown(value)} is no name of a board: write up to 60 letters, digits and blanks, a letter or digit first"
+        )
+    return value
+
+
+def _is_tile(value: str) -> str:
+    if not re.fullmatch(rf"({IDENTIFIER}\.){{1,2}}{IDENTIFIER}", value):
+        raise ValueError(f"{shown(value)} is no measure of a KPI: write kpi.measure or schema.kpi.measure")
+    return value
+
+
+Board = Annotated[str, AfterValidator(_is_board)]
+TileName = Annotated[str, AfterValidator(_is_tile)]
 SchemaOrTable = Annotated[str, AfterValidator(_is_schema_or_table)]
 
 
@@ -106,6 +123,14 @@ class PipelineConfig(Strict):
         "load_date is kept in any case. Without this word everything is kept. S3 keeps every object, so a replay gives "
         "the rows again.",
         examples=["retention: {raw: 400, stg: 400}", "retention: {raw: 400, stg: 400, marts.dim_user: 90}"],
+    )
+
+    boards: dict[Board, Annotated[list[TileName], Field(min_length=1)]] = Field(
+        default={},
+        description="Groups of tiles, for readers who watch numbers of several KPIs together: each board has a name "
+        "and, in the order in which they are shown, measures as `kpi.measure`. Without this word, readers see the "
+        "measures of each KPI in the order of its header.",
+        examples=["boards: {Growth: [kpi_orders_by_dow.orders, kpi_orders_by_dow.items_per_order]}"],
     )
 
     @field_validator("start_date", mode="before")

@@ -6,6 +6,7 @@ window (partition_filter.py), which tables may be read in part (pushdown.py), an
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -307,6 +308,32 @@ def parse_query(
         _check_names(tree, path, line, problems)
     problems.raise_any()
     return Query(sql, tree, line, tuple(sorted(windows)), itself=own)
+
+
+def parse_statement(sql: str, path: Path, known: Collection[str]) -> Query:
+    """Parse one SELECT with these parameters, which proves nothing of what it reads.
+
+    Raises ModelError as parse_query does, and for a parameter in quotes or in a comment, where its value would not be
+    a value.
+    """
+    _check_parameters(sql, path, 1, known)
+    line = 1 + sql[: len(sql) - len(sql.lstrip())].count("\n")
+    tree = _parse(as_parsed(sql), path, line)
+    problems = Problems()
+    for scope in _scopes(tree, path, line):
+        for table in (each for each in tables_in(scope) if each.catalog or not each.db):
+            problems.add(path, line_of(table, line), f"the table {table.sql()!r} must be written as schema.table")
+    parsed = Counter(each.name for each in tree.find_all(exp.Placeholder))
+    for name, count in Counter(match[1] for match in _PERCENT.finditer(sql) if match[1]).items():
+        if count > parsed[name]:
+            problems.add(path, line, f"%({name})s stands in quotes or in a comment, where it is no value: take it out")
+    problems.raise_any()
+    return Query(sql, tree, line)
+
+
+def check_replaced(query: Query, path: Path, problems: Problems) -> None:
+    """Add a problem for what cannot be said of a table in the place of which a subquery is read."""
+    _check_names(query.tree, path, query.line, problems)
 
 
 def _parse(text: str, path: Path, line: int) -> exp.Query:

@@ -8,6 +8,7 @@ Not here: the line of an error (strict_yaml.py), and rules for a single word (it
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from difflib import get_close_matches
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -36,6 +37,7 @@ _SENTENCES: Mapping[str, str] = {
     **dict.fromkeys(("bool_type", "bool_parsing"), _BOOLEAN),
     **dict.fromkeys(("list_type", "tuple_type"), _LIST),
     **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), _WORDS),
+    "string_pattern_mismatch": "{value} has a line end or another control character: write it on one line",
     "too_short": "it has {actual_length} parts: write at least {min_length}",
     "too_long": "it has {actual_length} parts: write at most {max_length}",
     "greater_than_equal": "{value} is too small: write {ge} or more",
@@ -83,6 +85,14 @@ def known_names(name: str, known: Sequence[str]) -> str:
     return (
         f"write {meant}" + f", or one of {', '.join(others)}" * bool(others) if meant else f"it has {', '.join(known)}"
     )
+
+
+def known_words(word: str, known: Sequence[str]) -> str:
+    """Return the rest of a sentence about an unknown word: which is meant, if one is like it, and all known."""
+    if not known:
+        return "it has none"
+    meant = nearest(word, known)
+    return f"write {meant}" if meant else f"it has {', '.join(known)}"
 
 
 def _last(name: str) -> str:
@@ -159,6 +169,8 @@ def shown(value: object) -> str:
         return "nothing"
     if isinstance(value, (dict, list)):
         return "a set of words" if isinstance(value, dict) else "a list"
+    if isinstance(value, Decimal):
+        return excerpt.cut(str(value), _SHOWN)
     return str(value).lower() if isinstance(value, bool) else excerpt.cut(repr(value), _SHOWN)
 
 

@@ -6,13 +6,14 @@ checking its tables against each other (neighbors.py).
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kpi_assets.errors import UsageError
 from kpi_assets.model.folder import Folder, MinimumRows, read_folder
 from kpi_assets.model.neighbors import (
     check_apis,
+    check_boards,
     check_calendars,
     check_carried,
     check_generated_names,
@@ -24,6 +25,7 @@ from kpi_assets.model.neighbors import (
 )
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.pipeline_config import PIPELINE_FILE, PipelineConfig
+from kpi_assets.model.question_tables import check_questions
 from kpi_assets.model.strict_yaml import ModelError, Problems, together
 
 
@@ -117,10 +119,12 @@ def _pipeline_of(folder: Folder, problems: Problems) -> Pipeline | None:
     live = {relation: table for relation, table in ordered.items() if relation not in tables}
     pipeline = Pipeline(folder.name, folder.path, folder.config, tables, folder.calendar, live)
     check_sources(pipeline, problems)
+    pipeline = replace(pipeline, questions=check_questions(folder, ordered, problems))
     is_whole = len(ordered) == len(folder.files) and len(problems.found) == before
     if is_whole:
         check_retention(pipeline, folder, problems)
         check_calendars(pipeline, problems)
         check_carried(pipeline, problems)
         check_apis(pipeline, problems)
+        check_boards(pipeline, folder, problems)
     return pipeline if is_whole else None

@@ -31,7 +31,7 @@ class LateKpi:
     @property
     def since(self) -> datetime:
         """When it became late."""
-        return _late_from(self.lacking, self.within_hours)
+        return due_by(self.lacking, self.within_hours)
 
     @property
     def sentence(self) -> str:
@@ -45,7 +45,8 @@ class LateKpi:
         )
 
 
-def _late_from(lacking: date, within_hours: float) -> datetime:
+def due_by(lacking: date, within_hours: float) -> datetime:
+    """Return until when the load_date must be published that a KPI lacks."""
     return datetime.combine(lacking, time(), timezone.utc) + timedelta(hours=within_hours)
 
 
@@ -72,7 +73,7 @@ def late(connection: Connection[Any], pipeline: Pipeline, now: datetime | None =
     for asset, latest in rows:
         relation = Relation.parse(asset)
         lacking = pipeline.calendars[relation].next_after(latest)
-        if lacking and _late_from(lacking, hours[relation]) < at:
+        if lacking and due_by(lacking, hours[relation]) < at:
             found.append(LateKpi(relation, latest, lacking, hours[relation]))
     return found
 

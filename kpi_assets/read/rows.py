@@ -1,7 +1,7 @@
 """Reads the rows of one table and load_date, or of a live view, as readers see them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
@@ -97,22 +97,53 @@ def read_rows(
         publish = find_publish(connection, pipeline, table, load_date, place=place)
     else:
         publish = find_publish_up_to(connection, pipeline, table, as_of, place=place)
-    day = publish.load_date
+    stored = stored_rows(connection, table, publish, everything=everything)
+    order = [name for name in table.header.grain if name in stored.all_types] or [*stored.types]
+    found = stored.texts([sql.SQL("t.{}").format(sql.Identifier(name)) for name in order], limit=limit, cut=cut)
+    shown = publish.rows
+    if table.header.min_volume and not everything:
+        shown = stored.count()
+    return Rows(publish.load_date, [*stored.types], [*stored.types.values()], found, shown, publish.rows)
+
+
+@dataclass(frozen=True)
+class StoredRows:
+    """The stored rows of a publish as readers see them: `source` is a FROM clause, whose relation is called t.
+
+    `types` are the columns that are shown, as name -> type, and `all_types` those that the rows have.
+    """
+
+    connection: Connection[Any]
+    types: Mapping[str, str]
+    all_types: Mapping[str, str]
+    source: sql.Composable
+
+    def where(self, condition: sql.Composable) -> "StoredRows":
+        """Return those of the rows that satisfy a condition."""
+        return replace(self, source=sql.SQL("{} and {}").format(self.source, condition))
+
+    def texts(
+        self, order: Sequence[sql.Composable], *, limit: int | None = None, offset: int = 0, cut: bool = False
+    ) -> Sequence[Sequence[str | None]]:
+        """Return the rows in an order, with all values as texts."""
+        return _texts(self.connection, self.types, self.source, order, limit=limit, offset=offset, cut=cut)
+
+    def count(self) -> int:
+        """Return the number of rows."""
+        return _count(self.connection, self.source)
+
+
+def stored_rows(connection: Connection[Any], table: Table, publish: Publish, *, everything: bool = False) -> StoredRows:
+    """Return the rows of a publish; those of low volume, and the column that marks them, only with `everything`."""
     # The types of the publish: the file may declare other columns by now.
     types = publish.types or table.types
     if is_history(connection, table):
-        rows, types = known_versions(table, types, day), version_types(table, types)
+        rows, types = known_versions(table, types, publish.load_date), version_types(table, types)
     else:
-        rows = published_rows(connection, table, day)
-    columns = [name for name in types if everything or name != LOW_VOLUME]
-    order = [name for name in table.header.grain if name in types] or columns
+        rows = published_rows(connection, table, publish.load_date)
+    shown = {name: type_ for name, type_ in types.items() if everything or name != LOW_VOLUME}
     source = sql.SQL("from {} as t where {}").format(rows, sql.SQL("true") if everything else for_readers(types))
-    wanted = {column: types[column] for column in columns}
-    found = _texts(connection, wanted, source, order, limit=limit, cut=cut)
-    shown = publish.rows
-    if table.header.min_volume and not everything:
-        shown = _count(connection, source)
-    return Rows(day, columns, list(wanted.values()), found, shown, publish.rows)
+    return StoredRows(connection, shown, types, source)
 
 
 def read_live(connection: Connection[Any], table: Table, *, place: str, limit: int | None = None, cut: bool) -> Rows:
@@ -120,7 +151,8 @@ def read_live(connection: Connection[Any], table: Table, *, place: str, limit: i
     if not types_of(connection, table.relation):
         raise UserError(f"The live view {table.relation} is not there yet in {place}: the next run makes it.")
     source = sql.SQL("from {} as t").format(identifier(table.relation))
-    found = _texts(connection, table.types, source, table.header.grain, limit=limit, cut=cut)
+    order = [sql.SQL("t.{}").format(sql.Identifier(name)) for name in table.header.grain]
+    found = _texts(connection, table.types, source, order, limit=limit, cut=cut)
     count = _count(connection, source) if limit else len(found)
     return Rows(None, table.columns, list(table.types.values()), found, count, count)
 
@@ -129,9 +161,10 @@ def _texts(
     connection: Connection[Any],
     types: Mapping[str, str],
     source: sql.Composable,
-    order: Sequence[str],
+    order: Sequence[sql.Composable],
     *,
     limit: int | None,
+    offset: int = 0,
     cut: bool,
 ) -> Sequence[Sequence[str | None]]:
     """Return the rows of a FROM clause whose relation is called t, with the columns of `types` as texts.
@@ -140,11 +173,12 @@ def _texts(
     names: a bare name would mean the text, which sorts differently.
     """
     texts = [f't."{column}"::{type_}::text' for column, type_ in types.items()]
-    query = sql.SQL("select {} {} order by {} limit {}").format(
+    query = sql.SQL("select {} {} order by {} limit {} offset {}").format(
         sql.SQL(", ").join(map(sql.SQL, map(sql_cut, texts) if cut else texts)),
         source,
-        sql.SQL(", ").join(sql.SQL("t.{}").format(sql.Identifier(column)) for column in order),
+        sql.SQL(", ").join(order),
         sql.Literal(limit),
+        sql.Literal(offset),
     )
     return connection.execute(query).fetchall()
 

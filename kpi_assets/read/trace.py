@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-import psycopg
 from psycopg import Connection, sql
 
 from kpi_assets.errors import UsageError, UserError
@@ -29,6 +28,7 @@ from kpi_assets.model.table import Table
 from kpi_assets.read.beginnings import find_beginnings
 from kpi_assets.read.origin import Origin, Watch, find_origins
 from kpi_assets.read.rows import find_publish
+from kpi_assets.read.typed import typed
 from kpi_assets.sources.store import Store
 from kpi_assets.warehouse.connection import one_snapshot
 from kpi_assets.warehouse.content import find_lost, published_rows
@@ -131,7 +131,9 @@ def trace_rows(
     with one_snapshot(connection):
         publish = find_publish(connection, pipeline, table, load_date, place=place)
         conditions = [
-            sql.SQL("t.{} = {}").format(sql.Identifier(column), _typed(connection, table, column, value))
+            sql.SQL("t.{} = {}").format(
+                sql.Identifier(column), typed(connection, table, column, value, table.readable_types[column])
+            )
             for column, value in key.items()
         ]
         tracer = _Tracer(connection, pipeline, on_table)
@@ -164,20 +166,6 @@ def add_origins(connection: Connection[Any], store: Store, step: Step, watch: Wa
         if found.problem:
             for raw in {id(each): each for each in of}.values():
                 raw.notes = [*raw.notes, found.problem]
-
-
-def _typed(connection: Connection[Any], table: Table, column: str, value: str) -> sql.Composable:
-    """Return a value as SQL of its column's type. Raises UsageError if it is none."""
-    type_ = table.readable_types[column]
-    made = sql.SQL("{}::{}").format(sql.Literal(value), sql.SQL(type_))
-    try:
-        with connection.transaction():
-            connection.execute(sql.SQL("select {}").format(made))
-    except psycopg.DataError:
-        raise UsageError(
-            f"{cut(value)!r} is not a value of {column!r} of {table.relation}, which is {type_}: correct it."
-        ) from None
-    return made
 
 
 @dataclass(frozen=True)

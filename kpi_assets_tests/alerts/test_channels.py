@@ -372,3 +372,73 @@ def test_the_settings_choose_the_channels() -> None:
     assert isinstance(chosen[2], Email)
     assert chosen[2].recipients == ("a@example.com", "b@example.com")
     assert "services" not in repr(chosen)
+
+
+# ---- digests
+
+DIGEST = Alert(
+    9,
+    "shop",
+    None,
+    "digest",
+    None,
+    None,
+    [
+        "shop: Wed 25 Nov is held: its data did not pass",
+        "Wed 25 Nov is held: its data did not pass. All KPIs show Tue 24 Nov, the last good day.",
+        "▪ Growth & <more>",
+        "Orders: 7,701 orders, +3.0 % vs Tue 17 Nov (7,480); Tue 24 Nov, the last good day",
+        "A <b>: –; nothing is published yet",
+    ],
+    AT,
+)
+
+
+def test_a_digest_is_a_title_and_its_boards_and_leads_to_the_pages() -> None:
+    message = message_of([DIGEST], UI, serve_url="https://kpi.example.com")
+    assert (message.kind, message.title, message.link) == (
+        "digest",
+        DIGEST.details[0],
+        "https://kpi.example.com/pipelines/shop",
+    )
+    assert message.text() == (
+        "shop: Wed 25 Nov is held: its data did not pass\n"
+        "- Wed 25 Nov is held: its data did not pass. All KPIs show Tue 24 Nov, the last good day.\n"
+        "\nGrowth & <more>\n"
+        "- Orders: 7,701 orders, +3.0 % vs Tue 17 Nov (7,480); Tue 24 Nov, the last good day\n"
+        "- A <b>: –; nothing is published yet\n"
+        "https://kpi.example.com/pipelines/shop"
+    )
+    assert message_of([DIGEST], UI).link == UI, "where nobody knows the address of the pages"
+    assert MESSAGE.html() is None
+
+
+def test_a_digest_with_many_tiles_names_them_all() -> None:
+    lines = [f"Orders {number}: 1; Tue 24 Nov" for number in range(120)]
+    details = message_of([alert(kind="digest", details=["shop: numbers", *lines])], UI).details
+    assert details == lines[:100]
+
+
+def test_a_digest_for_slack_has_its_boards_in_bold(web: Web) -> None:
+    Slack(SecretStr(web.url)).send(message_of([DIGEST], UI, serve_url="https://kpi.example.com"), 5)
+    lines = web.bodies[0]["text"].split("\n")
+    assert lines[2:4] == [
+        "*Growth &amp; &lt;more&gt;*",
+        "• Orders: 7,701 orders, +3.0 % vs Tue 17 Nov (7,480); Tue 24 Nov, the last good day",
+    ]
+    assert lines[-1] == "<https://kpi.example.com/pipelines/shop|Open the numbers>"
+
+
+def test_a_digest_by_mail_is_text_and_html_in_which_nothing_of_it_is_markup() -> None:
+    with Mail.open() as mail:
+        url = SecretStr(f"smtp://127.0.0.1:{mail.port}")
+        Email(url, "kpi@example.com", ("ann@example.com",)).send(message_of([DIGEST], UI), 5)
+    [received] = mail.mails
+    text, html = (received.get_body((kind,)) for kind in ("plain", "html"))
+    assert text and html
+    assert "- Orders: 7,701 orders" in text.get_content()
+    found = html.get_content()
+    assert "Growth &amp; &lt;more&gt;</h2>" in found
+    assert "<b>7,701 orders, +3.0 % vs Tue 17 Nov (7,480)</b><br><small>Tue 24 Nov, the last good day</small>" in found
+    assert "A &lt;b&gt;" in found and "A <b>" not in found
+    assert "<p>Wed 25 Nov is held: its data did not pass. All KPIs" in found

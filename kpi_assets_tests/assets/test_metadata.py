@@ -4,18 +4,31 @@ import base64
 import re
 import xml.etree.ElementTree as ET
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
+import dagster as dg
 import pytest
 
 from kpi_assets import drawing
 from kpi_assets.assets.chart import INLINE, markdown
 from kpi_assets.assets.chart import bars as bar_table
-from kpi_assets.assets.metadata import CELL, check_metadata, markdown_table, window_metadata
+from kpi_assets.assets.factory import pipeline_assets
+from kpi_assets.assets.metadata import (
+    CELL,
+    check_metadata,
+    markdown_table,
+    pages_metadata,
+    table_key,
+    value_metadata,
+    window_metadata,
+)
 from kpi_assets.model.kpi import Chart
 from kpi_assets.model.lookback import Window
 from kpi_assets.model.names import Relation
 from kpi_assets.model.results import ChartRows, CheckResult
+from kpi_assets.model.tree import load_pipelines
+from kpi_assets.settings import default_sql_dir, settings
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -234,3 +247,57 @@ def test_a_window_shows_how_many_of_its_load_dates_were_published() -> None:
     whole = Window(date(2025, 3, 3), date(2025, 3, 3), (date(2025, 3, 3),))
     assert window_metadata(whole)["window/absent"] == "none"
     assert window_metadata(None) == {}
+
+
+# ---- the numbers of a KPI, and its page for readers
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [
+        ("7790", 7790),
+        ("7790.00", 7790),
+        ("-3", -3),
+        ("9.9512345678901234567", 9.951234567890123),
+        ("9007199254740991", 9007199254740991),
+        ("9007199254740993", 9007199254740992.0),
+        ("0.9999999999999999999999", 1.0),
+    ],
+)
+def test_a_measure_is_a_number_that_the_ui_plots(value: str, number: float) -> None:
+    [(name, found)] = value_metadata({"orders": Decimal(value)}).items()
+    assert (name, found, type(found)) == ("kpi/orders", number, type(number))
+
+
+def test_a_measure_without_a_number_is_left_out() -> None:
+    values = {"none": None, "nan": Decimal("NaN"), "huge": Decimal("1E+400"), "orders": Decimal(7)}
+    assert value_metadata(values) == {"kpi/orders": 7}
+
+
+def test_a_kpi_links_to_its_page_and_shows_its_tile() -> None:
+    pipeline = load_pipelines(default_sql_dir())["instacart"]
+    found = pages_metadata(pipeline, pipeline.table("marts.kpi_orders_by_dow"), "https://kpi.example.com")
+    assert {name: value.value for name, value in found.items()} == {
+        "dashboard": "https://kpi.example.com/kpi/instacart/kpi_orders_by_dow",
+        "tile": "![tile](https://kpi.example.com/embed/instacart/kpi_orders_by_dow.svg)",
+    }
+    assert pages_metadata(pipeline, pipeline.table("marts.fact_orders"), "https://kpi.example.com") == {}
+    assert pages_metadata(pipeline, pipeline.table("marts.kpi_orders_by_dow"), None) == {}
+
+
+def test_the_asset_of_a_kpi_has_them_where_the_address_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = load_pipelines(default_sql_dir())["instacart"]
+    key = table_key("instacart", Relation("marts", "kpi_orders_by_dow"))
+
+    def dashboard() -> Any:
+        settings.cache_clear()
+        assets = [asset for asset in pipeline_assets(pipeline) if isinstance(asset, dg.AssetsDefinition)]
+        [found] = [asset.metadata_by_key[key] for asset in assets if key in asset.keys]
+        return found.get("dashboard")
+
+    monkeypatch.delenv("KPI_SERVE_URL", raising=False)
+    assert dashboard() is None
+    monkeypatch.setenv("KPI_SERVE_URL", "https://kpi.example.com")
+    assert dashboard() == dg.MetadataValue.url("https://kpi.example.com/kpi/instacart/kpi_orders_by_dow")
+    monkeypatch.undo()
+    settings.cache_clear()

@@ -116,3 +116,35 @@ def test_a_call_without_a_pipeline_or_channel_is_wrong_usage(kpi: CliHarness) ->
         *("alerts", "--test"),
         KPI_ALERT_LOG="false",
     )
+
+
+def test_the_digest_is_printed_and_sent_when_asked(kpi: CliHarness, web: Web, tmp_path: Path) -> None:
+    tile = "{title: Weight, value: sum(weight), unit: kg}"
+    measures = f"kpi: {{chart: {{x: name, y: weight}}, measures: {{kilograms: {tile}}}}}"
+    folder = tmp_path / "digested"
+    (folder / "raw").mkdir(parents=True)
+    (folder / "pipeline.yaml").write_text(f"{YAML}boards: {{Things: [things.kilograms]}}\n")
+    (folder / "raw" / "things.sql").write_text(RAW_THINGS.replace("columns:", f"{measures}\ncolumns:"))
+    environment = {
+        "KPI_SQL_DIR": str(tmp_path),
+        "KPI_ALERT_LOG": "false",
+        "KPI_ALERT_WEBHOOK_URL": web.url,
+        "KPI_SERVE_URL": "https://kpi.example.com",
+    }
+    put(kpi, b"thing_id,name,weight\n1,anvil,1.50\n2,saw,40.50\n")
+    kpi("run", "digested", "--load-date", DAY, **environment)
+    said = kpi("alerts", "digested", "--digest", **environment)
+    assert said.out.splitlines() == [
+        "digested: the numbers of Mon 7 Apr",
+        "",
+        "Things",
+        "- Weight: 42 kg; Mon 7 Apr",
+        "https://kpi.example.com/pipelines/digested",
+    ]
+    assert web.bodies == []
+    sent = kpi("alerts", "digested", "--digest", "--test", **environment)
+    assert sent.out.splitlines()[-1] == "webhook: sent"
+    [body] = web.bodies
+    assert (body["kind"], body["details"]) == ("digest", ["▪ Things", "Weight: 42 kg; Mon 7 Apr"])
+    assert kpi.rows("select count(*) from ops.alerts where kind = 'digest'", database="digested") == [(0,)]
+    kpi.fails("Name the pipeline whose digest is to be printed.", "alerts", "--digest", code=2)

@@ -1,6 +1,7 @@
 """Stand-ins for the services of Dagster: `python stand_in.py KIND [PORT]`.
 
-A service (web, daemon) starts a code server (grpc), which starts a run worker; none of them ends by itself.
+A service (web, daemon) starts a code server (grpc), which starts a run worker; none of them ends by itself. The pages
+start nothing.
 """
 
 import os
@@ -33,8 +34,8 @@ def main(kind: str, port: str = "0") -> None:
     child = {"web": "grpc", "daemon": "grpc", "grpc": "worker"}.get(kind)
     if child:
         start(child)
-    if kind == "web":
-        HTTPServer(("127.0.0.1", int(port)), Answer).serve_forever()
+    if kind in {"web", "pages"}:
+        HTTPServer(("127.0.0.1", int(port) or int(os.environ["KPI_SERVE_PORT"])), Answer).serve_forever()
     time.sleep(600)
 
 

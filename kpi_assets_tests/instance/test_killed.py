@@ -78,7 +78,7 @@ class Home:
                 if words[1].endswith("stand_in.py"):
                     below = zip(("", " grpc", " worker"), [process, *process.children(recursive=True)], strict=False)
                     parts.update({words[2] + kind: each for kind, each in below})
-            return len(parts) == 10
+            return len(parts) == 11
 
         eventually(all_there)
         return parts
@@ -115,6 +115,7 @@ def up(home: Home) -> Up:
     [
         ("web", rf"The web UI {AGAIN}; its log \S+/web_ui\.log ends with: "),
         ("daemon", rf"The daemon {AGAIN}; its log \S+/daemon\.log ends with: "),
+        ("pages", rf"The pages {AGAIN}; its log \S+/pages\.log ends with: "),
         ("postgres", rf"The embedded PostgreSQL {AGAIN}; its log \S+/postgres\.log says: "),
         ("s3", rf"The embedded S3 {AGAIN}; its log \S+/s3\.log says: "),
         ("apis", rf"The program of the simulated APIs {AGAIN}; its log \S+/apis\.log says: "),
@@ -163,7 +164,7 @@ def test_kpi_down_ends_what_a_killed_supervisor_and_web_ui_left(home: Home, up: 
     for name in ("supervisor", "web"):
         kill(up.parts[name])
     up.process.wait(PATIENCE)
-    assert home.kpi("down").stdout == "Stopped: daemon, postgres, s3, apis.\n"
+    assert home.kpi("down").stdout == "Stopped: daemon, pages, postgres, s3, apis.\n"
     assert [name for name, part in up.parts.items() if is_alive(part)] == []
     assert home.kpi("down").stdout == f"Nothing was running in {home.folder}.\n"
     home.up()

@@ -10,6 +10,7 @@ STAND_IN = [str(Path(__file__).with_name("stand_in.py"))]
 services.commands = lambda port: {
     services.WEB: [*STAND_IN, "web", str(port)],
     services.DAEMON: [*STAND_IN, "daemon"],
+    services.PAGES: [*STAND_IN, "pages"],
 }
 services.prepare_instance = lambda settings, ended: []
 services.CODE_SERVER_PATIENCE = 0.2

@@ -38,11 +38,12 @@ RELEASED = {
     "0011_quality.sql": "0b7d8529b130f6cbe7aa872661e9e6af434611693301dfa388225efa3fd27f28",
     "0012_histories.sql": "c3b2a3dfcf2e6663bbe9ffafa39c3565b7c7aaceb0a8400ac75ba17bbaff6702",
     "0013_apis.sql": "32b9df6ecb0e42bdca8b91f97ca0f6f6151e56a58d1b019b15916c838a5a2994",
+    "0014_kpi_values.sql": "948217ff9c8357b58627f21fd609586bbc3d9b6d7d34209acbda13633c817754",
 }
 NUMBERS = [number for number, _ in schema.migrations()]
 TABLES = [
-    *("alert_deliveries", "alerts", "api_turns", "bad_rows", "data_quality_results", "holds", "locks"),
-    *("manifest_parts", "manifests"),
+    *("alert_deliveries", "alerts", "api_turns", "bad_rows", "data_quality_results", "holds"),
+    *("kpi_tiles", "kpi_trust", "kpi_values", "kpis", "locks", "manifest_parts", "manifests"),
     *("migrations", "pipeline_runs", "published", "publishes", "quarantine", "requests"),
 ]
 RELATIONS = "select relname from pg_class where relnamespace = 'ops'::regnamespace and relkind in ('r', 'v') order by 1"
@@ -131,7 +132,8 @@ order by 1, 2, 3, 4
 COMMENTS = """
 select relname, attname, col_description(c.oid, attnum)
 from pg_class as c inner join pg_attribute as a on attrelid = c.oid and attnum > 0 and not attisdropped
-where relnamespace = 'ops'::regnamespace and relkind = 'r' and relname <> 'migrations'
+where relnamespace = 'ops'::regnamespace and relname <> 'migrations'
+and (relkind = 'r' or relkind = 'v' and starts_with(relname, 'kpi_'))
 union all select relname, '', obj_description(oid, 'pg_class')
 from pg_class where relnamespace = 'ops'::regnamespace and relkind in ('r', 'v') and relname <> 'migrations'
 order by 1, 2

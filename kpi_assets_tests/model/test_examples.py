@@ -1,8 +1,8 @@
 """The docstrings of four modules of rules have an example for each rule, and the examples are true."""
 
 import doctest
-from collections.abc import Collection
-from types import ModuleType
+from collections.abc import Collection, Mapping
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from sqlglot.optimizer.scope import Scope, build_scope
 
 from kpi_assets.model import joins, partition_filter, passed_on, pushdown
 from kpi_assets.model.names import Relation
-from kpi_assets.model.partition_filter import Edge, equality_edges, previous_tables, unbound_tables, window_tables
+from kpi_assets.model.partition_filter import Edge, equality_edges, previous_tables, ties, unbound_tables, window_tables
 
 
 def scope_of(sql: str) -> Scope:
@@ -25,8 +25,18 @@ def edges(sql: str) -> list[str]:
 
 
 def written(edge: Edge) -> str:
-    names = [node.name if isinstance(node, partition_filter.Source) else node.value for node in edge]
-    return " -> ".join(names)
+    return " -> ".join(map(named, edge))
+
+
+def named(node: partition_filter.Node) -> str:
+    if isinstance(node, partition_filter.DaysBefore):
+        return f"{node.days} days before"
+    return node.name if isinstance(node, partition_filter.Source) else node.value
+
+
+def tied(sql: str, *, columns: Mapping[tuple[str, str], str] = MappingProxyType({})) -> list[str]:
+    found = ties(scope_of(sql), {Relation(*relation): name for relation, name in columns.items()})
+    return sorted(f"{table.alias_or_name}: {', '.join(sorted(map(named, nodes)))}" for table, nodes in found.items())
 
 
 def unbound(sql: str, *, histories: Collection[tuple[str, str]] = (), carries_on: bool = False) -> list[str]:
@@ -66,10 +76,11 @@ GLOBS: dict[str, Any] = {
     "previous": previous,
     "targets": targets,
     "passed": passed,
+    "tied": tied,
 }
 
 
-@pytest.mark.parametrize(("module", "examples"), [(partition_filter, 32), (pushdown, 12), (joins, 3), (passed_on, 9)])
+@pytest.mark.parametrize(("module", "examples"), [(partition_filter, 39), (pushdown, 12), (joins, 3), (passed_on, 9)])
 def test_every_example_of_the_docstrings_is_true(module: ModuleType, examples: int) -> None:
     failed, tried = doctest.testmod(module, extraglobs=GLOBS)
     assert (failed, tried >= examples) == (0, True)

@@ -24,6 +24,8 @@ URLS = {
     "KPI_POSTGRES_URL": ("postgresql", PERCENT),
     "KPI_ADMIN_POSTGRES_URL": ("postgresql", PERCENT),
     "KPI_DAGSTER_POSTGRES_URL": ("postgres", PERCENT),
+    "KPI_SERVE_POSTGRES_URL": ("postgresql", PERCENT),
+    "KPI_SERVE_URL": ("https", "write http://host:port or https://host, without a user, a password or a query"),
     "KPI_S3_ENDPOINT_URL": ("https", "write http://host:port or https://host, without a user, a password or a query"),
     "KPI_ALERT_SLACK_URL": ("https", "write https://host/path, without a user or password before the host"),
     "KPI_ALERT_WEBHOOK_URL": ("http", "write https://host/path, without a user or password before the host"),

@@ -100,7 +100,22 @@ description: Things that were sold.
 owner: name@example.com
 grain: [thing_id]
 lookback: {days: 7, rows: all}
-kpi: {chart: {x: name, y: weight, top: 5}}
+kpi:
+  title: Things sold
+  chart: {x: name, y: weight, top: 5, labels: {no: nothing}}
+  measures:
+    sold:
+      title: Sold
+      value: sum(sold)
+      description: How many.
+      format: decimal1
+      unit: things
+      better: up
+      target: {at_least: 7}
+      compare: 28
+      alert: {below: 1, above: 9.5, change: {more_than: 0.5}, for: 3 load_dates}
+    weight: {title: Weight, value: max(weight), target: {at_most: 50}}
+  dimensions: [name]
 min_volume: {column: sold, at_least: 9}
 freshness: {within_hours: 36}
 columns:
@@ -222,6 +237,7 @@ def test_every_model_of_a_header_is_tested_here() -> None:
         *(
             "AddedColumn",
             "Call",
+            "Change",
             "Chart",
             "Checks",
             "Column",
@@ -235,6 +251,7 @@ def test_every_model_of_a_header_is_tested_here() -> None:
             "HistorySpec",
             "Kpi",
             "Lookback",
+            "Measure",
             "MinRowsSpec",
             "MinVolume",
             "Pages",
@@ -243,6 +260,8 @@ def test_every_model_of_a_header_is_tested_here() -> None:
             "ReconcileSpec",
             "Rules",
             "Source",
+            "Target",
+            "Threshold",
             "TimeLimit",
             "WordOptions",
         ),

@@ -32,7 +32,9 @@ def shared(stack: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pip
 @pytest.fixture
 def session(shared: PipelineHarness) -> Iterator[Connection[Any]]:
     with shared.session() as opened:
-        opened.execute("truncate ops.pipeline_runs, ops.data_quality_results, ops.publishes, ops.quarantine, ops.holds")
+        opened.execute(
+            "truncate ops.pipeline_runs, ops.data_quality_results, ops.publishes, ops.quarantine, ops.holds cascade"
+        )
         opened.execute("truncate ops.alerts, ops.alert_deliveries")
         yield opened
 

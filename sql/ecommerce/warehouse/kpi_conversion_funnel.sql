@@ -3,7 +3,47 @@ description: How many users came how far on a day, from a view to a purchase.
 owner: team:shop
 grain: [event_date]
 kpi:
+  title: From a view to a purchase
   chart: {x: event_date, y: purchased_users}
+  # Events of an earlier day that come late have a row of that day. The numbers are of the load_date alone.
+  measures:
+    conversion:
+      title: Conversion
+      value: >-
+        sum(purchased_users) filter (where event_date = load_date)
+        / sum(viewed_users) filter (where event_date = load_date)
+      description: Of the users who viewed something on the day, the share who came through every step to a purchase.
+      format: percent1
+      unit: of viewers
+      better: up
+      alert: {change: {more_than: 0.5}, for: 2 load_dates}
+    viewers:
+      title: Users who viewed
+      value: sum(viewed_users) filter (where event_date = load_date)
+      unit: users
+      better: up
+    buyers:
+      title: Users who bought
+      value: sum(purchased_users) filter (where event_date = load_date)
+      description: Users with all four steps on the day. One who bought without a view is in no step.
+      unit: users
+      better: up
+    cart_rate:
+      title: To the cart
+      value: >-
+        sum(carted_users) filter (where event_date = load_date)
+        / sum(viewed_users) filter (where event_date = load_date)
+      format: percent1
+      unit: of viewers
+      better: up
+    purchase_rate:
+      title: From checkout to purchase
+      value: >-
+        sum(purchased_users) filter (where event_date = load_date)
+        / sum(checked_out_users) filter (where event_date = load_date)
+      format: percent1
+      unit: of checkouts
+      better: up
 time_limit: {minutes: 30}
 columns:
   event_date: {type: date, description: "Day of the events, in UTC."}

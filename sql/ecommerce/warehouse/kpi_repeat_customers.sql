@@ -3,7 +3,30 @@ description: Users with at least two paid orders up to the load_date.
 owner: team:shop
 grain: [user_id]
 kpi:
+  title: Repeat customers
   chart: {x: user_id, y: paid_revenue}
+  measures:
+    customers:
+      title: Repeat customers
+      value: count(*)
+      description: Users with at least two paid orders up to the load_date.
+      unit: users
+      better: up
+      compare: 28
+    revenue:
+      title: Revenue of repeat customers
+      value: sum(paid_revenue)
+      description: Amount of all their paid orders, the first one included, up to the load_date.
+      format: decimal2
+      better: up
+      compare: 28
+    orders_per_customer:
+      title: Orders of a repeat customer
+      value: sum(paid_orders) / count(*)
+      format: decimal2
+      unit: orders
+      better: up
+      compare: 28
 time_limit: {minutes: 30}
 columns:
   user_id: {type: bigint, description: Identifier of the user.}

@@ -3,7 +3,50 @@ description: Revenue by day and category, of the orders that the load_date deliv
 owner: team:shop
 grain: [order_date, category]
 kpi:
+  title: Revenue by category
   chart: {x: category, y: paid_revenue}
+  measures:
+    revenue:
+      title: Revenue
+      value: sum(paid_revenue)
+      description: Amount of the paid orders that the load_date delivered, late ones among them.
+      format: decimal2
+      better: up
+      alert: {change: {more_than: 0.5}}
+    orders:
+      title: Orders
+      value: sum(orders)
+      description: Orders that the load_date delivered, whatever their status.
+      unit: orders
+      better: up
+    order_value:
+      title: Value of an order
+      value: sum(gross_revenue) / sum(orders)
+      description: Amount of all orders by their number, whatever their status.
+      format: decimal2
+      better: up
+    paid_share:
+      title: Paid
+      value: sum(paid_revenue) / sum(gross_revenue)
+      description: Share of the amount of all orders that is paid.
+      format: percent1
+      unit: of the amount
+      better: up
+      alert: {below: 0.5, for: 2 load_dates}
+    refunded_share:
+      title: Refunded
+      value: sum(refunded_revenue) / sum(gross_revenue)
+      description: Share of the amount of all orders that was refunded.
+      format: percent1
+      unit: of the amount
+      better: down
+    late_share:
+      title: Late orders
+      value: coalesce(sum(orders) filter (where order_date < load_date), 0) / sum(orders)
+      description: Share of the orders that were placed on a day before the load_date that delivered them.
+      format: percent1
+      unit: of orders
+      better: down
 time_limit: {minutes: 30}
 columns:
   order_date: {type: date, description: "Day on which the orders were placed, in UTC. Late orders have a row of their own day."}

@@ -3,7 +3,46 @@ description: Orders and reorder behavior by day of the week.
 owner: team:analytics
 grain: [order_dow]
 kpi:
-  chart: {x: order_dow, y: total_orders}
+  title: Orders by day of the week
+  chart:
+    x: order_dow
+    y: total_orders
+    labels: [Sunday, Monday, Tuesday, Wednesday, Thursday, Friday, Saturday]
+  measures:
+    orders:
+      title: Orders
+      value: sum(total_orders)
+      unit: orders
+      better: up
+      alert: {change: {more_than: 0.5}}
+    items_per_order:
+      title: Items per order
+      value: sum(avg_items_per_order * total_orders) / sum(total_orders) filter (where avg_items_per_order is not null)
+      description: >-
+        Each day of the week weighs as much as it has orders. An order whose lines are unknown counts as if it were an
+        average one of its day of the week.
+      format: decimal2
+      unit: items
+      better: up
+      alert: {change: {more_than: 0.3}}
+    orders_with_reorder:
+      title: Orders with a reorder
+      value: >-
+        sum(pct_orders_with_any_reorder * total_orders)
+        / sum(total_orders) filter (where pct_orders_with_any_reorder is not null)
+      description: >-
+        Share of orders with at least one product that the user had ordered before. Days of the week are weighted as
+        for the items per order.
+      format: percent1
+      unit: of orders
+      better: up
+      target: {at_least: 0.85}
+    busiest_day:
+      title: Busiest day of the week
+      value: max(total_orders) / sum(total_orders)
+      description: Share of the orders that the day of the week with the most orders has. Seven equal days have 14.3 % each.
+      format: percent1
+      unit: of orders
 # A load_date ends at midnight UTC. The next one must be published at most 36 hours later, by noon of the day after it.
 freshness: {within_hours: 36}
 columns:

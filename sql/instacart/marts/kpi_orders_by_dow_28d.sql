@@ -6,7 +6,47 @@ lookback: 28
 # The same limit as for the daily KPI, which has the same definition.
 freshness: {within_hours: 36}
 kpi:
-  chart: {x: order_dow, y: total_orders}
+  title: Orders by day of the week, 28 days
+  chart:
+    x: order_dow
+    y: total_orders
+    labels: [Sunday, Monday, Tuesday, Wednesday, Thursday, Friday, Saturday]
+  measures:
+    orders:
+      title: Orders of 28 days
+      value: sum(total_orders)
+      description: An order that several load_dates delivered counts once, as delivered last.
+      unit: orders
+      better: up
+      compare: 28
+    items_per_order:
+      title: Items per order, 28 days
+      value: sum(avg_items_per_order * total_orders) / sum(total_orders) filter (where avg_items_per_order is not null)
+      description: >-
+        Each day of the week weighs as much as it has orders. An order whose lines are unknown counts as if it were an
+        average one of its day of the week.
+      format: decimal2
+      unit: items
+      better: up
+      compare: 28
+    orders_with_reorder:
+      title: Orders with a reorder, 28 days
+      value: >-
+        sum(pct_orders_with_any_reorder * total_orders)
+        / sum(total_orders) filter (where pct_orders_with_any_reorder is not null)
+      description: >-
+        Share of orders with at least one product that the user had ordered before. Days of the week are weighted as
+        for the items per order.
+      format: percent1
+      unit: of orders
+      better: up
+      compare: 28
+    busiest_day:
+      title: Busiest day of the week, 28 days
+      value: max(total_orders) / sum(total_orders)
+      description: Share of the orders that the day of the week with the most orders has. Seven equal days have 14.3 % each.
+      format: percent1
+      unit: of orders
 columns:
   order_dow: {type: smallint, description: "Day of the week of the order, 0 to 6. A day without orders has no row."}
   total_orders:

@@ -3,7 +3,37 @@ description: How often each product is ordered and reordered.
 owner: team:analytics
 grain: [product_id]
 kpi:
+  title: Reorders by product
   chart: {x: product_name, y: orders_with_product}
+  measures:
+    reorder_rate:
+      title: Reorder rate
+      value: sum(times_reordered) / sum(orders_with_product)
+      description: >-
+        Of all order lines with these products, the share whose user had ordered the product before. A product counts as
+        often as it is ordered.
+      format: percent1
+      unit: of lines
+      better: up
+      target: {at_least: 0.55}
+      alert: {below: 0.3}
+    products:
+      title: Products
+      value: count(*)
+      description: Products in at least 20 orders of the load_date.
+      unit: products
+      better: up
+    mostly_reordered:
+      title: Products people come back for
+      value: count(*) filter (where product_reorder_rate >= 0.5)
+      description: Products of which at least half of the orders are reorders.
+      unit: products
+      better: up
+    top_product:
+      title: Orders of the top product
+      value: max(orders_with_product)
+      unit: orders
+  dimensions: [product_id, product_name]
 # A rate over fewer orders is noise: with 20 orders its standard error is still up to 0.11.
 min_volume: {column: orders_with_product, at_least: 20}
 # A load_date ends at midnight UTC. The next one must be published at most 36 hours later, by noon of the day after it.

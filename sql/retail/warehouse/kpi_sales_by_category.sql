@@ -3,7 +3,28 @@ description: Sales by category over all retailers, of what the load_date deliver
 owner: team:analytics
 grain: [category]
 kpi:
+  title: Sales by category
   chart: {x: category, y: revenue}
+  measures:
+    top_category:
+      title: Share of the top category
+      value: max(revenue) / sum(revenue)
+      description: Revenue of the category that sells most, by the revenue of all.
+      format: percent1
+      unit: of revenue
+      alert: {above: 0.9}
+    categories: {title: Categories with sales, value: count(*), unit: categories}
+    price_of_a_piece:
+      title: Revenue of a piece
+      value: sum(revenue) / sum(quantity)
+      format: decimal2
+    unknown_share:
+      title: Without a category
+      value: coalesce(sum(revenue) filter (where category = 'unknown'), 0) / sum(revenue)
+      description: Share of the revenue whose product has no category at its retailer.
+      format: percent1
+      unit: of revenue
+      better: down
 freshness: {within_hours: 36}
 time_limit: {minutes: 30}
 columns:

@@ -3,7 +3,30 @@ description: Sales by day and retailer, of what the load_date delivered.
 owner: team:analytics
 grain: [sales_date, retailer_id]
 kpi:
+  title: Sales of the day
   chart: {x: retailer_id, y: revenue}
+  measures:
+    revenue:
+      title: Revenue
+      value: sum(revenue)
+      description: Of all retailers, as the load_date delivered it.
+      format: decimal2
+      better: up
+      alert: {change: {more_than: 0.5}}
+    transactions: {title: Transactions, value: sum(transactions), unit: transactions, better: up}
+    basket:
+      title: Average basket
+      value: sum(revenue) / sum(transactions)
+      description: Revenue by transaction over all retailers. A retailer counts as often as it sells.
+      format: decimal2
+      better: up
+      alert: {change: {more_than: 0.5}}
+    pieces: {title: Pieces, value: sum(quantity), unit: pieces, better: up}
+    retailers:
+      title: Retailers with sales
+      value: count(distinct retailer_id)
+      unit: retailers
+      better: up
 freshness: {within_hours: 36}
 time_limit: {minutes: 30}
 columns:

@@ -3,7 +3,37 @@ description: Sales of the load_date's month up to the load_date, by retailer. On
 owner: team:analytics
 grain: [retailer_id, month_start]
 kpi:
+  title: Sales of the month so far
   chart: {x: retailer_id, y: revenue}
+  measures:
+    revenue:
+      title: Revenue of the month so far
+      value: sum(revenue)
+      description: >-
+        From the first day of the month to the load_date. Days that are not published are not in it. Compared with the same day of the week a year before.
+      format: decimal2
+      better: up
+      compare: 364
+    revenue_per_day:
+      title: Revenue by day
+      value: sum(revenue) / max(days)
+      description: Of the month so far, by the days of the retailer with sales on the most days.
+      format: decimal2
+      better: up
+      compare: 28
+    basket:
+      title: Average basket
+      value: sum(revenue) / sum(transactions)
+      description: Revenue by transaction over all retailers and days of the month so far.
+      format: decimal2
+      better: up
+      compare: 28
+    days:
+      title: Days with sales
+      value: max(days)
+      description: Of the retailer with the most. Fewer days than have passed mean that one is held or missing.
+      unit: days
+      compare: 1
 freshness: {within_hours: 36}
 # The longest month has 31 days. Every day of it counts, each as its load_date delivered it.
 lookback: {days: 31, rows: all}

@@ -3,7 +3,34 @@ description: Sales of the load_date's week up to the load_date, by retailer. On 
 owner: team:analytics
 grain: [retailer_id, week_start]
 kpi:
+  title: Sales of the week so far
   chart: {x: retailer_id, y: revenue}
+  measures:
+    revenue:
+      title: Revenue of the week so far
+      value: sum(revenue)
+      description: >-
+        From the first day of the week to the load_date. Days that are not published are not in it. Compared with the same day of the week before.
+      format: decimal2
+      better: up
+    revenue_per_day:
+      title: Revenue by day
+      value: sum(revenue) / max(days)
+      description: Of the week so far, by the days of the retailer with sales on the most days.
+      format: decimal2
+      better: up
+    basket:
+      title: Average basket
+      value: sum(revenue) / sum(transactions)
+      description: Revenue by transaction over all retailers and days of the week so far.
+      format: decimal2
+      better: up
+    days:
+      title: Days with sales
+      value: max(days)
+      description: Of the retailer with the most. Fewer days than have passed mean that one is held or missing.
+      unit: days
+      compare: 1
 freshness: {within_hours: 36}
 # Every day of the week counts, as its load_date delivered it.
 lookback: {days: 7, rows: all}

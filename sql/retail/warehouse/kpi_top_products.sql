@@ -3,7 +3,31 @@ description: Sales by product over the 28 days up to the load_date. Products tha
 owner: team:analytics
 grain: [retailer_id, product_id]
 kpi:
+  title: Products of the last 28 days
   chart: {x: product_name, y: revenue}
+  measures:
+    products:
+      title: Products sold often
+      value: count(*)
+      description: Products of a retailer with at least 5 transactions in 28 days. The same product at two retailers counts twice.
+      unit: products
+      better: up
+      compare: 28
+    revenue:
+      title: Their revenue
+      value: sum(revenue)
+      description: Of 28 days, of products with at least 5 transactions.
+      format: decimal2
+      better: up
+      compare: 28
+    top_product:
+      title: Share of the top product
+      value: max(revenue) / sum(revenue)
+      description: Revenue of the product that sells most, by the revenue of all that are sold often.
+      format: percent1
+      unit: of revenue
+      compare: 28
+  dimensions: [retailer_id, product_id, category]
 freshness: {within_hours: 36}
 # A retailer tells a sale once, on its day, so every row of the window is another sale.
 lookback: {days: 28, rows: all}

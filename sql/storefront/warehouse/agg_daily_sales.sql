@@ -3,7 +3,54 @@ description: Sales by day, over all days, as known on the load_date. A day witho
 owner: team:analytics
 grain: [date_sk]
 kpi:
+  title: Sales by day
   chart: {x: date, y: revenue}
+  # The table has all days as they are known on the load_date. The numbers are of the load_date itself, or of all days.
+  measures:
+    revenue:
+      title: Revenue of the day
+      value: coalesce(sum(revenue) filter (where date = load_date), 0)
+      description: Sales of the load_date itself, as its own delivery has them.
+      format: decimal2
+      better: up
+      alert: {change: {more_than: 0.9}}
+    transactions:
+      title: Transactions of the day
+      value: coalesce(sum(transactions) filter (where date = load_date), 0)
+      unit: transactions
+      better: up
+    basket:
+      title: Average basket
+      value: sum(revenue) filter (where date = load_date) / sum(transactions) filter (where date = load_date)
+      description: Revenue by transaction of the load_date itself; no number on a day without sales.
+      format: decimal2
+      better: up
+    total_revenue:
+      title: Revenue of all days
+      value: sum(revenue)
+      description: Everything that was sold up to the load_date, as it is known now. A corrected sale changes it.
+      format: decimal2
+      better: up
+      compare: 1
+    margin:
+      title: Margin
+      value: >-
+        sum(profit) filter (where items_without_cost = 0)
+        / sum(revenue) filter (where items_without_cost = 0)
+      description: Profit by revenue, over all days on which the cost of every item is known.
+      format: percent1
+      unit: of revenue
+      better: up
+      compare: 28
+    cost_unknown:
+      title: Items without a cost
+      value: sum(items_without_cost) / sum(items)
+      description: Share of all line items whose profit is not known.
+      format: percent1
+      unit: of items
+      better: down
+      compare: 28
+      alert: {above: 0.5}
 columns:
   date_sk: {type: integer, description: "The day, yyyymmdd."}
   date: {type: date, description: The day.}

@@ -3,7 +3,24 @@ description: Sales by product, over all days and all versions of the product, as
 owner: team:analytics
 grain: [product_id]
 kpi:
+  title: Sales by product
   chart: {x: product_id, y: revenue}
+  measures:
+    products: {title: Products ever sold, value: count(*), unit: products, better: up, compare: 28}
+    pieces: {title: Pieces ever sold, value: sum(quantity), unit: pieces, better: up, compare: 28}
+    top_product:
+      title: Share of the top product
+      value: max(revenue) / sum(revenue)
+      description: Revenue of the product that sold most, by the revenue of all known products.
+      format: percent1
+      unit: of revenue
+      compare: 28
+    price_of_a_piece:
+      title: Revenue of a piece
+      value: sum(revenue) / sum(quantity)
+      format: decimal2
+      compare: 28
+  dimensions: [product_id, category]
 columns:
   product_id: {type: text, description: Identifier of the product.}
   name: {type: text, description: Name in the newest version.}

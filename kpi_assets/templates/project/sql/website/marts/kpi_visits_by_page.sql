@@ -3,7 +3,17 @@ description: Visits, visitors and time by page.
 owner: team:web
 grain: [page]
 kpi:
+  title: Visits by page
   chart: {x: page, y: visits}
+  measures:
+    visits: {title: Visits, value: sum(visits), unit: visits, better: up, alert: {change: {more_than: 0.5}}}
+    pages: {title: Pages with visits, value: count(*), unit: pages}
+    top_page:
+      title: Share of the top page
+      value: max(visits) / sum(visits)
+      description: Visits of the page with the most, by all visits.
+      format: percent1
+      unit: of visits
 columns:
   page: {type: text, description: Path of the page.}
   visits: {type: bigint, description: All visits of the page.}

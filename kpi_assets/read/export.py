@@ -1,6 +1,7 @@
 """Rows for other programs: CSV and JSON with exactly the stored values, made from the texts that PostgreSQL returns.
 
-Belongs here: how values are written. Not here: which rows (show.py), and tables for people (terminal.py).
+The command, the API and questions write rows with it. Belongs here: how values are written. Not here: which rows
+(rows.py, breakdown.py), tables for people (cli/terminal.py), and JSON with exact numbers (surface/api/exact.py).
 """
 
 import json
@@ -20,7 +21,12 @@ DIGITS = 4000  # an integer with fewer digits is below the limit of Python's int
 
 def as_csv(columns: Sequence[str], rows: Iterable[Row]) -> bytes:
     """Return the rows as CSV by RFC 4180, in UTF-8. NULL is an empty field, and an empty text is two quotes."""
-    return "".join(",".join(map(_field, row)) + "\r\n" for row in (columns, *rows)).encode()
+    return csv_lines([columns]) + csv_lines(rows)
+
+
+def csv_lines(rows: Iterable[Row]) -> bytes:
+    """Return rows as lines of such a file, without the names of the columns."""
+    return "".join(",".join(map(_field, row)) + "\r\n" for row in rows).encode()
 
 
 def _field(value: str | None) -> str:

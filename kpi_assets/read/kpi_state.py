@@ -1,0 +1,175 @@
+"""What is known of a KPI: the load_dates that are shown, those that are not, and what was restated.
+
+Belongs here: the types, and what follows from them. Not here: reading them (kpis.py).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Literal
+
+from kpi_assets.model.measure import Measure
+from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.model.table import Table
+
+# What a reader is told of a KPI's newest load_date; the first that applies:
+#   none       nothing was ever published
+#   held       a newer load_date, or a correction of this one, is held by a gate
+#   failed     a newer load_date, or a correction of this one, failed
+#   running    a newer load_date, or a correction of this one, is being built
+#   late       the newest load_date is older than its freshness allows
+#   warned     its newest load_date passed with warnings
+#   published  its newest load_date passed
+KpiGate = Literal["none", "held", "failed", "running", "late", "warned", "published"]
+Values = Mapping[str, Decimal | None]  # measure -> its value; None if there is none
+
+
+@dataclass(frozen=True)
+class Restatement:
+    """A load_date was published again with other rows: what readers saw before, and what they see since."""
+
+    load_date: date
+    publish_id: int
+    was_publish_id: int
+    at: datetime
+    why: str  # a clause for readers, such as `the source object of orders was replaced`
+    was: Values
+    now: Values
+
+
+@dataclass(frozen=True)
+class Point:
+    """One load_date that is shown, by its publish. `values` has only measures that were computed for it."""
+
+    load_date: date
+    publish_id: int
+    build_id: int
+    run_id: str
+    published_at: datetime
+    rows: int
+    code_version: str
+    values: Values
+    checks: int  # of the KPI's own table
+    warnings: int
+    restated: Sequence[Restatement] = ()  # the oldest first
+    dropped_at: datetime | None = None  # when retention dropped its rows: its values are shown, its rows cannot be
+
+
+@dataclass(frozen=True)
+class FailedCheck:
+    """A check that held a build, and the table or object (`s3.x`) of the build.
+
+    `metric` is what the check measured; `bad` is the number of bad rows, None of a check that counts no rows. A check
+    that could not be made `errored`.
+    """
+
+    asset: str
+    name: str
+    metric: Decimal | None
+    threshold: Decimal | None
+    bad: int | None
+    errored: bool = False
+
+
+@dataclass(frozen=True)
+class Stop:
+    """A load_date whose latest build did not reach readers: the state of that build, since when, and where it stopped.
+
+    `asset` is the table or object (`s3.x`) at which it stopped: the KPI itself or one that it comes from. `kept` is the
+    publish that readers are shown of the load_date meanwhile, so that a correction of it is what was stopped; None if
+    they are shown nothing of it.
+    """
+
+    load_date: date
+    state: Literal["held", "failed", "running"]
+    since: datetime
+    asset: str
+    build_id: int
+    run_id: str
+    checks: Sequence[FailedCheck] = ()  # that held it, of all its tables and objects
+    told: Sequence[str] = ()  # the channels through which somebody was told
+    kept: int | None = None
+
+    @property
+    def is_correction(self) -> bool:
+        """Whether readers are shown an earlier publish of the load_date meanwhile."""
+        return self.kept is not None
+
+
+@dataclass(frozen=True)
+class KpiState:
+    """A KPI as readers see it: `points` and `stops` by load_date, the oldest first."""
+
+    pipeline: Pipeline
+    table: Table
+    points: Sequence[Point]
+    stops: Sequence[Stop]
+    due_by: datetime | None  # when the load_date after the latest must be published; None without a freshness
+    late: bool
+    as_of: datetime | None = None
+    measures: Mapping[str, Measure] = field(default_factory=dict)
+    now: datetime | None = None  # the instant for which it is true: as_of, or when it was read
+    next_due: date | None = None  # the load_date after the latest that is due
+    beyond: Sequence[Point] = ()  # load_dates out of the range that was asked for, with which others are compared
+
+    @property
+    def id(self) -> str:
+        """`pipeline/table`, as in addresses; see kpi_id."""
+        return kpi_id(self.pipeline, self.table)
+
+    @property
+    def title(self) -> str:
+        """What readers call it."""
+        assert self.table.header.kpi
+        return self.table.header.kpi.title or self.table.relation.table.replace("_", " ")
+
+    @property
+    def latest(self) -> Point | None:
+        """The newest load_date that is shown."""
+        return self.points[-1] if self.points else None
+
+    def point(self, load_date: date) -> Point | None:
+        """Return a load_date that is shown; None if it is not, or was not asked for."""
+        return next((each for each in (*self.points, *self.beyond) if each.load_date == load_date), None)
+
+    @property
+    def stop(self) -> Stop | None:
+        """The newest load_date that did not reach readers, if they are shown no newer one.
+
+        It may be a correction of the newest load_date that is shown: see Stop.is_correction.
+        """
+        newer = [stop for stop in self.stops if self.latest is None or stop.load_date >= self.latest.load_date]
+        return newer[-1] if newer else None
+
+    def stop_of(self, load_date: date) -> Stop | None:
+        """Return the stop of a load_date, shown or not; None if there is none."""
+        return next((stop for stop in self.stops if stop.load_date == load_date), None)
+
+    @property
+    def gate(self) -> KpiGate:
+        """What a reader is told of its newest load_date."""
+        if self.stop:
+            return self.stop.state
+        if self.latest is None:
+            return "none"
+        if self.late:
+            return "late"
+        return "warned" if self.latest.warnings else "published"
+
+
+def kpi_tables(pipeline: Pipeline) -> list[Table]:
+    """Return the KPIs of a pipeline, in its order."""
+    return [table for table in pipeline.tables.values() if table.header.kpi]
+
+
+def kpi_id(pipeline: Pipeline, table: Table) -> str:
+    """Return `pipeline/table`; with the schema if another KPI of the pipeline has the same name."""
+    same = [each for each in kpi_tables(pipeline) if each.relation.table == table.relation.table]
+    return f"{pipeline.name}/{table.relation.table if len(same) == 1 else table.relation}"
+
+
+def find_kpi(pipeline: Pipeline, name: str) -> Table | None:
+    """Return the KPI of this name, with or without its schema; None if there is none."""
+    found = [each for each in kpi_tables(pipeline) if name in (each.relation.table, str(each.relation))]
+    return found[0] if len(found) == 1 else None

@@ -1,0 +1,94 @@
+"""Reads KPIs with all that is known of each number: the load_dates shown, those that are not, and what was restated.
+
+Everything is read from the ledger in one snapshot, now or as of an instant in the past. The rows of a KPI are not read
+here (breakdown.py), nor what a publish was made from (lineage.py).
+
+Belongs here: what is true of a KPI. Not here: how it is said to readers (said.py), and the tile of one measure
+(tiles.py).
+"""
+
+from datetime import date, datetime
+from typing import Any
+
+from psycopg import Connection
+
+from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.model.table import Table
+from kpi_assets.monitoring.freshness import due_by
+from kpi_assets.read.asked import Asked, measures_of
+from kpi_assets.read.kpi_state import (
+    FailedCheck,
+    KpiGate,
+    KpiState,
+    Point,
+    Restatement,
+    Stop,
+    Values,
+    find_kpi,
+    kpi_id,
+    kpi_tables,
+)
+from kpi_assets.read.points import read_latest, read_points
+from kpi_assets.read.stops import read_stops
+
+__all__ = [
+    "FailedCheck",
+    "KpiGate",
+    "KpiState",
+    "Point",
+    "Restatement",
+    "Stop",
+    "Values",
+    "find_kpi",
+    "kpi_id",
+    "kpi_tables",
+    "read_kpis",
+]
+
+
+def read_kpis(
+    connection: Connection[Any],
+    pipeline: Pipeline,
+    *,
+    now: datetime,
+    as_of: datetime | None = None,
+    first: date | None = None,
+    last: date | None = None,
+    only: Table | None = None,
+) -> list[KpiState]:
+    """Return the KPIs of a pipeline, or `only` one: the load_dates from `first` to `last`.
+
+    They are as they were shown at `as_of`, by default now. Call it inside one snapshot. The latest load_date is always
+    among the points, and stops that are not older than it among the stops.
+    """
+    tables = [only] if only else kpi_tables(pipeline)
+    if not tables:
+        return []
+    asked = Asked(pipeline, tables, as_of, first or date.min, last or date.max)
+    latest = read_latest(connection, asked)
+    points = read_points(connection, asked, latest)
+    stops = read_stops(connection, asked, latest, points)
+    at = as_of or now
+    found = []
+    for table in tables:
+        name = str(table.relation)
+        next_due = pipeline.calendars[table.relation].next_after(latest[name]) if name in latest else None
+        freshness = table.header.freshness
+        due = due_by(next_due, freshness.within_hours) if next_due and freshness else None
+        shown = {day: asked.is_in_range(day) or day == latest[name] for day in points[name]}
+        found.append(
+            KpiState(
+                pipeline,
+                table,
+                [point for day, point in points[name].items() if shown[day]],
+                stops[name],
+                due,
+                late=due is not None and due < at,
+                as_of=as_of,
+                measures=measures_of(table),
+                now=at,
+                next_due=next_due,
+                beyond=[point for day, point in points[name].items() if not shown[day]],
+            )
+        )
+    return found

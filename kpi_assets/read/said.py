@@ -1,0 +1,156 @@
+"""Sentences for readers: what stopped a load_date, what a check found, and which load_date is shown.
+
+A sentence is made of names and counts, never of the messages of checks and builds, which may quote rows that failed.
+What is not recorded is not said.
+
+Belongs here: the words of states. Not here: what is true (kpis.py), what each check found (said_of_checks.py), numbers
+(model/number_format.py), and times as they are read from a clock, such as `29 min ago` (surface/).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from kpi_assets.model.names import is_object
+from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.read.kpis import FailedCheck, KpiGate, KpiState, Stop
+from kpi_assets.read.said_of_checks import found_by
+from kpi_assets.read.titles import asset_title, day
+
+_ORDER: Sequence[KpiGate] = ("held", "failed", "late", "running")  # of banners; the other states need none
+
+
+@dataclass(frozen=True)
+class Banner:
+    """What readers are told of several KPIs at once: a headline, and a few facts as short clauses.
+
+    `since` is when it stopped; None of KPIs that are late, which have been so since `due_by` of each.
+    """
+
+    state: KpiGate  # held, failed, late or running
+    load_date: date  # that is not shown, or not as it should be
+    headline: str  # `Wed 25 Nov is held: its data did not pass.`
+    shown: str  # `All KPIs show Tue 24 Nov, the last good day.`
+    reasons: Sequence[str]  # `1 row of order products prior stands twice`
+    told: Sequence[str]  # channels
+    kpis: Sequence[KpiState]  # that it is about
+    since: datetime | None = None
+    is_correction: bool = False
+
+
+def reason(pipeline: Pipeline, check: FailedCheck) -> str:
+    """Return what a check found, as a clause: `1 row of order products prior stands twice`."""
+    return found_by(pipeline, check)
+
+
+def reasons(pipeline: Pipeline, stop: Stop) -> list[str]:
+    """Return why a load_date did not reach readers, as clauses; there is at least one."""
+    if stop.checks:
+        return list(dict.fromkeys(reason(pipeline, check) for check in stop.checks))
+    title = asset_title(pipeline, stop.asset)
+    if stop.state == "held":
+        return [f"{_of(stop.asset, title)} did not pass"]
+    if stop.state == "failed":
+        return [f"{_of(stop.asset, title)} could not be {'verified' if is_object(stop.asset) else 'built'}"]
+    return [f"{_of(stop.asset, title)} is being {'verified' if is_object(stop.asset) else 'built'}"]
+
+
+def _of(asset: str, title: str) -> str:
+    return f"the object of {title}" if is_object(asset) else title
+
+
+def headline(stop: Stop) -> str:
+    """Return what became of a load_date, as a sentence: `Wed 25 Nov is held: its data did not pass.`."""
+    of_day = day(stop.load_date)
+    if stop.state == "held":
+        what = f"A correction of {of_day}" if stop.is_correction else of_day
+        return f"{what} is held: its data did not pass."
+    if stop.state == "failed":
+        return f"{of_day} could not be built{' again' * stop.is_correction}."
+    return f"{of_day} is being built{' again' * stop.is_correction}."
+
+
+def late_headline(kpi: KpiState) -> str:
+    """Return which load_date is late, as a sentence; empty if none is."""
+    return f"{day(kpi.next_due)} is late: it is not published yet." if kpi.late and kpi.next_due else ""
+
+
+def shown(kpi: KpiState) -> str:
+    """Return which load_date a KPI shows, as a sentence: `It shows Tue 24 Nov, the last good day.`."""
+    return _shown("It shows", [kpi])
+
+
+def gate(kpi: KpiState) -> str:
+    """Return the state of a KPI in a few words, beside its number: `Tue 24 Nov, the last good day`."""
+    if kpi.latest is None:
+        return "nothing is published yet" if kpi.stop is None else headline(kpi.stop).rstrip(".")
+    of_day, stop = day(kpi.latest.load_date), kpi.stop
+    if stop and stop.is_correction:
+        words = {"held": "a correction is held", "failed": "a correction failed", "running": "it is being built again"}
+        return f"{of_day}, {words[stop.state]}"
+    if stop and stop.state == "held":
+        return f"{of_day}, the last good day"
+    if stop:
+        became = "failed" if stop.state == "failed" else "is being built"
+        return f"{of_day}; {day(stop.load_date)} {became}"
+    if kpi.late and kpi.next_due:
+        return f"{of_day}; {day(kpi.next_due)} is late"
+    warnings = kpi.latest.warnings
+    return f"{of_day}, with {warnings} warning{'s' * (warnings > 1)}" if warnings else of_day
+
+
+def banners(kpis: Sequence[KpiState]) -> list[Banner]:
+    """Return what readers are told of the KPIs of one pipeline: one banner for each load_date and state."""
+    groups: dict[tuple[KpiGate, date, bool], list[KpiState]] = {}
+    for kpi in kpis:
+        if kpi.stop:
+            groups.setdefault((kpi.stop.state, kpi.stop.load_date, kpi.stop.is_correction), []).append(kpi)
+        elif kpi.late and kpi.next_due:
+            groups.setdefault(("late", kpi.next_due, False), []).append(kpi)
+    found = []
+    for (state, load_date, is_correction), of_group in groups.items():
+        stops = [kpi.stop for kpi in of_group if kpi.stop]
+        clauses = (clause for stop in stops for clause in reasons(of_group[0].pipeline, stop))
+        found.append(
+            Banner(
+                state,
+                load_date,
+                headline(stops[0]) if stops else late_headline(of_group[0]),
+                _shown(_who(of_group, kpis), of_group),
+                list(dict.fromkeys(clauses)),
+                list(dict.fromkeys(channel for stop in stops for channel in stop.told)),
+                of_group,
+                min((stop.since for stop in stops), default=None),
+                is_correction,
+            )
+        )
+    return sorted(found, key=lambda each: (_ORDER.index(each.state), each.load_date))
+
+
+def _who(some: Sequence[KpiState], every: Sequence[KpiState]) -> str:
+    """Return which KPIs show something, as the beginning of a sentence."""
+    if len(every) == 1:
+        return "It shows"
+    if len(some) == len(every):
+        return "All KPIs show"
+    return f"{some[0].title} shows" if len(some) == 1 else f"{len(some)} of {len(every)} KPIs show"
+
+
+def _shown(who: str, kpis: Sequence[KpiState]) -> str:
+    """Return which load_date some KPIs show, as a sentence."""
+    latest = [kpi.latest.load_date for kpi in kpis if kpi.latest]
+    if not latest:
+        return f"{who} nothing yet."
+    of_days = _days(latest)
+    stops = [kpi.stop for kpi in kpis if kpi.stop]
+    if stops and all(stop.is_correction for stop in stops):
+        return f"{who} {of_days} as it was before."
+    if stops:
+        return f"{who} {of_days}, the last good day{'s' * (' to ' in of_days)}."
+    return f"{who} {of_days}."
+
+
+def _days(load_dates: Iterable[date]) -> str:
+    """Return one day, or the first and the last of several."""
+    found = sorted(set(load_dates))
+    return day(found[0]) if len(found) == 1 else f"{day(found[0])} to {day(found[-1])}"

@@ -1,0 +1,188 @@
+"""Reads the load_dates of KPIs that did not reach readers: where they stopped, since when, why, and who was told.
+
+Not here: the load_dates that readers are shown (points.py), and how it is said (said.py).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
+from itertools import groupby
+from typing import Any, Literal, NamedTuple
+
+from psycopg import Connection
+
+from kpi_assets.read.asked import Asked
+from kpi_assets.read.kpi_state import FailedCheck, Point, Stop
+
+
+class _Attempt(NamedTuple):
+    """The latest build of a table and load_date, or the latest verification of an object, that did not succeed."""
+
+    load_date: date
+    asset: str
+    build_id: int
+    run_id: str
+    state: Literal["held", "failed", "running"]
+    since: datetime
+    is_over: bool  # held, and what it was made from has been replaced since
+
+
+# A held build of a raw table is over when its object is another one by now; that of another table, when one of the
+# publishes that it was made from has been superseded by other rows.
+_ATTEMPTS = """
+with latest as (
+    select distinct on (r.job, r.load_date)
+        r.load_date, r.job, r.id, r.run_id, r.started_at, r.ended_at,
+        case when r.ended_at <= %(at)s::timestamptz then r.status else 'running' end as state
+    from ops.pipeline_runs as r
+    where r.job = any(%(jobs)s) and r.load_date between %(first)s and %(last)s and r.started_at <= %(at)s::timestamptz
+    order by r.job, r.load_date, r.id desc
+)
+select
+    l.load_date, l.job, l.id, l.run_id, l.state,
+    case when l.state = 'running' then l.started_at else l.ended_at end as since,
+    l.state = 'held' and coalesce(
+        case
+            when l.job = any(%(raw)s) then h.manifest_hash <> (
+                select m.manifest_hash from ops.manifests as m
+                where m.object = split_part(l.job, '.', 2) and m.load_date = l.load_date
+                and m.recorded_at <= %(at)s::timestamptz
+                order by m.recorded_at desc, m.manifest_id desc
+                limit 1
+            )
+            else exists (
+                select 1
+                from jsonb_each_text(h.inputs) as i
+                inner join ops.publishes as p on p.publish_id = i.value::bigint
+                cross join lateral (
+                    select n.checksum from ops.publishes as n
+                    where n.asset = p.asset and n.load_date = p.load_date and n.published_at <= %(at)s::timestamptz
+                    order by n.publish_id desc
+                    limit 1
+                ) as c
+                where i.key not like '%%@..%%' and c.checksum <> p.checksum
+            )
+        end, false
+    ) as is_over
+from latest as l
+left join ops.holds as h on h.build_id = l.id
+where l.state in ('held', 'failed', 'running')
+"""
+_WORST = {"held": 0, "failed": 1, "running": 2}
+
+
+def read_stops(
+    connection: Connection[Any],
+    asked: Asked,
+    latest: Mapping[str, date],
+    points: Mapping[str, Mapping[date, Point]],
+) -> dict[str, list[Stop]]:
+    """Return the stops of each KPI: of the range, and those that are not older than the latest load_date."""
+    upstream = {str(relation): names for relation, names in asked.pipeline.made_of.items()}
+    jobs = dict.fromkeys(job for name in asked.names for job in upstream[name])
+    attempts = list(
+        map(
+            _Attempt._make,
+            connection.execute(
+                _ATTEMPTS,
+                {
+                    "jobs": [*jobs],
+                    "raw": [str(table.relation) for table in asked.pipeline.object_tables],
+                    "first": min(asked.first, *latest.values(), date.max),
+                    "last": date.max,
+                    "at": asked.at,
+                },
+            ).fetchall(),
+        )
+    )
+    attempts.sort(key=lambda each: (each.load_date, _WORST[each.state], each.build_id))
+    checks = _read_failed_checks(connection, attempts)
+    told = _read_told(connection, asked, attempts)
+    found: dict[str, list[Stop]] = {}
+    for name in asked.names:
+        newest, own, stops = latest.get(name), {*upstream[name]}, []
+        for load_date, of_day in groupby(attempts, key=lambda each: each.load_date):
+            point = points[name].get(load_date)
+            mine = [each for each in of_day if each.asset in own and not (point and _is_done(each, point))]
+            is_new = newest is None or load_date >= newest
+            if mine and (asked.is_in_range(load_date) or is_new):
+                stops.append(_stop_of(mine, checks, told, point))
+        found[name] = stops
+    return found
+
+
+def _is_done(attempt: _Attempt, point: Point) -> bool:
+    """Return whether a build stops nothing: it made what is shown, and ended when that was recorded, or it is over."""
+    return attempt.is_over or attempt.build_id == point.build_id
+
+
+def _stop_of(
+    attempts: Sequence[_Attempt],
+    checks: Mapping[int, Sequence[FailedCheck]],
+    told: Mapping[int, Sequence[str]],
+    point: Point | None,
+) -> Stop:
+    """Return the stop of a load_date, given its attempts, the worst first."""
+    first = attempts[0]
+    same = [each for each in attempts if each.state == first.state]
+    return Stop(
+        first.load_date,
+        first.state,
+        first.since,
+        first.asset,
+        first.build_id,
+        first.run_id,
+        [check for each in same for check in checks.get(each.build_id, ())],
+        told.get(first.build_id, ()),
+        point.publish_id if point else None,
+    )
+
+
+def _read_failed_checks(connection: Connection[Any], attempts: Iterable[_Attempt]) -> dict[int, list[FailedCheck]]:
+    """Return the checks that held the held ones of these builds."""
+    held = [each for each in attempts if each.state == "held"]
+    found: dict[int, list[FailedCheck]] = {}
+    if not held:
+        return found
+    for build_id, asset, name, metric, threshold, bad, status in connection.execute(
+        """
+        select build_id, table_name, check_name, metric_value, threshold, rows_bad, status
+        from ops.data_quality_results
+        where table_name = any(%(assets)s) and load_date = any(%(load_dates)s) and build_id = any(%(builds)s)
+        and status in ('fail', 'error') and subject <> 'published'
+        order by id
+        """,
+        {
+            "assets": [*{each.asset for each in held}],
+            "load_dates": [*{each.load_date for each in held}],
+            "builds": [each.build_id for each in held],
+        },
+    ).fetchall():
+        found.setdefault(build_id, []).append(FailedCheck(asset, name, metric, threshold, bad, status == "error"))
+    return found
+
+
+def _read_told(connection: Connection[Any], asked: Asked, attempts: Sequence[_Attempt]) -> dict[int, Sequence[str]]:
+    """Return the channels that delivered the incident of each of these builds, in the order of delivery."""
+    if not attempts:
+        return {}
+    rows = connection.execute(
+        """
+        select a.load_date, a.kind, a.closed_at, d.channel
+        from ops.alerts as a
+        inner join ops.alert_deliveries as d on d.alert_id = a.id
+        where a.pipeline_name = %s and a.load_date between %s and %s and a.kind in ('held', 'failed')
+        and d.delivered_at <= %s::timestamptz
+        order by d.delivered_at
+        """,
+        [asked.pipeline.name, attempts[0].load_date, attempts[-1].load_date, asked.at],
+    ).fetchall()
+    return {
+        each.build_id: [
+            *dict.fromkeys(
+                channel
+                for load_date, kind, closed_at, channel in rows
+                if (load_date, kind) == (each.load_date, each.state) and (closed_at is None or closed_at > each.since)
+            )
+        ]
+        for each in attempts
+    }

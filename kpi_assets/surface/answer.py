@@ -1,0 +1,256 @@
+"""How one request is answered: from what the reader has, from what is kept, or by reading once for all that wait.
+
+An answer is never older than its request. All that it shows of a pipeline is read in one snapshot, whose version is in
+the answer's ETag. So a reader who sends the ETag back learns that nothing has changed, and nothing is read.
+
+Belongs here: snapshots, versions, ETags, and threads. Not here: what is in an answer (pages/, api/).
+"""
+
+import asyncio
+import hashlib
+import logging
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+import psycopg
+from fastapi import Request, Response
+from psycopg import Connection
+
+from kpi_assets.errors import UserError
+from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.scrub import scrub
+from kpi_assets.surface.cache import Cache, Entry
+from kpi_assets.surface.databases import Databases, NotPreparedError
+from kpi_assets.surface.files import Files, code_hash
+from kpi_assets.surface.latest import Shared, Version, read_version
+from kpi_assets.surface.numbers import Numbers
+from kpi_assets.surface.problems import Problem
+from kpi_assets.warehouse.connection import WarehouseError, one_snapshot
+
+__all__ = ["Answers", "Body", "Problem", "Reading", "answer"]
+
+logger = logging.getLogger(__name__)
+
+RENDERS = 4  # answers that are made at once
+PATIENCE = 30.0  # seconds that making one may take
+_AWAY = "The warehouse does not answer now. The page comes back as soon as it does."
+
+
+@dataclass(frozen=True)
+class Body:
+    """What is sent. Only a body of status 200 is kept for others."""
+
+    content: bytes
+    media: str = "text/html; charset=utf-8"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    status: int = 200
+
+
+class Reading:
+    """What one answer reads: at most one snapshot of each pipeline's database, opened when it is first asked for.
+
+    `problem` is a sentence for readers if the files of pipelines cannot be read as they are now.
+    """
+
+    def __init__(self, databases: Databases, files: Files, names: Sequence[str], now: datetime) -> None:
+        self.now, self.pipelines, self.problem = now, dict(files.pipelines), files.problem
+        self.versions: dict[str, Version] = {}
+        self._databases, self._names = databases, frozenset(names)
+        self._open: dict[str, Connection[Any]] = {}
+        self._held = ExitStack()
+
+    def of(self, pipeline: Pipeline) -> Connection[Any]:
+        """Return the session on a pipeline's database, in its snapshot.
+
+        Raises Problem (503) if the server does not answer, or if the pipeline was never run (see `has`).
+        """
+        assert pipeline.name in self._names, f"the ETag would not follow {pipeline.name}: name it in answer()"
+        if pipeline.name not in self._open:
+            try:
+                connection = self._held.enter_context(self._databases.lend(pipeline.name))
+                self._held.enter_context(one_snapshot(connection))
+                self.versions[pipeline.name] = read_version(connection, pipeline, self.now)
+            except NotPreparedError as error:
+                raise Problem(503, "Nothing is published yet", str(error)) from None
+            self._open[pipeline.name] = connection
+        return self._open[pipeline.name]
+
+    def has(self, pipeline: Pipeline) -> bool:
+        """Whether the pipeline has a database. Without one it was never run, and there is nothing to read."""
+        if pipeline.name in self._open:
+            return True
+        try:
+            self.of(pipeline)
+        except Problem:
+            return False
+        return True
+
+    def close(self) -> None:
+        """End the snapshots and give the sessions back."""
+        with suppress(psycopg.Error):
+            self._held.close()
+
+    def cancel(self) -> None:
+        """Stop what is being read, from another thread."""
+        for connection in list(self._open.values()):
+            with suppress(psycopg.Error):
+                connection.cancel_safe(timeout=2)
+
+
+@dataclass
+class _Flight:
+    """An answer that is being made. It serves everybody who came before it began."""
+
+    began: float
+    task: "asyncio.Task[Entry | Body]"
+
+
+@dataclass
+class Answers:
+    """What all requests share."""
+
+    databases: Databases
+    files: Files
+    numbers: Numbers
+    cache: Cache = field(default_factory=Cache)
+    _flights: dict[str, _Flight] = field(default_factory=dict)
+    _versions: dict[str, Shared[Version]] = field(default_factory=dict)
+    _renderers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(RENDERS, "render"))
+    _askers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "version"))
+
+    async def versions(self, names: Sequence[str]) -> dict[str, Version]:
+        """Return the version of each pipeline, read after this call."""
+        shared = [self._versions.setdefault(name, Shared(self._ask(name))) for name in names]
+        return dict(zip(names, await asyncio.gather(*(each.fresh() for each in shared)), strict=True))
+
+    def _ask(self, name: str) -> Callable[[], "asyncio.Future[Version]"]:
+        def read() -> Version:
+            now = datetime.now(timezone.utc)
+            try:
+                with self.databases.lend(name) as connection:
+                    return read_version(connection, self.files.pipelines[name], now)
+            except NotPreparedError:
+                return Version(hour=f"{now:%Y%m%d%H}")
+
+        return lambda: asyncio.get_running_loop().run_in_executor(self._askers, read)
+
+    async def answer(self, request: Request, names: Sequence[str], make: Callable[[Reading], Body]) -> Response:
+        """Answer one request; see the function `answer`."""
+        arrived, key = time.monotonic(), _key(request)
+        try:
+            versions = await self.versions(names)
+        except WarehouseError as error:
+            raise self._away(error) from None
+        tag = self._tag(key, versions)
+        if tag in request.headers.get("if-none-match", ""):
+            self.numbers.unchanged += 1
+            return Response(status_code=304, headers=_head(tag))
+        entry = self.cache.get(key)
+        if entry and entry.tag == tag:
+            self.numbers.kept += 1
+            return _response(request, entry)
+        made = await self._made_once(key, tag, arrived, versions, make)
+        if isinstance(made, Entry):
+            return _response(request, made)
+        return Response(made.content, made.status, {"Cache-Control": "no-store", **made.headers}, made.media)
+
+    async def _made_once(
+        self, key: str, tag: str, arrived: float, versions: Mapping[str, Version], make: Callable[[Reading], Body]
+    ) -> "Entry | Body":
+        """Return what one thread makes for all who wait; only those who came after it began wait for the next."""
+        while (flight := self._flights.get(key)) is not None and flight.began < arrived:
+            await asyncio.wait([flight.task])
+            entry = self.cache.get(key)
+            if entry and (entry.tag == tag or entry.asked_at >= arrived):
+                self.numbers.kept += 1
+                return entry
+        if flight is None:
+            task = asyncio.ensure_future(self._make(key, versions, make))
+            flight = self._flights[key] = _Flight(time.monotonic(), task)
+            task.add_done_callback(lambda _: self._flights.pop(key))
+        return await asyncio.shield(flight.task)
+
+    async def _make(self, key: str, versions: Mapping[str, Version], make: Callable[[Reading], Body]) -> "Entry | Body":
+        asked_at = time.monotonic()
+        reading = Reading(self.databases, self.files, list(versions), datetime.now(timezone.utc))
+
+        def render() -> Entry | Body:
+            try:
+                body = make(reading)
+            finally:
+                reading.close()
+            if body.status != 200:
+                return body
+            tag = self._tag(key, {**versions, **reading.versions})
+            return Entry.of(tag, body.content, body.media, body.headers, asked_at)
+
+        work = asyncio.get_running_loop().run_in_executor(self._renderers, render)
+        try:
+            made = await asyncio.wait_for(asyncio.shield(work), PATIENCE)
+        except asyncio.TimeoutError:
+            await asyncio.get_running_loop().run_in_executor(None, reading.cancel)
+            work.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+            raise Problem(503, "It took too long", "Ask for less: fewer load_dates, or fewer rows.") from None
+        except Problem:
+            raise
+        except (WarehouseError, psycopg.OperationalError) as error:
+            raise self._away(error) from None
+        except UserError as error:
+            raise Problem(503, detail=str(error)) from None
+        except Exception as error:
+            logger.error("%s could not be made: %s", key, scrub("".join(traceback.format_exception(error))))
+            raise Problem(500, detail="The log of `kpi serve` says why.") from None
+        self.numbers.made += 1
+        if isinstance(made, Entry):
+            self.cache.put(key, made)
+        return made
+
+    def _away(self, error: Exception) -> Problem:
+        if isinstance(error, psycopg.errors.QueryCanceled):
+            return Problem(503, "It took too long", "Ask for less: fewer load_dates, or fewer rows.")
+        logger.warning("%s", scrub(str(error)))
+        return Problem(503, detail=_AWAY, headers={"Retry-After": "5"})
+
+    def _tag(self, key: str, versions: Mapping[str, Version]) -> str:
+        parts = [code_hash(), self.files.digest, key, *(f"{name}={each.digest}" for name, each in versions.items())]
+        return f'W/"{hashlib.blake2s(" ".join(parts).encode(), digest_size=16).hexdigest()}"'
+
+    def close(self) -> None:
+        """Wait for no thread, and close the sessions."""
+        self._renderers.shutdown(wait=False, cancel_futures=True)
+        self._askers.shutdown(wait=False, cancel_futures=True)
+        self.databases.close()
+
+
+async def answer(request: Request, names: Sequence[str], make: Callable[[Reading], Body]) -> Response:
+    """Answer a request by what `make` returns, which runs in a thread unless its answer is known already.
+
+    `names` are the pipelines that it may read; what it returns must follow from their data, from the address, and from
+    the day and hour alone. Raises Problem.
+    """
+    found: Answers = request.app.state.surface.answers
+    return await found.answer(request, names, make)
+
+
+def _key(request: Request) -> str:
+    query = request.url.query
+    return f"{request.url.path}?{query}" if query else request.url.path
+
+
+def _head(tag: str) -> dict[str, str]:
+    return {"ETag": tag, "Cache-Control": "private, no-cache", "Vary": "Accept-Encoding"}
+
+
+def _response(request: Request, entry: Entry) -> Response:
+    headers = {**_head(entry.tag), **entry.headers}
+    content = entry.content
+    if entry.packed is not None and "gzip" in request.headers.get("accept-encoding", ""):
+        content = entry.packed
+        headers["Content-Encoding"] = "gzip"
+    return Response(content, 200, headers, entry.media)

@@ -1,0 +1,88 @@
+"""The version of a pipeline: what tells whether anything that pages show has changed since they were made.
+
+Belongs here: reading a version, and sharing one reading among all requests that wait for it. Not here: what is made of
+it (answer.py), and the files of the pipeline (files.py).
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from psycopg import Connection
+
+from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.monitoring.freshness import late
+
+T = TypeVar("T")
+
+# Rows are counted beside the highest id: two transactions may end in the order opposite to that of their ids.
+_VERSION = """
+select
+    (select coalesce(max(publish_id), 0) from ops.publishes) as publish_id,
+    (select count(*) from ops.publishes) as publishes,
+    (select count(*) from ops.publishes where superseded_at is null) as published,
+    (select coalesce(max(id), 0) from ops.pipeline_runs) as build_id,
+    (select count(*) from ops.pipeline_runs) as builds,
+    (select coalesce(string_agg(id::text, '-' order by id), '') from ops.pipeline_runs where status = 'running')
+        as running,
+    (select coalesce(max(id), 0) from ops.data_quality_results) as result_id,
+    (select count(*) from ops.alerts) as alerts,
+    (select count(*) || '-' || coalesce(sum(occurrences), 0) from ops.alerts where closed_at is null) as open_alerts,
+    (select count(delivered_at) from ops.alert_deliveries) as delivered,
+    (select count(*) || '-' || coalesce(sum(hashtext(measure_version)), 0) from ops.kpi_values) as measured
+"""
+
+
+class Version(NamedTuple):
+    """What pages show of a pipeline, as numbers that change with it. A version never comes back."""
+
+    publish_id: int = 0
+    publishes: int = 0
+    published: int = 0
+    build_id: int = 0
+    builds: int = 0
+    running: str = ""
+    result_id: int = 0
+    alerts: int = 0
+    open_alerts: str = ""
+    delivered: int = 0
+    measured: str = ""  # `kpi measures --refresh` computes values anew, without a publish
+    late: tuple[str, ...] = ()  # it changes with the clock alone
+    hour: str = ""  # pages say how long ago something was
+
+    @property
+    def digest(self) -> str:
+        """A short text that differs where the versions differ."""
+        return hashlib.blake2s(repr(tuple(self)).encode(), digest_size=8).hexdigest()
+
+
+def read_version(connection: Connection[Any], pipeline: Pipeline, now: datetime) -> Version:
+    """Return the version of a pipeline in the connection's snapshot, or in this moment."""
+    [row] = connection.execute(_VERSION).fetchall()
+    late_kpis = tuple(str(each.relation) for each in late(connection, pipeline, now))
+    return Version(*row)._replace(late=late_kpis, hour=f"{now:%Y%m%d%H}")
+
+
+class Shared(Generic[T]):
+    """A question whose answer is shared by all that wait for it. Nobody gets one that was asked before he came."""
+
+    def __init__(self, ask: Callable[[], Awaitable[T]]) -> None:
+        self._ask = ask
+        self._running: asyncio.Task[T] | None = None
+        self._next: asyncio.Task[T] | None = None
+
+    async def fresh(self) -> T:
+        """Return an answer to a question that was asked after this call."""
+        if self._running is None or self._running.done():
+            self._running = asyncio.ensure_future(self._ask())
+            return await asyncio.shield(self._running)
+        if self._next is None:
+            self._next = asyncio.ensure_future(self._after(self._running))
+        return await asyncio.shield(self._next)
+
+    async def _after(self, running: "asyncio.Task[T]") -> T:
+        await asyncio.wait([running])
+        self._running, self._next = self._next, None
+        return await self._ask()

@@ -1,0 +1,38 @@
+"""Signs and words of states on pages: what a badge looks like, and what it means.
+
+Not here: sentences about a KPI (read/said.py).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.read.kpis import KpiGate
+
+
+@dataclass(frozen=True)
+class BadgeLook:
+    """A sign, a color, and what it means: the color never stands alone."""
+
+    sign: str
+    color: str
+    meaning: str
+
+
+BADGES: Mapping[KpiGate, BadgeLook] = {
+    "published": BadgeLook("✓", "published", "The newest day, and it passed."),
+    "warned": BadgeLook("!", "warned", "The newest day; it passed with a warning."),
+    "late": BadgeLook("◷", "late", "A newer day is due and not there."),
+    "running": BadgeLook("↻", "running", "This day passed; a newer one is being built."),
+    "held": BadgeLook("◔", "held", "The last good day: it passed, and a newer one did not."),
+    "failed": BadgeLook("◔", "failed", "The last good day: it passed, and building a newer one failed."),
+    "none": BadgeLook("–", "none", "Nothing is published yet."),
+}
+SIGNS = {"held": "✕", "failed": "✕", "running": "↻", "late": "◷"}  # of banners
+COLORS = {"held": "red", "failed": "red", "running": "blue", "late": "amber"}
+
+
+def pipeline_title(pipeline: Pipeline) -> str:
+    """Return what readers call a pipeline."""
+    name = pipeline.name.replace("_", " ")
+    return name[:1].upper() + name[1:]
