@@ -16,6 +16,10 @@ printf '%s' "$admin" > postgres_password
 printf 'postgresql://postgres:%s@postgres:5432/postgres' "$admin" > kpi_admin_postgres_url
 printf 'postgresql://kpi_app:%s@postgres:5432/postgres' "$product" > kpi_postgres_url
 random > kpi_ui_token
+printf 'postgresql://kpi_serve:%s@postgres:5432/postgres' "$(random)" > kpi_serve_postgres_url
+key="kpi_$(random)"  # opens the pages for readers; the server gets its hash
+printf '%s' "$key" > key_of_first_reader
+printf 'first:%s' "$(printf '%s' "$key" | sha256sum | cut -d' ' -f1)" > kpi_serve_keys
 printf '[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n' "$(random)" "$(random)" > aws_credentials
 chmod 444 ./*
 cd - > /dev/null

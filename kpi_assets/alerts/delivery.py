@@ -8,7 +8,7 @@ import psycopg
 from pydantic import SecretStr
 
 from kpi_assets.alerts.channels import Channel, ChannelError
-from kpi_assets.alerts.message import Message, message_of
+from kpi_assets.alerts.message import NO_PAGES, Message, Pages, message_of
 from kpi_assets.ledger import deliveries
 from kpi_assets.warehouse.connection import WarehouseError, connect
 
@@ -25,7 +25,7 @@ def deliver(
     seconds: float,
     *,
     run_history_days: int = 0,
-    serve_url: str | None = None,
+    pages: Pages = NO_PAGES,
 ) -> dict[str, str]:
     """Send the alerts that are due, in about `seconds` per channel; return the reason for each channel that failed.
 
@@ -47,7 +47,7 @@ def deliver(
                     alerts = deliveries.claim(connection, channel.name, all_due=sent >= MOST_MESSAGES)
                     if not alerts:
                         break
-                    message = message_of(alerts, ui_url, run_history_days, serve_url)
+                    message = message_of(alerts, ui_url, run_history_days, pages)
                     try:
                         send_within(channel, message, left)
                     except ChannelError as error:

@@ -1,10 +1,14 @@
-"""The message about one or several alerts: a title, details, and a link into the UI. Every channel sends the same."""
+"""The message about one or several alerts: a title, details, and a link. Every channel sends the same.
+
+The link of an alert that concerns a KPI leads to the page of the KPI, if there are pages, and any other into the UI.
+"""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from html import escape
+from typing import NamedTuple
 from urllib.parse import quote
 
 from kpi_assets.ledger.deliveries import Alert
@@ -14,6 +18,7 @@ from kpi_assets.model.query import digest
 
 SHOWN = 5  # details in a message; the link leads to the others
 LETTERS = 500  # of a detail
+IN_DAGSTER = "In Dagster: "  # begins the detail of a message whose link leads to a page for readers
 LINES = 100  # of a digest
 HEADING = "▪ "  # begins a detail of a digest that is the name of a board
 SUMMARY = "summary"  # the kind of a message about alerts of several kinds
@@ -23,6 +28,7 @@ _TITLES = {
     "held": ("is held by its gates", "are held by their gates"),
     "failed": ("failed", "failed"),
     "late": ("is late", "are late"),
+    "breached": ("is beyond its threshold", "are beyond their thresholds"),
     "stalled": ("is stalled: it fails again and again", "are stalled: they fail again and again"),
     "recovered": ("has recovered", "have recovered"),
     "digest": ("has a digest", "have digests"),  # among others: alone it has a title of its own
@@ -59,30 +65,39 @@ class Message:
         return _html(self) if self.kind == "digest" else None
 
 
-def message_of(
-    alerts: Sequence[Alert], ui_url: str, run_history_days: int = 0, serve_url: str | None = None
-) -> Message:
+class Pages(NamedTuple):
+    """The addresses of pages for readers: that of the pipeline, and those of its KPIs by `schema.table`."""
+
+    pipeline: str | None
+    kpis: Mapping[str, str]
+
+
+NO_PAGES = Pages(None, {})
+
+
+def message_of(alerts: Sequence[Alert], ui_url: str, run_history_days: int = 0, pages: Pages = NO_PAGES) -> Message:
     """Return the message about alerts of one pipeline, sorted oldest first, with a link below `ui_url`.
 
-    A digest leads to the pages of the pipeline below `serve_url`, if that is known.
-
     Runs that ended `run_history_days` ago may be deleted by now, so the link does not lead to them; 0 deletes none.
+    A message about one KPI leads to its page, and a digest to that of the pipeline, if there are pages.
     """
     first = alerts[0]
     days = sorted({str(alert.load_date) for alert in alerts if alert.load_date})
     kinds, runs = Counter(alert.kind for alert in alerts), {alert.run_id for alert in alerts}
     key = f"{first.pipeline_name}.{first.id}"
     oldest = datetime.now(timezone.utc) - timedelta(days=run_history_days) if run_history_days else None
+    link = ui_url + (_path(first, oldest) if len(alerts) == 1 else _common_path(alerts, kinds, runs, oldest))
+    page, details = _page(alerts, pages), _details(alerts, kinds)
+    if page and not first.measure and not is_digest(alerts):
+        details.append(f"{IN_DAGSTER}{link}")
     return Message(
         key=key if len(alerts) == 1 else f"{key}.{digest(*(str(alert.id) for alert in alerts))}",
         kind=first.kind if len(kinds) == 1 else SUMMARY,
         pipeline=first.pipeline_name,
         load_date=days[0] if len(days) == 1 else None,
         title=_title(alerts, kinds),
-        details=_details(alerts, kinds),
-        link=_pages(first.pipeline_name, serve_url)
-        if serve_url and is_digest(alerts)
-        else ui_url + (_path(first, oldest) if len(alerts) == 1 else _common_path(alerts, kinds, runs, oldest)),
+        details=details,
+        link=page or link,
         run_id=first.run_id if len(runs) == 1 else None,
         at=first.opened_at,
         count=len(alerts),
@@ -114,6 +129,24 @@ def _html(message: Message) -> str:
     return f"<html><body style='font-family:sans-serif;font-size:14px'>{''.join(parts)}</body></html>"
 
 
+def _page(alerts: Sequence[Alert], pages: Pages) -> str | None:
+    """Return the page of the one KPI that all alerts concern; of a measure, of its load_date; None if there is none.
+
+    Of a digest it is that of the pipeline.
+    """
+    if is_digest(alerts):
+        return pages.pipeline
+    [job, *others], first = list({alert.job for alert in alerts}), alerts[0]
+    page = pages.kpis.get(job or "")
+    if others or page is None:
+        return None
+    measures = {alert.measure for alert in alerts}
+    if None in measures:
+        return page
+    of_measure = f"measure={_quoted(first.measure or '')}&" if len(measures) == 1 else ""
+    return f"{page}?{of_measure}load_date={max(str(alert.load_date) for alert in alerts)}"
+
+
 def _title(alerts: Sequence[Alert], kinds: Counter[Kind]) -> str:
     if is_digest(alerts):
         return alerts[0].details[0]
@@ -137,10 +170,12 @@ def _sentence(alerts: Sequence[Alert]) -> str:
 
 
 def _is_recovery(alert: Alert) -> bool:
-    return alert.kind == "recovered" and alert.load_date is not None
+    return alert.kind == "recovered" and alert.load_date is not None and alert.measure is None
 
 
 def _what(alert: Alert) -> str:
+    if alert.measure is not None:
+        return f"{alert.pipeline_name}, load_date {alert.load_date}: {alert.job}.{alert.measure}"
     if alert.load_date is not None:
         return f"{alert.pipeline_name}, load_date {alert.load_date}"
     # The job of a whole pipeline has the name of the pipeline, which is written only once.
@@ -150,6 +185,10 @@ def _what(alert: Alert) -> str:
 def _all(alerts: Sequence[Alert]) -> str:
     days = sorted({alert.load_date for alert in alerts if alert.load_date})
     name, jobs = alerts[0].pipeline_name, sorted({alert.job for alert in alerts if alert.job})
+    if all(alert.measure for alert in alerts):
+        measures = sorted({f"{alert.job}.{alert.measure}" for alert in alerts})
+        more = [f"{len(measures) - SHOWN} more"] if len(measures) > SHOWN else []
+        return f"{name}: {', '.join([*measures[:SHOWN], *more])}"
     if not days:
         return f"{name}, {', '.join(jobs[:SHOWN]) or f'{len(alerts)} runs'}"
     if len(days) == 1:
@@ -180,11 +219,6 @@ def _first(texts: Sequence[str]) -> list[str]:
 def _cut(text: str) -> str:
     text = " ".join(text.split())
     return text if len(text) <= LETTERS else f"{text[: LETTERS - 1]}…"
-
-
-def _pages(pipeline: str, serve_url: str) -> str:
-    """Return the page of a pipeline that `kpi serve` has for readers."""
-    return f"{serve_url}/pipelines/{_quoted(pipeline)}"
 
 
 def verdict_path(pipeline: str, name: str, run_id: str) -> str:

@@ -27,6 +27,7 @@ from kpi_assets.model.tree import Broken
 from kpi_assets.monitoring import freshness, thresholds
 from kpi_assets.monitoring.declared_kpis import record_declared
 from kpi_assets.monitoring.recovery import close_recovered
+from kpi_assets.read.addresses import pages_of
 from kpi_assets.warehouse.connection import connect
 
 LOGGER = logging.getLogger("kpi_assets.alerts")
@@ -104,7 +105,7 @@ def tick(
                 deliver(
                     *(server, pipeline.name, working, config.ui_url, CHANNEL_SECONDS),
                     run_history_days=config.run_history_days,
-                    serve_url=config.serve_url,
+                    pages=pages_of(pipeline, config.serve_url),
                 )
                 if ready
                 else {}

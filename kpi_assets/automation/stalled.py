@@ -19,6 +19,7 @@ from kpi_assets.instance.starters import ALERTS_SENSOR, pipeline_sensor_of
 from kpi_assets.instance.ticks import Stalled
 from kpi_assets.ledger import incidents
 from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.read.addresses import pages_of
 from kpi_assets.warehouse.connection import connect
 
 CHANNEL_SECONDS = 5.0  # for a channel, if a pipeline's sensor delivers
@@ -51,5 +52,5 @@ def stand_in(instance: dg.DagsterInstance, pipeline: Pipeline, others: Collectio
     deliver(
         *(server, pipeline.name, channels(config), config.ui_url, CHANNEL_SECONDS),
         run_history_days=config.run_history_days,
-        serve_url=config.serve_url,
+        pages=pages_of(pipeline, config.serve_url),
     )

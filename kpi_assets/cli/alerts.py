@@ -1,8 +1,9 @@
 """`kpi alerts`, and the delivery of alerts at the end of other commands."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timezone
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.text import Text
@@ -17,10 +18,12 @@ from kpi_assets.errors import UsageError, UserError
 from kpi_assets.instance.services import ui_url
 from kpi_assets.ledger import deliveries, incidents
 from kpi_assets.ledger.deliveries import Alert
+from kpi_assets.read.addresses import pages_of
 from kpi_assets.read.digest import read_digest
 from kpi_assets.settings import settings
 from kpi_assets.warehouse.connection import WarehouseError, connect, one_snapshot
 
+PAST = 50  # incidents
 CHANNEL_SECONDS = 5.0  # how long a command waits for a channel
 STYLES = {
     "held": "bold red",
@@ -37,6 +40,7 @@ def alerts(
     pipeline: Annotated[
         str, typer.Argument(metavar="PIPELINE", help="Print its incidents.", autocompletion=complete_pipeline)
     ] = "",
+    past: Annotated[bool, typer.Option("--past", help=f"Also print the last {PAST} incidents that are over.")] = False,
     test: Annotated[bool, typer.Option("--test", help="Send a test message through every channel.")] = False,
     digest: Annotated[
         bool,
@@ -56,7 +60,7 @@ def alerts(
     if pipeline:
         pipeline_of(pipeline)
         with open_workspace(pipeline) as work:
-            _print(work.readable())
+            _print(work.readable(), past=past)
 
 
 def _digest(pipeline: str, *, send: bool) -> None:
@@ -67,11 +71,11 @@ def _digest(pipeline: str, *, send: bool) -> None:
         work.readable()
         with connect(work.server, work.pipeline.name, "digest", read_only=True) as connection, one_snapshot(connection):
             found = read_digest(connection, work.pipeline, now)
-        config = work.settings
+        config, pages = work.settings, pages_of(work.pipeline, work.settings.serve_url)
     if found is None:
         raise UserError(f"No KPI of {pipeline} has measures: write them in its header first.")
     alert = Alert(0, pipeline, None, "digest", None, None, found.texts, now)
-    message = message_of([alert], ui_url(config), serve_url=config.serve_url)
+    message = message_of([alert], ui_url(config), pages=pages)
     out.print(Text(message.text()), soft_wrap=True)
     if send:
         _send(replace(message, key=f"{pipeline}.digest.{now:%Y%m%d%H%M%S}"), "digest")
@@ -111,24 +115,24 @@ def _send(message: Message, what: str) -> None:
         raise UserError(f"The {what} was not delivered by {', '.join(failed)}: correct the settings for it.")
 
 
-def _print(work: Workspace) -> None:
+def _print(work: Workspace, *, past: bool) -> None:
     with connect(work.server, work.pipeline.name, "alerts", read_only=True) as connection:
         found, waiting = incidents.open_incidents(connection), deliveries.undelivered(connection)
+        over = incidents.past_incidents(connection, PAST) if past else []
     if found:
-        columns = ("load_date", "incident", "since (UTC)", "runs", "message of the latest run")
-        rows = [
-            (
-                row["load_date"],
-                styled(row["kind"], STYLES[row["kind"]]),
-                f"{row['opened_at']:%Y-%m-%d %H:%M}",
-                row["occurrences"],
-                Text("\n").join(styled(detail, "") for detail in row["details"]),
-            )
-            for row in found
-        ]
-        out.print(grid(f"{work.pipeline.name}: open incidents", columns, rows, right=("runs",)))
+        rows = [_cells(row) for row in found]
+        out.print(grid(f"{work.pipeline.name}: open incidents", _NAMES, rows, right=("runs",)))
     else:
         say(f"No incident of {work.pipeline.name} is open.")
+    if over:
+        title, names = f"{work.pipeline.name}: past incidents", (*_NAMES[:3], "until (UTC)", *_NAMES[3:])
+        ended = [
+            (*cells[:3], f"{row['closed_at']:%Y-%m-%d %H:%M}", *cells[3:])
+            for row, cells in zip(over, map(_cells, over), strict=True)
+        ]
+        out.print(grid(title, names, ended, right=("runs",)))
+    elif past:
+        say(f"No incident of {work.pipeline.name} is over.")
     if waiting:
         names = ("load_date", "message", "channel", "attempts", "next (UTC)", "last error")
         messages = [
@@ -145,6 +149,19 @@ def _print(work: Workspace) -> None:
         out.print(grid("Not delivered", names, messages, right=("attempts",)))
 
 
+_NAMES = ("load_date", "incident", "since (UTC)", "runs", "message of the latest run")
+
+
+def _cells(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return (
+        row["load_date"],
+        styled(row["kind"], STYLES[row["kind"]]),
+        f"{row['opened_at']:%Y-%m-%d %H:%M}",
+        row["occurrences"],
+        Text("\n").join(styled(detail, "") for detail in row["details"]),
+    )
+
+
 def deliver_due(work: Workspace) -> None:
     """Deliver the alerts that are due. A problem is a warning on stderr and does not fail the command."""
     config = work.settings
@@ -152,7 +169,7 @@ def deliver_due(work: Workspace) -> None:
         problems = deliver(
             *(work.server, work.pipeline.name, channels(config), ui_url(config), CHANNEL_SECONDS),
             run_history_days=config.run_history_days,
-            serve_url=config.serve_url,
+            pages=pages_of(work.pipeline, config.serve_url),
         )
     except WarehouseError as error:
         say(f"warning: {error}", console=err)

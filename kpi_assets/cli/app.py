@@ -48,6 +48,7 @@ COMMANDS = {
     "show": "show",
     "ask": "ask",
     "checks": "show",
+    "measures": "measures",
     "quality": "quality",
     "quarantine": "quarantine",
     "trace": "trace",

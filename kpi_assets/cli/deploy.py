@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from kpi_assets.cli.terminal import say, styled
 from kpi_assets.cli.workspace import prepare_bucket
-from kpi_assets.doctor import apis, content, instance, lake, machine, warehouse
+from kpi_assets.doctor import apis, content, instance, lake, machine, serve, warehouse
 from kpi_assets.doctor.finding import Finding, broken, errors_as_findings
 from kpi_assets.embedded.stack import embedded_servers
 from kpi_assets.errors import UsageError, UserError
@@ -42,10 +42,20 @@ def bootstrap() -> None:
         login = str(product.get("user") or "")
         if login != conninfo_to_dict(admin.get_secret_value()).get("user"):
             password = product.get("password")
-            server.ensure_login(admin, login, SecretStr(str(password)) if password else None)
+            server.ensure_login(admin, login, SecretStr(str(password)) if password else None, server.OF_PRODUCT)
             if config.dagster_postgres_url is None:
                 server.ensure_access(admin, DATABASE, login)
-            _say_ready(f"login {login}, with {' and '.join(server.MAKERS)}")
+            _say_ready(f"login {login}, with {', '.join(server.OF_PRODUCT)}")
+        if config.serve_postgres_url:
+            _ensure_reader(admin, config.serve_postgres_url)
+
+
+def _ensure_reader(admin: SecretStr, url: SecretStr) -> None:
+    """Create the login of `kpi serve`, which may read what readers may, and nothing else."""
+    named = conninfo_to_dict(url.get_secret_value())
+    login, password = str(named.get("user") or ""), named.get("password")
+    server.ensure_login(admin, login, SecretStr(str(password)) if password else None, (server.READER,))
+    _say_ready(f"login {login}, with {server.READER}")
 
 
 def _say_ready(what: str) -> None:
@@ -90,5 +100,6 @@ def _findings(*, landing: bool, deep: bool) -> Iterator["Finding"]:
                 if deep:
                     yield from errors_as_findings("objects", lambda of=pipeline: content.objects(config, of))  # type: ignore[misc]
             yield from instance.instance(config, pipelines)
+            yield from serve.serve(config)
     except UserError as error:
         yield from (broken("files and embedded servers", sentence) for sentence in error.sentences)

@@ -4,11 +4,12 @@ from collections.abc import Callable, Mapping
 from difflib import unified_diff
 from pathlib import Path
 
-from kpi_assets.docs import checks, cli, header, ops_schema, pipeline_yaml, settings
+from kpi_assets.docs import checks, cli, header, ops_schema, pipeline_yaml, question, settings
 
 PAGES: Mapping[str, Callable[[], str]] = {
     "header.md": header.page,
     "checks.md": checks.page,
+    "question.md": question.page,
     "pipeline_yaml.md": pipeline_yaml.page,
     "cli.md": cli.page,
     "settings.md": settings.page,

@@ -5,11 +5,12 @@ Belongs here: reading both from the settings or a file below KPI_HOME. Not here:
 
 import os
 import secrets
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import quote
 
 from kpi_assets.embedded.home import replace_file
-from kpi_assets.errors import UserError
+from kpi_assets.errors import UsageError, UserError
 from kpi_assets.settings import Settings
 
 LOOPBACK = "127.0.0.1"
@@ -18,6 +19,26 @@ LOOPBACK = "127.0.0.1"
 def allowed_hosts(settings: Settings, port: int) -> frozenset[str]:
     """Return the accepted Host headers: the loopback names with the port, and KPI_UI_HOSTS."""
     return frozenset([*(f"{name}:{port}" for name in (LOOPBACK, "localhost", "[::1]")), *settings.ui_host_names])
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches an address."""
+    return ip_address(host).is_loopback
+
+
+def check_readers(settings: Settings) -> None:
+    """Raise UsageError if `kpi serve` would let in everybody who reaches this machine."""
+    if settings.serve_proxy_header and not settings.serve_proxy_addresses:
+        raise UsageError(
+            "KPI_SERVE_PROXY_HEADER is set and KPI_SERVE_PROXY_ADDRESSES is not, so anybody could send that header: "
+            "set it to the addresses of the proxy."
+        )
+    if not (is_loopback(settings.serve_host) or settings.serve_keys or settings.serve_proxy_header):
+        raise UsageError(
+            f"On {settings.serve_host} anybody who reaches this machine could read the KPIs: set KPI_SERVE_KEYS (`kpi "
+            "serve --new-key NAME` makes a key), or KPI_SERVE_PROXY_HEADER and KPI_SERVE_PROXY_ADDRESSES if a proxy "
+            "asks who comes."
+        )
 
 
 def cookie_name(port: int) -> str:

@@ -1,6 +1,7 @@
 """Our own HTTP requests to the web UI: check that it answers and has its guard, and reload the definitions.
 
-`python -m kpi_assets.instance.probe URL` is the health check of the image. It exits with 0 only for a guarded web UI.
+`python -m kpi_assets.instance.probe URL` is the health check of the image. It exits with 0 only for a guarded web UI,
+and with `--pages URL` for a `kpi serve` that answers.
 The requests ignore the proxy of the environment, because they may hold the token.
 """
 
@@ -66,7 +67,7 @@ def _ask(address: str, **headers: str) -> HTTPResponse:
 def main() -> None:
     """Exit with an error message if the web UI does not answer or has no guard."""
     try:
-        check(sys.argv[1])
+        check_pages(sys.argv[2]) if sys.argv[1] == "--pages" else check(sys.argv[1])
     except (UserError, OSError) as error:
         sys.exit(f"error: {error}")
 

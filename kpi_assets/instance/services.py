@@ -170,7 +170,7 @@ def commands(port: int) -> dict[str, list[str]]:
     return {
         WEB: ["-m", "kpi_assets.instance.web", "-h", access.LOOPBACK, "-p", str(port), *location],
         DAEMON: ["-m", "dagster._daemon", "run", *location],
-        PAGES: ["-m", "kpi_assets.surface.run"],
+        PAGES: ["-m", "kpi_assets.cli", "serve"],
     }
 
 

@@ -32,6 +32,7 @@ class Alert:
     job: str | None
     details: list[str]
     opened_at: datetime
+    measure: str | None = None
 
 
 def enter(connection: Connection[Any], channels: Sequence[str]) -> None:
@@ -64,7 +65,7 @@ def claim(connection: Connection[Any], channel: str, *, all_due: bool = False) -
 
     These are the alerts of the same kind that runs opened on the same table or job; with `all_due`, all that are due.
     Each claim counts as an attempt. Returns the alerts, the oldest first, or nothing if none is due. The alerts of
-    one load_date are delivered in order, so that no recovery comes before its incident.
+    one load_date or measure are delivered in order, so that no recovery comes before its incident.
     """
     with connection.cursor(row_factory=class_row(Alert)) as cursor:
         found = cursor.execute(
@@ -78,7 +79,8 @@ def claim(connection: Connection[Any], channel: str, *, all_due: bool = False) -
                 inner join ops.alerts as a on a.id = d.alert_id
                 where d.channel = %(channel)s and d.delivered_at is null
                 and a.opened_at > clock_timestamp() - %(give_up)s::interval
-                window earlier as (partition by a.pipeline_name, a.load_date order by a.id)
+                window earlier as (partition by a.pipeline_name, case
+                    when a.measure is null then a.load_date::text else concat(a.job, '.', a.measure) end order by a.id)
             ),
             due as materialized (
                 select alert_id, channel, cause from waiting where in_turn and next_attempt_at <= clock_timestamp()
@@ -106,7 +108,8 @@ def claim(connection: Connection[Any], channel: str, *, all_due: bool = False) -
                     + least(%(first)s::interval * 2 ^ least(d.attempts, 20), %(longest)s::interval)
             from taken inner join ops.alerts as a on a.id = taken.alert_id
             where d.alert_id = taken.alert_id and d.channel = taken.channel
-            returning a.id, a.pipeline_name, a.load_date, a.kind, a.run_id, a.job, a.details, a.opened_at
+            returning
+                a.id, a.pipeline_name, a.load_date, a.kind, a.run_id, a.job, a.details, a.opened_at, a.measure
             """,
             {
                 "channel": channel,

@@ -372,3 +372,14 @@ def open_incidents(connection: Connection[Any]) -> list[dict[str, Any]]:
             "select load_date, kind, opened_at, occurrences, details from ops.alerts where closed_at is null "
             "order by load_date, id"
         ).fetchall()
+
+
+def past_incidents(connection: Connection[Any], most: int) -> list[dict[str, Any]]:
+    """List the latest incidents that are over, the latest first: kind, opened_at, closed_at, occurrences, details."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(
+            "select load_date, kind, opened_at, closed_at, occurrences, details from ops.alerts "
+            "where closed_at is not null and kind not in ('recovered', 'digest') "
+            "order by closed_at desc, id desc limit %s",
+            [most],
+        ).fetchall()

@@ -1,29 +1,40 @@
 """Computes the measures of KPIs from the rows that readers are shown.
 
-Belongs here: the SELECT of all measures of one load_date, and what becomes of a measure that cannot be computed: it has
-no value, and the build warns of it. A number that is missing misleads nobody; a KPI that is held for one of its tiles
-would keep all its other numbers from readers.
+Belongs here: the SELECT of all measures of one load_date, the refresh after a header was changed, and what becomes of a
+measure that cannot be computed: it has no value, and the build warns of it. A number that is missing misleads nobody; a
+KPI that is held for one of its tiles would keep all its other numbers from readers.
 Not here: what a measure is (model/measure.py), and recording its values (ledger/kpi_values.py).
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import psycopg
 from psycopg import Connection, sql
+from psycopg.pq import TransactionStatus
+from pydantic import SecretStr
 
-from kpi_assets.ledger.kpi_values import Value
+from kpi_assets.ledger import kpi_values, publishes
+from kpi_assets.ledger.kpi_values import Shown, Value
+from kpi_assets.ledger.locks import lock_publish
+from kpi_assets.materialize.context import Progress
+from kpi_assets.materialize.retry import LOCK_TIMEOUT, retry_on_lock
 from kpi_assets.model.measure import Measure
 from kpi_assets.model.names import LOAD_DATE
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.table import Table
 from kpi_assets.warehouse.candidates import Candidate
+from kpi_assets.warehouse.connection import connect
 from kpi_assets.warehouse.ddl import identifier, types_of
+from kpi_assets.warehouse.provision import role_of
 from kpi_assets.warehouse.views import for_readers
 
+REFRESH_TIMEOUT = 600.0  # seconds for which a refresh waits for other sessions
 # What the expression of a measure may raise; an error of the session or the server is raised.
 _ERRORS = (psycopg.DataError, psycopg.ProgrammingError, psycopg.NotSupportedError)
 
@@ -69,6 +80,66 @@ def of_published(connection: Connection[Any], table: Table, load_date: date) -> 
     if table.storage.stores_rows:
         return _compute(connection, table, load_date, rows, types_of(connection, table.relation))
     return _compute(connection, table, load_date, _renamed(table, rows), table.columns)
+
+
+@dataclass(frozen=True)
+class Refreshed:
+    """What a refresh did for one load_date of a KPI: nothing, if it was published again meanwhile."""
+
+    table: Table
+    load_date: date
+    values: int
+    warnings: Sequence[str] = ()
+
+
+def find_outdated(connection: Connection[Any], table: Table) -> list[Shown]:
+    """Return the publishes that readers see of a KPI and whose values lack, or are of an older version, by load_date.
+
+    Each is returned once, as its first row of the ledger.
+    """
+    versions = {name: measure.version for name, measure in measures_of(table).items()}
+    if not versions:
+        return []
+    by_publish: dict[int, list[Shown]] = {}
+    for each in kpi_values.shown(connection, table.relation):
+        by_publish.setdefault(each.publish_id, []).append(each)
+    return [
+        rows[0]
+        for rows in by_publish.values()
+        if versions != {row.measure: row.measure_version for row in rows if row.measure in versions}
+    ]
+
+
+def refresh(
+    server: SecretStr,
+    pipeline: Pipeline,
+    table: Table,
+    outdated: Sequence[Shown],
+    on_progress: Progress,
+    timeout: float = REFRESH_TIMEOUT,
+) -> Iterator[Refreshed]:
+    """Compute the values of outdated publishes of a KPI, in their order.
+
+    Each load_date is a transaction of its own, in which nothing can be published into the table. Superseded publishes
+    keep what was shown. Raises WarehouseError if other sessions hold the table for longer than `timeout` seconds.
+    """
+    role = role_of(pipeline.layer(table.relation))
+    with connect(server, pipeline.name, f"measures {table.relation}", role=role) as connection:
+        for shown in outdated:
+            yield retry_on_lock(partial(_refresh, connection, table, shown), "refreshed", on_progress, timeout)
+
+
+def _refresh(connection: Connection[Any], table: Table, shown: Shown) -> Refreshed:
+    with connection.transaction():
+        connection.execute("select set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
+        for relation in dict.fromkeys((table.origin.relation, table.relation)):  # in the order of a publish
+            lock_publish(connection, relation)
+        now = publishes.current(connection, [table.relation], shown.load_date).get(table.relation)
+        if now is None or now.publish_id != shown.publish_id:
+            return Refreshed(table, shown.load_date, 0)
+        computed = of_published(connection, table, shown.load_date)
+        kpi_values.record(connection, computed.of_publish(shown.publish_id))
+    return Refreshed(table, shown.load_date, len(computed.values), computed.warnings)
 
 
 def _rows_of(table: Table, load_date: date) -> sql.Composable:
@@ -119,6 +190,7 @@ def _compute(
 def _select(connection: Connection[Any], table: Table, names: Iterable[str], source: sql.Composable) -> Sequence[Any]:
     """Return the values of measures. In a transaction, an error leaves it as it was."""
     wanted = sql.SQL(", ").join(sql.SQL(table.header.measure_sql(name)) for name in names)
-    with connection.transaction():
+    in_transaction = connection.info.transaction_status is TransactionStatus.INTRANS
+    with connection.transaction() if in_transaction else nullcontext():
         [row] = connection.execute(sql.SQL("select {} from {}").format(wanted, source)).fetchall()
     return list(row)

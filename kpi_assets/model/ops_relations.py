@@ -27,5 +27,7 @@ FOR_READERS: Mapping[str, Collection[str]] = {
     "quarantine": ("record", "value", "reason", "key", "corrected"),
     "requests": (),
 }
-# Those of them that have no load_date, by which a question could be tied to them.
-WITHOUT_LOAD_DATE = frozenset(("alert_deliveries", "api_turns", "holds", "manifest_parts", "migrations"))
+# Those of them whose rows are of no load_date, or of the latest one alone, so that no question can be tied to them.
+OF_NO_LOAD_DATE = frozenset(
+    ("alert_deliveries", "api_turns", "holds", "kpi_trust", "kpi_values", "kpis", "manifest_parts", "migrations")
+)

@@ -25,7 +25,7 @@ from kpi_assets.model.live import whole_rows
 from kpi_assets.model.lookback import WINDOW_START
 from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.neighbors import window_key
-from kpi_assets.model.ops_relations import FOR_READERS, OPS, WITHOUT_LOAD_DATE
+from kpi_assets.model.ops_relations import FOR_READERS, OF_NO_LOAD_DATE, OPS
 from kpi_assets.model.partition_filter import DaysBefore, Given, Node, ties
 from kpi_assets.model.pipeline_config import PIPELINE_FILE
 from kpi_assets.model.query import check_replaced
@@ -152,10 +152,10 @@ def _date_of(table: Table) -> str | None:
 def _problem(relation: Relation, folder: Folder) -> str:
     """Return why a question may not read a relation; empty if it may."""
     if relation.schema == OPS:
-        known = [name for name in FOR_READERS if name not in WITHOUT_LOAD_DATE]
+        known = [name for name in FOR_READERS if name not in OF_NO_LOAD_DATE]
         if relation.table in known:
             return ""
-        reason = "has no load_date" if relation.table in WITHOUT_LOAD_DATE else "readers may not read"
+        reason = "is not of one load_date" if relation.table in OF_NO_LOAD_DATE else "readers may not read"
         return f"reads {relation}, which {reason}: read {', '.join(f'{OPS}.{name}' for name in known)}"
     if relation not in folder.files:
         return f"reads {relation}, which has no file here: correct the name or add the file"

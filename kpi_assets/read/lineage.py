@@ -4,7 +4,7 @@ Belongs here: walking the inputs of publishes in the ledger, and the checks and 
 rows (trace.py), and whether a build would read other publishes now (plan/).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -44,9 +44,9 @@ class SourceFile:
 class Node:
     """A publish on the way. `reads` are the publish_ids of the nodes that it was made from.
 
-    Two kinds are not followed further: a history, which is read up to this publish (`is_history`), and the load_date
-    before of a table that carries on from its own rows (`is_before`). `files` are the objects of a raw table, and
-    `set_aside` is the number of records or rows that were not loaded.
+    A history (`is_history`) was read with all its earlier load_dates; only the one of the load_date itself is followed
+    further. The load_date before of a table that carries on from its own rows (`is_before`) is not followed either.
+    `files` are the objects of a raw table, and `set_aside` is the number of records or rows that were not loaded.
     """
 
     publish_id: int
@@ -65,6 +65,7 @@ class Node:
     set_aside: int = 0
     is_history: bool = False
     is_before: bool = False
+    is_followed: bool = True  # whether the nodes that it reads are there
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,13 @@ def read_lineage(connection: Connection[Any], pipeline: Pipeline, publish_id: in
     walked = sorted(publishes.values(), key=lambda each: each.publish.publish_id)  # a build reads earlier publishes
     files = _read_files(connection, walked)
     builds = _read_builds(connection, walked)
-    nodes = [_node(pipeline, each, publishes, files, builds) for each in walked]
+    histories = {
+        str(name.relation)
+        for each in walked
+        for name in map(InputName.parse, each.publish.inputs)
+        if name.is_up_to and each.end is None
+    }
+    nodes = [_node(pipeline, each, publishes, files, builds, histories) for each in walked]
     return Lineage(nodes, _read_checks(connection, pipeline, nodes))
 
 
@@ -207,6 +214,7 @@ def _node(
     publishes: Mapping[int, _Walked],
     files: Mapping[int, Sequence[SourceFile]],
     builds: Mapping[int, tuple[int | None, int | None]],
+    histories: Collection[str],
 ) -> Node:
     publish, end = walked
     relation = Relation.parse(publish.asset)
@@ -224,12 +232,13 @@ def _node(
         publish.code_version,
         publish.published_at,
         publish.superseded_at,
-        [] if end else sorted(read for read in publish.inputs.values() if read in publishes),
+        [] if end else sorted({*publish.inputs.values()} & {*publishes}),
         of_raw,
         (extracted if None in known else sum(number or 0 for number in known)) if of_raw else None,
         quarantined or 0,
-        is_history=end == "history",
+        is_history=publish.asset in histories,
         is_before=end == "before",
+        is_followed=end is None,
     )
 
 
@@ -297,7 +306,7 @@ order by q.build_id, q.check_name, q.id desc
 
 def _read_checks(connection: Connection[Any], pipeline: Pipeline, nodes: Sequence[Node]) -> list[CheckOnTheWay]:
     """Return the last result of each check of the builds and of their objects, in the order of the nodes."""
-    built = [node for node in nodes if not node.is_history and not node.is_before]
+    built = [node for node in nodes if node.is_followed]
     loaded = [node for node in built if node.files]
     rows = connection.execute(
         _CHECKS,

@@ -74,8 +74,9 @@ def find_reasons(connection: Connection[Any], pipeline: Pipeline, pairs: Mapping
                 causes[pair][cause, asset, load_date] = None
             below += [(pair, both) for both in _changed_inputs(before, after)]
         level = below
+    order = {str(relation): number for number, relation in enumerate(pipeline.tables)}
     return {
-        pair: _sentence(pipeline, known[pair[1]], causes[pair], gap) if pair[1] in known else ""
+        pair: _sentence(pipeline, order, known[pair[1]], causes[pair], gap) if pair[1] in known else ""
         for pair, gap in pairs.items()
     }
 
@@ -129,9 +130,14 @@ def _changed_inputs(before: _Publish, after: _Publish) -> Iterator[Pair]:
             yield pair
 
 
-def _sentence(pipeline: Pipeline, after: _Publish, causes: Iterable[tuple[_Cause, str, date]], gap: Gap) -> str:
+def _sentence(
+    pipeline: Pipeline,
+    order: Mapping[str, int],
+    after: _Publish,
+    causes: Iterable[tuple[_Cause, str, date]],
+    gap: Gap,
+) -> str:
     """Return the causes as one clause: the first few, and how many more there are."""
-    order = {str(relation): number for number, relation in enumerate(pipeline.tables)}
     found = [
         cause.text.format(_of_day(asset_title(pipeline, asset), load_date, after.load_date))
         for cause, asset, load_date in sorted(

@@ -10,18 +10,19 @@ from typing import Any, Literal, NamedTuple
 
 from psycopg import Connection
 
+from kpi_assets.model.table import Table
 from kpi_assets.read.asked import Asked
 from kpi_assets.read.kpi_state import FailedCheck, Point, Stop
 
 
-class _Attempt(NamedTuple):
+class Attempt(NamedTuple):
     """The latest build of a table and load_date, or the latest verification of an object, that did not succeed."""
 
     load_date: date
     asset: str
     build_id: int
     run_id: str
-    state: Literal["held", "failed", "running"]
+    state: Literal["held", "failed", "running", "missing"]
     since: datetime
     is_over: bool  # held, and what it was made from has been replaced since
 
@@ -65,9 +66,28 @@ select
     ) as is_over
 from latest as l
 left join ops.holds as h on h.build_id = l.id
-where l.state in ('held', 'failed', 'running')
+where l.state in ('held', 'failed', 'running', 'missing')
 """
-_WORST = {"held": 0, "failed": 1, "running": 2}
+_WORST = {"held": 0, "failed": 1, "running": 2, "missing": 3}
+
+
+def read_attempts(connection: Connection[Any], asked: Asked, latest: Mapping[str, date]) -> list[Attempt]:
+    """Return the latest attempts that did not succeed, by load_date, the worst first.
+
+    They are those of the range, and those that are not older than the latest load_date of a KPI.
+    """
+    jobs = dict.fromkeys(job for table in asked.tables for job in asked.pipeline.made_of[table.relation])
+    rows = connection.execute(
+        _ATTEMPTS,
+        {
+            "jobs": [*jobs],
+            "raw": [str(table.relation) for table in asked.pipeline.object_tables],
+            "first": min(asked.first, *latest.values(), date.max),
+            "last": date.max,
+            "at": asked.at,
+        },
+    ).fetchall()
+    return sorted(map(Attempt._make, rows), key=lambda each: (each.load_date, _WORST[each.state], each.build_id))
 
 
 def read_stops(
@@ -75,32 +95,17 @@ def read_stops(
     asked: Asked,
     latest: Mapping[str, date],
     points: Mapping[str, Mapping[date, Point]],
+    attempts: Sequence[Attempt],
 ) -> dict[str, list[Stop]]:
     """Return the stops of each KPI: of the range, and those that are not older than the latest load_date."""
-    upstream = {str(relation): names for relation, names in asked.pipeline.made_of.items()}
-    jobs = dict.fromkeys(job for name in asked.names for job in upstream[name])
-    attempts = list(
-        map(
-            _Attempt._make,
-            connection.execute(
-                _ATTEMPTS,
-                {
-                    "jobs": [*jobs],
-                    "raw": [str(table.relation) for table in asked.pipeline.object_tables],
-                    "first": min(asked.first, *latest.values(), date.max),
-                    "last": date.max,
-                    "at": asked.at,
-                },
-            ).fetchall(),
-        )
-    )
-    attempts.sort(key=lambda each: (each.load_date, _WORST[each.state], each.build_id))
-    checks = _read_failed_checks(connection, attempts)
-    told = _read_told(connection, asked, attempts)
+    stopped = [each for each in attempts if each.state != "missing"]
+    checks = _read_failed_checks(connection, stopped)
+    told = _read_told(connection, asked, stopped)
     found: dict[str, list[Stop]] = {}
-    for name in asked.names:
-        newest, own, stops = latest.get(name), {*upstream[name]}, []
-        for load_date, of_day in groupby(attempts, key=lambda each: each.load_date):
+    for table in asked.tables:
+        name = str(table.relation)
+        newest, own, stops = latest.get(name), {*asked.pipeline.made_of[table.relation]}, []
+        for load_date, of_day in groupby(stopped, key=lambda each: each.load_date):
             point = points[name].get(load_date)
             mine = [each for each in of_day if each.asset in own and not (point and _is_done(each, point))]
             is_new = newest is None or load_date >= newest
@@ -110,19 +115,27 @@ def read_stops(
     return found
 
 
-def _is_done(attempt: _Attempt, point: Point) -> bool:
+def lacking_of(asked: Asked, table: Table, load_date: date | None, attempts: Iterable[Attempt]) -> list[str]:
+    """Return the objects of a KPI that had not landed when they were looked for last for a load_date."""
+    own = asked.pipeline.made_of[table.relation]
+    missing = {each.asset for each in attempts if (each.load_date, each.state) == (load_date, "missing")}
+    return [name for name in own if name in missing]
+
+
+def _is_done(attempt: Attempt, point: Point) -> bool:
     """Return whether a build stops nothing: it made what is shown, and ended when that was recorded, or it is over."""
     return attempt.is_over or attempt.build_id == point.build_id
 
 
 def _stop_of(
-    attempts: Sequence[_Attempt],
+    attempts: Sequence[Attempt],
     checks: Mapping[int, Sequence[FailedCheck]],
     told: Mapping[int, Sequence[str]],
     point: Point | None,
 ) -> Stop:
     """Return the stop of a load_date, given its attempts, the worst first."""
     first = attempts[0]
+    assert first.state != "missing"
     same = [each for each in attempts if each.state == first.state]
     return Stop(
         first.load_date,
@@ -137,7 +150,7 @@ def _stop_of(
     )
 
 
-def _read_failed_checks(connection: Connection[Any], attempts: Iterable[_Attempt]) -> dict[int, list[FailedCheck]]:
+def _read_failed_checks(connection: Connection[Any], attempts: Iterable[Attempt]) -> dict[int, list[FailedCheck]]:
     """Return the checks that held the held ones of these builds."""
     held = [each for each in attempts if each.state == "held"]
     found: dict[int, list[FailedCheck]] = {}
@@ -161,7 +174,7 @@ def _read_failed_checks(connection: Connection[Any], attempts: Iterable[_Attempt
     return found
 
 
-def _read_told(connection: Connection[Any], asked: Asked, attempts: Sequence[_Attempt]) -> dict[int, Sequence[str]]:
+def _read_told(connection: Connection[Any], asked: Asked, attempts: Sequence[Attempt]) -> dict[int, Sequence[str]]:
     """Return the channels that delivered the incident of each of these builds, in the order of delivery."""
     if not attempts:
         return {}

@@ -28,7 +28,7 @@ from kpi_assets.scrub import scrub
 from kpi_assets.surface.cache import Cache, Entry
 from kpi_assets.surface.databases import Databases, NotPreparedError
 from kpi_assets.surface.files import Files, code_hash
-from kpi_assets.surface.latest import Shared, Version, read_version
+from kpi_assets.surface.latest import Shared, Version, Versions
 from kpi_assets.surface.numbers import Numbers
 from kpi_assets.surface.problems import Problem
 from kpi_assets.warehouse.connection import WarehouseError, one_snapshot
@@ -58,10 +58,12 @@ class Reading:
     `problem` is a sentence for readers if the files of pipelines cannot be read as they are now.
     """
 
-    def __init__(self, databases: Databases, files: Files, names: Sequence[str], now: datetime) -> None:
+    def __init__(
+        self, databases: Databases, files: Files, reader: Versions, names: Sequence[str], now: datetime
+    ) -> None:
         self.now, self.pipelines, self.problem = now, dict(files.pipelines), files.problem
         self.versions: dict[str, Version] = {}
-        self._databases, self._names = databases, frozenset(names)
+        self._databases, self._reader, self._names = databases, reader, frozenset(names)
         self._open: dict[str, Connection[Any]] = {}
         self._held = ExitStack()
 
@@ -75,7 +77,7 @@ class Reading:
             try:
                 connection = self._held.enter_context(self._databases.lend(pipeline.name))
                 self._held.enter_context(one_snapshot(connection))
-                self.versions[pipeline.name] = read_version(connection, pipeline, self.now)
+                self.versions[pipeline.name] = self._reader.read(connection, pipeline, self.now)
             except NotPreparedError as error:
                 raise Problem(503, "Nothing is published yet", str(error)) from None
             self._open[pipeline.name] = connection
@@ -120,23 +122,29 @@ class Answers:
     numbers: Numbers
     cache: Cache = field(default_factory=Cache)
     _flights: dict[str, _Flight] = field(default_factory=dict)
-    _versions: dict[str, Shared[Version]] = field(default_factory=dict)
+    _versions: dict[tuple[str, ...], Shared[dict[str, Version]]] = field(default_factory=dict)
+    _reader: Versions = field(default_factory=Versions)
     _renderers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(RENDERS, "render"))
     _askers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "version"))
 
     async def versions(self, names: Sequence[str]) -> dict[str, Version]:
         """Return the version of each pipeline, read after this call."""
-        shared = [self._versions.setdefault(name, Shared(self._ask(name))) for name in names]
-        return dict(zip(names, await asyncio.gather(*(each.fresh() for each in shared)), strict=True))
+        key = tuple(names)
+        if key not in self._versions:
+            self._versions[key] = Shared(self._ask(key))
+        return await self._versions[key].fresh()
 
-    def _ask(self, name: str) -> Callable[[], "asyncio.Future[Version]"]:
-        def read() -> Version:
-            now = datetime.now(timezone.utc)
+    def _ask(self, names: Sequence[str]) -> Callable[[], "asyncio.Future[dict[str, Version]]"]:
+        def read_one(name: str, now: datetime) -> Version:
             try:
                 with self.databases.lend(name) as connection:
-                    return read_version(connection, self.files.pipelines[name], now)
+                    return self._reader.read(connection, self.files.pipelines[name], now)
             except NotPreparedError:
                 return Version(hour=f"{now:%Y%m%d%H}")
+
+        def read() -> dict[str, Version]:
+            now = datetime.now(timezone.utc)
+            return {name: read_one(name, now) for name in names}
 
         return lambda: asyncio.get_running_loop().run_in_executor(self._askers, read)
 
@@ -154,10 +162,10 @@ class Answers:
         entry = self.cache.get(key)
         if entry and entry.tag == tag:
             self.numbers.kept += 1
-            return _response(request, entry)
+            return entry.response(request, _head(tag))
         made = await self._made_once(key, tag, arrived, versions, make)
         if isinstance(made, Entry):
-            return _response(request, made)
+            return made.response(request, _head(made.tag))
         return Response(made.content, made.status, {"Cache-Control": "no-store", **made.headers}, made.media)
 
     async def _made_once(
@@ -178,7 +186,7 @@ class Answers:
 
     async def _make(self, key: str, versions: Mapping[str, Version], make: Callable[[Reading], Body]) -> "Entry | Body":
         asked_at = time.monotonic()
-        reading = Reading(self.databases, self.files, list(versions), datetime.now(timezone.utc))
+        reading = Reading(self.databases, self.files, self._reader, list(versions), datetime.now(timezone.utc))
 
         def render() -> Entry | Body:
             try:
@@ -244,13 +252,4 @@ def _key(request: Request) -> str:
 
 
 def _head(tag: str) -> dict[str, str]:
-    return {"ETag": tag, "Cache-Control": "private, no-cache", "Vary": "Accept-Encoding"}
-
-
-def _response(request: Request, entry: Entry) -> Response:
-    headers = {**_head(entry.tag), **entry.headers}
-    content = entry.content
-    if entry.packed is not None and "gzip" in request.headers.get("accept-encoding", ""):
-        content = entry.packed
-        headers["Content-Encoding"] = "gzip"
-    return Response(content, 200, headers, entry.media)
+    return {"ETag": tag, "Cache-Control": "private, no-cache"}

@@ -3,36 +3,48 @@
 import gzip
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-BYTES = 24 << 20
+from starlette.requests import Request
+from starlette.responses import Response
+
+BYTES = 12 << 20
 _WORTH_PACKING = 500  # bytes; a smaller answer fits into one packet anyway
 _TEXTS = ("text/", "application/json", "image/svg", "application/yaml", "application/vnd.oai")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """An answer. `asked_at` is a time (monotonic) before its data were read."""
+    """An answer. `asked_at` is a time (monotonic) before its data were read; `is_packed` says that it is in gzip."""
 
     tag: str
     content: bytes
     media: str
     headers: Mapping[str, str]
     asked_at: float
-    packed: bytes | None = field(default=None)
+    is_packed: bool
 
     @classmethod
     def of(cls, tag: str, content: bytes, media: str, headers: Mapping[str, str], asked_at: float) -> "Entry":
-        """Return the entry, packed too if that is worth it."""
-        packed = None
-        if len(content) >= _WORTH_PACKING and media.startswith(_TEXTS):
-            packed = gzip.compress(content, 6, mtime=0)
-        return cls(tag, content, media, headers, asked_at, packed)
+        """Return the entry, packed if that is worth it: most readers can unpack, and memory is short."""
+        is_packed = len(content) >= _WORTH_PACKING and media.startswith(_TEXTS)
+        return cls(
+            tag, gzip.compress(content, 6, mtime=0) if is_packed else content, media, headers, asked_at, is_packed
+        )
+
+    def response(self, request: Request, headers: Mapping[str, str]) -> Response:
+        """Return the response to a request, with `headers` before its own."""
+        sent, content = {**headers, **self.headers, "Vary": "Accept-Encoding"}, self.content
+        if self.is_packed and "gzip" in request.headers.get("accept-encoding", ""):
+            sent["Content-Encoding"] = "gzip"
+        elif self.is_packed:
+            content = gzip.decompress(content)
+        return Response(content, 200, sent, self.media)
 
     @property
     def size(self) -> int:
         """About how many bytes of memory it takes."""
-        return len(self.content) + len(self.packed or b"") + 1000
+        return len(self.content) + 1000
 
 
 class Cache:

@@ -7,6 +7,7 @@ Belongs here: opening, lending and closing sessions. Not here: what is read in t
 """
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -24,6 +25,7 @@ from kpi_assets.warehouse.provision import READER, has_database
 
 STATEMENT_TIMEOUT = 10  # seconds
 LEND_TIMEOUT = 3.0  # seconds to wait for a session
+ABSENT = 2.0  # seconds after which it is looked again whether a database that was not there is there now
 _READING = {
     # Not `kpi serve`: a publish waits for the snapshots of other programs, and an answer is read in one.
     "application_name": "kpi_serve",
@@ -65,7 +67,9 @@ def open_reader(server: SecretStr, database: str) -> Connection[Any]:
 
 def _check(connection: Connection[Any]) -> None:
     [(role,)] = connection.execute("select current_user").fetchall()
-    if role != READER and connection.execute("select to_regrole('kpi_reader')").fetchone() != (None,):
+    # A server on which nobody may make roles has none: its owner reads with his own rights.
+    has_role = connection.execute("select to_regrole(%s)", [READER]).fetchone() != (None,)
+    if role != READER and has_role:
         raise WarehouseError(
             f"The login {connection.info.user!r} may not act as kpi_reader, and pages are read with no other rights: "
             f'`grant kpi_reader to "{connection.info.user}"`, or set KPI_SERVE_POSTGRES_URL to a login that may.'
@@ -75,7 +79,7 @@ def _check(connection: Connection[Any]) -> None:
         missing = schema.pending(connection)
     except psycopg.errors.InsufficientPrivilege:
         missing = [0]
-    if role != READER or missing:
+    if missing:
         raise NotPreparedError(
             f"The database {database!r} is not prepared for this version: `kpi run`, `kpi up` or `kpi bootstrap` does "
             "that."
@@ -91,6 +95,7 @@ class Databases:
         self._server, self._size = server, size
         self._lock = threading.Lock()
         self._pools: dict[str, ConnectionPool[Any]] = {}
+        self._absent: dict[str, tuple[float, NotPreparedError]] = {}  # when it was seen, and how
 
     @contextmanager
     def lend(self, database: str) -> Iterator[Connection[Any]]:
@@ -119,7 +124,14 @@ class Databases:
     def _pool(self, database: str) -> ConnectionPool[Any]:
         found = self._pools.get(database)
         if found is None:
-            open_reader(self._server, database).close()  # raises at once what a pool would only try again
+            at, absent = self._absent.get(database, (0.0, None))
+            if absent and time.monotonic() - at < ABSENT:
+                raise NotPreparedError(str(absent))
+            try:
+                open_reader(self._server, database).close()  # raises at once what a pool would only try again
+            except NotPreparedError as error:
+                self._absent[database] = time.monotonic(), error
+                raise
             with self._lock:
                 found = self._pools.get(database)
                 if found is None:

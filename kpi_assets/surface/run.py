@@ -1,11 +1,10 @@
-"""`python -m kpi_assets.surface.run`: the server of `kpi up` for readers, and what `kpi serve` calls.
+"""Runs the app of `kpi serve` until it is stopped.
 
 Belongs here: the HTTP server and its limits. Not here: the app (app.py), and starting embedded servers (cli/serve.py).
 """
 
 import asyncio
 import socket
-import sys
 from collections.abc import Callable, Mapping
 from ipaddress import ip_address
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import uvicorn
 
 from kpi_assets.errors import UserError
-from kpi_assets.settings import Settings, settings
+from kpi_assets.settings import Settings
 from kpi_assets.surface.limits import HEADERS
 
 OPTIONS: Mapping[str, Any] = {
@@ -75,17 +74,3 @@ def _listen(host: str, port: int) -> socket.socket:
             "KPI_SERVE_PORT."
         ) from None
     return listener
-
-
-def main() -> None:
-    """Serve with the settings of the environment."""
-    try:
-        run(settings(), lambda address: print(f"Serving at {address}", flush=True))  # noqa: T201
-    except UserError as error:
-        sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
-
-
-if __name__ == "__main__":
-    main()

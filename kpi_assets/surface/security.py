@@ -17,7 +17,6 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from kpi_assets.errors import UsageError
 from kpi_assets.instance import access
 from kpi_assets.instance.guard import Request, exchange, offered, parameters
 from kpi_assets.scrub import scrub
@@ -73,16 +72,7 @@ def hash_of(key: str) -> str:
 def policy_of(settings: Settings, port: int) -> Policy:
     """Return the policy of the settings, for a server on `port`. Raises UsageError if it would let anybody in."""
     host = ip_address(settings.serve_host)
-    if not host.is_loopback and not settings.serve_keys and not settings.serve_proxy_header:
-        raise UsageError(
-            f"On {host} anybody who reaches this machine could read the KPIs: set KPI_SERVE_KEYS (`kpi serve --new-key "
-            "NAME` makes a key), or KPI_SERVE_PROXY_HEADER and KPI_SERVE_PROXY_ADDRESSES if a proxy asks who comes."
-        )
-    if settings.serve_proxy_header and not settings.serve_proxy_addresses:
-        raise UsageError(
-            "KPI_SERVE_PROXY_HEADER is set and KPI_SERVE_PROXY_ADDRESSES is not, so anybody could send that header: "
-            "set it to the addresses of the proxy."
-        )
+    access.check_readers(settings)
     public = urlsplit(settings.serve_url or "").netloc.lower()
     hosts = {f"{name}:{port}" for name in (access.LOOPBACK, "localhost", "[::1]")}
     if not host.is_unspecified:

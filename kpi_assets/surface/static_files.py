@@ -33,18 +33,11 @@ class StaticFolder:
         if entry is None:
             raise Problem(404, detail="There is no such file.")
         is_this_version = request.query_params.get("v") == code_hash()
-        headers = {
-            "ETag": entry.tag,
-            "Cache-Control": _FOR_EVER if is_this_version else "no-cache",
-            "Vary": "Accept-Encoding",
-        }
+        headers = {"ETag": entry.tag, "Cache-Control": _FOR_EVER if is_this_version else "no-cache"}
         if entry.tag in request.headers.get("if-none-match", ""):
             await Response(status_code=304, headers=headers)(scope, receive, send)
             return
-        content = entry.content
-        if entry.packed is not None and "gzip" in request.headers.get("accept-encoding", ""):
-            content, headers["Content-Encoding"] = entry.packed, "gzip"
-        await Response(content, 200, headers, entry.media)(scope, receive, send)
+        await entry.response(request, headers)(scope, receive, send)
 
 
 def _read(path: Path) -> Entry:

@@ -28,6 +28,7 @@ from kpi_assets.warehouse.connection import WarehouseError, connect, may_act_as,
 BUILDS = "builds"  # the schema of all candidates, also of those that are published as partitions
 LOADER, BUILDER, READER, REVIEWER = "kpi_loader", "kpi_builder", "kpi_reader", "kpi_reviewer"
 MAKERS = (LOADER, BUILDER)
+OF_PRODUCT = (*MAKERS, READER)  # what the login of KPI_POSTGRES_URL needs: `kpi serve` acts as kpi_reader
 READER_CONNECTIONS = 50  # of the 100 connections of the embedded server; the others are for runs
 ROLES = (*MAKERS, READER, REVIEWER)
 # Errors of one of two sessions that change the same role at the same time; it must try again.
@@ -145,8 +146,8 @@ def _retry_on_conflict(connection: Connection[Any], change: Callable[[Connection
             return
 
 
-def ensure_login(server: SecretStr, login: str, password: SecretStr | None) -> None:
-    """Create a login if it is missing, grant it kpi_loader and kpi_builder, and set its password.
+def ensure_login(server: SecretStr, login: str, password: SecretStr | None, roles: Collection[str]) -> None:
+    """Create a login if it is missing, grant it the roles, and set its password.
 
     Raises WarehouseError if the user of `server` may not.
     """
@@ -157,7 +158,7 @@ def ensure_login(server: SecretStr, login: str, password: SecretStr | None) -> N
             connection.execute(sql.SQL("create role {} login").format(name))
         if password is not None:
             _set_password(connection, login, password)
-        connection.execute(sql.SQL("grant {}, {} to {}").format(*map(sql.Identifier, MAKERS), name))
+        connection.execute(sql.SQL("grant {} to {}").format(sql.SQL(", ").join(map(sql.Identifier, roles)), name))
 
     with connect(server, own_database(server), "bootstrap") as connection:
         try:

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from kpi_assets.alerts.channels import Channel, ChannelError, Email, Log, Slack, Webhook, channels
 from kpi_assets.alerts.delivery import send_within
-from kpi_assets.alerts.message import Message, message_of
+from kpi_assets.alerts.message import Message, Pages, message_of
 from kpi_assets.ledger.deliveries import Alert
 from kpi_assets.settings import Settings
 from kpi_assets_tests.alerts.receivers import Mail, Web, silent
@@ -88,6 +88,54 @@ def alert(**changes: object) -> Alert:
 def test_a_message_says_what_happened_and_where_to_look(changes: dict[str, object], title: str, link: str) -> None:
     message = message_of([alert(**changes)], "https://dagster.example.com/ui")
     assert (message.title, message.link) == (title, link)
+
+
+PAGES = Pages(None, {"marts.kpi_things": "https://pages/kpi/shop/kpi_things"})
+BREACHED = {"kind": "breached", "job": "marts.kpi_things", "measure": "things"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "title", "link"),
+    [
+        (
+            BREACHED,
+            "shop, load_date 2025-06-11: marts.kpi_things.things is beyond its threshold",
+            "https://pages/kpi/shop/kpi_things?measure=things&load_date=2025-06-11",
+        ),
+        (
+            {**BREACHED, "kind": "recovered"},
+            "shop, load_date 2025-06-11: marts.kpi_things.things has recovered",
+            "https://pages/kpi/shop/kpi_things?measure=things&load_date=2025-06-11",
+        ),
+        ({"job": "marts.kpi_things"}, TITLE, "https://pages/kpi/shop/kpi_things"),
+        (
+            {"job": "marts.kpi_things", "kind": "late", "run_id": None},
+            "shop, load_date 2025-06-11 is late",
+            "https://pages/kpi/shop/kpi_things",
+        ),
+        ({}, TITLE, LINK),
+    ],
+)
+def test_a_message_about_a_kpi_leads_to_its_page(changes: dict[str, object], title: str, link: str) -> None:
+    message = message_of([alert(**changes)], "https://dagster.example.com/ui", pages=PAGES)
+    assert (message.title, message.link) == (title, link)
+
+
+def test_a_message_about_a_held_kpi_leads_to_its_checks_too() -> None:
+    held = alert(job="marts.kpi_things", details=["marts.kpi_things: grain"])
+    step = STEP.replace("raw__things", "marts__kpi_things") + "%7Ctype%3AASSET_CHECK_EVALUATION"
+    assert message_of([held], "https://dagster.example.com/ui").details == ["marts.kpi_things: grain"]
+    with_page = message_of([held], "https://dagster.example.com/ui", pages=PAGES)
+    assert with_page.details == ["marts.kpi_things: grain", f"In Dagster: {step}"]
+
+
+def test_a_message_about_several_measures_names_them() -> None:
+    several = [alert(id=number, **BREACHED, details=[f"{number}"]) for number in (1, 2)]
+    several[1] = alert(**{**vars(several[1]), "measure": "weight"})
+    message = message_of(several, "https://dagster.example.com/ui", pages=PAGES)
+    assert message.title == "shop: marts.kpi_things.things, marts.kpi_things.weight are beyond their thresholds"
+    assert message.link == "https://pages/kpi/shop/kpi_things?load_date=2025-06-11"
+    assert message.details[:2] == ["2025-06-11: 1", "2025-06-11: 2"]
 
 
 @pytest.mark.parametrize(
@@ -376,6 +424,7 @@ def test_the_settings_choose_the_channels() -> None:
 
 # ---- digests
 
+DIGEST_PAGES = Pages("https://kpi.example.com/pipelines/shop", {})
 DIGEST = Alert(
     9,
     "shop",
@@ -395,7 +444,7 @@ DIGEST = Alert(
 
 
 def test_a_digest_is_a_title_and_its_boards_and_leads_to_the_pages() -> None:
-    message = message_of([DIGEST], UI, serve_url="https://kpi.example.com")
+    message = message_of([DIGEST], UI, pages=DIGEST_PAGES)
     assert (message.kind, message.title, message.link) == (
         "digest",
         DIGEST.details[0],
@@ -420,13 +469,13 @@ def test_a_digest_with_many_tiles_names_them_all() -> None:
 
 
 def test_a_digest_for_slack_has_its_boards_in_bold(web: Web) -> None:
-    Slack(SecretStr(web.url)).send(message_of([DIGEST], UI, serve_url="https://kpi.example.com"), 5)
+    Slack(SecretStr(web.url)).send(message_of([DIGEST], UI, pages=DIGEST_PAGES), 5)
     lines = web.bodies[0]["text"].split("\n")
     assert lines[2:4] == [
         "*Growth &amp; &lt;more&gt;*",
         "• Orders: 7,701 orders, +3.0 % vs Tue 17 Nov (7,480); Tue 24 Nov, the last good day",
     ]
-    assert lines[-1] == "<https://kpi.example.com/pipelines/shop|Open the numbers>"
+    assert lines[-1] == "<https://kpi.example.com/pipelines/shop|Open>"
 
 
 def test_a_digest_by_mail_is_text_and_html_in_which_nothing_of_it_is_markup() -> None:

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from kpi_assets.alerts.channels import Channel, Slack, Webhook
 from kpi_assets.alerts.delivery import deliver
+from kpi_assets.alerts.message import Pages
 from kpi_assets.ledger import deliveries, incidents
 from kpi_assets.warehouse.connection import WarehouseError
 from kpi_assets_tests.alerts.receivers import Web, silent
@@ -235,3 +236,25 @@ def test_an_outbox_that_cannot_be_used_is_an_error(ready: PipelineHarness, web: 
         deliver(ready.server, "postgres", [hook(web)], UI, 5)
     with pytest.raises(WarehouseError, match="cannot be used"):
         deliver(SecretStr("postgresql://kpi@127.0.0.1:9/x"), "x", [hook(web)], UI, 5)
+
+
+def test_a_measure_beyond_its_threshold_and_its_recovery_are_sent_in_order(ready: PipelineHarness, web: Web) -> None:
+    pages = Pages(None, {"marts.kpi_things": "https://pages/kpi/shop/kpi_things"})
+    with ready.session() as session:
+        on_day = incidents.MeasureOnDay(ready.name, "marts.kpi_things", "things", DAY, "r1", "Things is 1, below 5")
+        incidents.report_breached(session, on_day)
+        web.answers = [500]
+        deliver(ready.server, ready.name, [hook(web)], UI, 5, pages=pages)
+        later = incidents.MeasureOnDay(ready.name, "marts.kpi_things", "things", NEXT, "r2", "Things is 7")
+        incidents.close_breached(session, later)
+    deliver(ready.server, ready.name, [hook(web)], UI, 5, pages=pages)
+    assert len(web.paths) == 1, "the recovery waits for the incident"
+    ready.rows(NOW_DUE)
+    deliver(ready.server, ready.name, [hook(web)], UI, 5, pages=pages)
+    ready.rows(NOW_DUE)
+    deliver(ready.server, ready.name, [hook(web)], UI, 5, pages=pages)
+    assert [(body["kind"], body["load_date"], body["link"]) for body in web.bodies] == [
+        ("breached", str(DAY), "https://pages/kpi/shop/kpi_things?measure=things&load_date=2025-03-01"),
+        ("recovered", str(NEXT), "https://pages/kpi/shop/kpi_things?measure=things&load_date=2025-03-02"),
+    ]
+    assert web.bodies[0]["details"] == ["Things is 1, below 5"]

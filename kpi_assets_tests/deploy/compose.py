@@ -47,7 +47,7 @@ class Deployment(Kpi):
         self.stack, self.root = stack, folder
         self.superuser = stack.environment()["KPI_POSTGRES_URL"]
         self.postgres_port = urlsplit(self.superuser).port
-        self.ports = {"9000": free_port(), "4000": free_port(), "3000": free_port()}
+        self.ports = {"9000": free_port(), "4000": free_port(), "3000": free_port(), "8000": free_port()}
         self.paths = {
             "/var/lib/kpi": folder / "var",
             "/run/secrets": folder / "secrets",
@@ -76,6 +76,7 @@ class Deployment(Kpi):
             session.execute(f"create role {ADMIN} login createrole createdb password '{admin}'".encode())
             session.execute(f"grant connect on database postgres to {ADMIN}".encode())
         self.secrets = [admin, urlsplit(self.secret("kpi_postgres_url")).password or "", self.secret("kpi_ui_token")]
+        self.secrets.append(urlsplit(self.secret("kpi_serve_postgres_url")).password or "")
 
     def run_secrets(self, folder: Path) -> str:
         """Run make-secrets.sh; return its output."""

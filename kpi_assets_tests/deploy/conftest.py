@@ -12,7 +12,7 @@ from kpi_assets_tests.e2e.test_web import Web
 from kpi_assets_tests.machine import eventually
 
 DAY = date(2025, 6, 1)
-SERVICES = ("code", "web", "daemon")
+SERVICES = ("code", "web", "daemon", "pages")
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,13 @@ def ran(deployment: Deployment) -> Ran:
     said = deployment.bootstrap(**admin)
     deployment.start_service("code")
     deployment.start_service("web")
+    deployment.start_service("pages")
     files = deployment.folder / "day"
     GENERATORS["instacart"].write(files, load_date=DAY, orders=1000, seed=1)
     landed = deployment("land", "instacart", "--load-date", DAY, "--from", files).out.splitlines()
     eventually(lambda: deployment.is_healthy("web"), every=1)
     deployment.start_service("daemon")
-    for service in ("code", "daemon"):
+    for service in ("code", "daemon", "pages"):
         eventually(lambda service=service: deployment.is_healthy(service), every=1)
     web = Web(f"http://127.0.0.1:{deployment.ports['3000']}", deployment.environment, deployment.secret("kpi_ui_token"))
     return Ran(said.out, landed, web.materialize(str(DAY)), web)

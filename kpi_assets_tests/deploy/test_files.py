@@ -53,7 +53,7 @@ def test_compose_yaml_is_valid_by_the_published_schema() -> None:
 
 def test_every_port_is_bound_to_this_machine_only() -> None:
     ports = [port for service in SERVICES.values() for port in service.get("ports", [])]
-    assert sorted(ports) == ["127.0.0.1:3000:3000", "127.0.0.1:5432:5432", "127.0.0.1:9000:9000"]
+    assert sorted(ports) == ["127.0.0.1:3000:3000", "127.0.0.1:5432:5432", "127.0.0.1:8000:8000", "127.0.0.1:9000:9000"]
 
 
 def test_every_image_names_its_exact_version() -> None:
@@ -111,7 +111,8 @@ def test_no_secret_is_in_a_file_and_each_is_given_only_where_it_is_used() -> Non
     assert given == {
         "postgres": {"postgres_password"},
         "s3": {"aws_credentials"},
-        "bootstrap": {"kpi_postgres_url", "kpi_admin_postgres_url", "aws_credentials"},
+        "bootstrap": {"kpi_postgres_url", "kpi_admin_postgres_url", "kpi_serve_postgres_url", "aws_credentials"},
+        "pages": {"kpi_serve_postgres_url", "kpi_serve_keys"},
         **{name: {"kpi_postgres_url", "aws_credentials"} for name in ("code", "daemon", "kpi")},
         "web": {"kpi_postgres_url", "aws_credentials", "kpi_ui_token"},
     }
@@ -120,7 +121,7 @@ def test_no_secret_is_in_a_file_and_each_is_given_only_where_it_is_used() -> Non
     assert re.findall(r"(?i)(?:password|secret_access_key|_key_id)\s*[:=]\s*[\w\"']+$", text, re.MULTILINE) == []
 
 
-@pytest.mark.parametrize("name", ["bootstrap", "code", "web", "daemon", "kpi"])
+@pytest.mark.parametrize("name", ["bootstrap", "code", "web", "daemon", "pages", "kpi"])
 def test_our_containers_have_few_rights(name: str) -> None:
     service = SERVICES[name]
     assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"])
@@ -139,11 +140,12 @@ def test_the_web_ui_is_never_served_without_its_guard() -> None:
 
 def test_lasting_services_have_a_health_check_and_dependencies_are_declared() -> None:
     lasting = {name for name, service in SERVICES.items() if service.get("restart") == "unless-stopped"}
-    assert lasting == {"postgres", "s3", "code", "web", "daemon"}
+    assert lasting == {"postgres", "s3", "code", "web", "daemon", "pages"}
     assert {name for name, service in SERVICES.items() if "healthcheck" in service} == lasting
     waits = {name: list(service.get("depends_on", {})) for name, service in SERVICES.items()}
     assert waits["bootstrap"] == ["postgres"]
     assert (waits["code"], waits["web"], waits["daemon"]) == (["bootstrap", "s3"], ["code"], ["web"])
+    assert waits["pages"] == ["bootstrap"]
 
 
 def test_the_ignore_file_lets_in_what_the_image_copies() -> None:

@@ -47,11 +47,11 @@ def bootstrap(deployment: Deployment) -> str:
 def test_the_bootstrap_says_what_it_made(ran: Ran) -> None:
     assert ran.bootstrap == (
         "ready database ecommerce ready database instacart ready database dagster "
-        "ready login kpi_app, with kpi_loader and kpi_builder"
+        "ready login kpi_app, with kpi_loader, kpi_builder, kpi_reader ready login kpi_serve, with kpi_reader"
     )
 
 
-def test_the_login_of_the_product_has_two_roles_and_no_further_rights(deployment: Deployment, ran: Ran) -> None:
+def test_the_login_of_the_product_has_three_roles_and_no_further_rights(deployment: Deployment, ran: Ran) -> None:
     with deployment.session(deployment.secret("kpi_postgres_url")) as session:
         assert session.execute(
             "select current_user::text, rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls "
@@ -59,7 +59,7 @@ def test_the_login_of_the_product_has_two_roles_and_no_further_rights(deployment
         ).fetchall() == [(PRODUCT, False, False, False, False, False)]
         assert session.execute(
             "select roleid::regrole::text from pg_auth_members where member = current_user::regrole order by 1"
-        ).fetchall() == [("kpi_builder",), ("kpi_loader",)]
+        ).fetchall() == [("kpi_builder",), ("kpi_loader",), ("kpi_reader",)]
 
 
 def test_each_table_belongs_to_the_role_of_its_layer(deployment: Deployment, ran: Ran) -> None:
@@ -206,6 +206,6 @@ def test_a_login_with_odd_characters_in_name_and_password_works(deployment: Depl
     said = deployment.bootstrap(
         KPI_ADMIN_POSTGRES_URL=deployment.secret("kpi_admin_postgres_url"), KPI_POSTGRES_URL=url
     )
-    assert said.out.endswith('ready login test odd", with kpi_loader and kpi_builder')
+    assert 'ready login test odd", with kpi_loader, kpi_builder, kpi_reader ' in said.out
     with deployment.session(make_conninfo(url)) as session:
         assert session.execute("select current_user::text").fetchone() == ('test odd"',)

@@ -8,10 +8,12 @@ from urllib.error import HTTPError
 
 import psutil
 import pytest
+import urllib3
 
 from kpi_assets.ledger import schema
+from kpi_assets.surface.security import hash_of
 from kpi_assets_tests.deploy.compose import PIPELINES, Deployment
-from kpi_assets_tests.deploy.conftest import SERVICES, Ran
+from kpi_assets_tests.deploy.conftest import DAY, SERVICES, Ran
 from kpi_assets_tests.machine import PATIENCE
 
 
@@ -40,6 +42,19 @@ def test_the_web_ui_asks_for_the_token_and_does_not_answer_to_other_names(deploy
     chart = "/kpi/chart/instacart/marts.kpi_orders_by_dow.svg"
     assert status(chart) == 401
     assert status(chart, Authorization=f"Bearer {deployment.secret('kpi_ui_token')}") == 200
+
+
+def test_the_pages_show_what_was_published_to_those_who_have_a_key(deployment: Deployment, ran: Ran) -> None:
+    address = f"http://127.0.0.1:{deployment.ports['8000']}/api/v1/kpis/instacart/kpi_orders_by_dow"
+    key = (deployment.root / "made" / "key_of_first_reader").read_text()
+    pool = urllib3.PoolManager()
+    assert pool.request("GET", address).status == 401
+    found = pool.request("GET", address, headers={"Authorization": f"Bearer {key}"})
+    assert (found.status, found.json()["trust"]["load_date"]) == (200, str(DAY))
+    with deployment.session(deployment.secret("kpi_serve_postgres_url")) as session:
+        assert session.execute(
+            "select roleid::regrole::text from pg_auth_members where member = current_user::regrole"
+        ).fetchall() == [("kpi_reader",)]
 
 
 def test_a_run_is_a_process_of_the_code_server_and_the_ui_shows_its_output(deployment: Deployment, ran: Ran) -> None:
@@ -103,6 +118,7 @@ def test_the_doctor_finds_nothing_to_repair(deployment: Deployment, ran: Ran) ->
         *bucket("can be listed and read below raw/"),
         "ok      dagster: its tables are of this Dagster and hold runs",
         "ok      dagster: its daemon runs",
+        "ok      serve: it listens on 127.0.0.1, port 8000, and answers to 1 key",
     ]
     assert deployment.s3.list_objects_v2(Bucket="kpi-instacart", Prefix="raw/.kpi-doctor/").get("Contents", []) == []
 
@@ -139,8 +155,10 @@ def test_no_log_has_a_password(deployment: Deployment, ran: Ran) -> None:
 def test_secrets_are_made_once(deployment: Deployment, tmp_path: Path) -> None:
     made = deployment.root / "made"
     before = {path.name: path.read_text() for path in made.iterdir()}
-    secrets = ["aws_credentials", "kpi_admin_postgres_url", "kpi_postgres_url", "kpi_ui_token", "postgres_password"]
-    assert sorted(before) == secrets
+    urls = ["kpi_admin_postgres_url", "kpi_postgres_url", "kpi_serve_postgres_url"]
+    others = ["aws_credentials", "key_of_first_reader", "kpi_serve_keys", "kpi_ui_token", "postgres_password"]
+    assert sorted(before) == sorted([*urls, *others])
+    assert before["kpi_serve_keys"] == f"first:{hash_of(before['key_of_first_reader'])}"
     assert len(before["kpi_ui_token"]) == 48
     assert (made.stat().st_mode & 0o777, {path.stat().st_mode & 0o777 for path in made.iterdir()}) == (0o700, {0o444})
     again = deployment.run_secrets(made)

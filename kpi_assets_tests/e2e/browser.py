@@ -49,7 +49,7 @@ class Browser:
             words.append("--no-sandbox")  # Chromium refuses to run as root with a sandbox
         for word in words:
             options.add_argument(word)
-        options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
+        options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
         driver = webdriver.Chrome(options, Service(DRIVER))
         try:
             yield cls(driver, address)

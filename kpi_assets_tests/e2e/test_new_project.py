@@ -116,7 +116,7 @@ def test_the_project_that_init_writes_works_outside_this_repository(installed: I
     installed("kpi", "init", "mine", cwd=tmp_path, code=2)
     assert sorted(project.rglob("*")) == before
 
-    checked = "All files can be read: website.\n5 fixtures passed: website.\n"
+    checked = "All files can be read: website.\n6 fixtures passed: website.\n"
     assert installed("kpi", "check", cwd=project) == checked
     with installed.up(project) as line:
         assert line.startswith("http://127.0.0.1:")

@@ -5,6 +5,9 @@ from typing import Any
 
 import pytest
 
+from kpi_assets.ledger.locks import lock_publish
+from kpi_assets.materialize import measures
+from kpi_assets.warehouse.connection import WarehouseError
 from kpi_assets_tests.pipeline_harness import DAY, MART, NEXT, RAW_THINGS, PipelineHarness
 
 KPI = """\
@@ -204,3 +207,77 @@ def test_readers_read_the_values(weighed: PipelineHarness) -> None:
         ("marts.weighed", "things", DAY, 2, None, False),
         ("marts.weighed", "weight", DAY, Decimal("20.51"), None, False),
     ]
+
+
+def refreshed(lab: PipelineHarness, name: str = "marts.weighed") -> list[tuple[Any, ...]]:
+    context = lab.prepared()
+    table = context.pipeline.table(name)
+    with lab.session() as session:
+        outdated = measures.find_outdated(session, table)
+    found = measures.refresh(lab.server, context.pipeline, table, outdated, lambda *_: None, timeout=1)
+    return [(each.load_date, each.values, [*each.warnings]) for each in found]
+
+
+def test_a_refresh_computes_what_lacks_and_what_changed_of_what_readers_see(weighed: PipelineHarness) -> None:
+    weighed.build("marts.weighed")
+    weighed.put_things(MORE)
+    weighed.put_things(GOOD, NEXT)
+    for day in (DAY, NEXT):
+        weighed.build("raw.things", day)
+        weighed.build("marts.weighed", day)
+    assert refreshed(weighed) == []
+    before = values(weighed)
+    weighed.file("marts/weighed.sql", mart("2 * sum(weight)"))
+    assert refreshed(weighed) == [(DAY, 2, []), (NEXT, 2, [])]
+    assert [row for row in values(weighed) if not row[2]] == [row for row in before if not row[2]], (
+        "what was shown stays"
+    )
+    assert [row[1:] for row in values(weighed) if row[2]] == [
+        (DAY, True, "things", 3),
+        (DAY, True, "weight", Decimal("55.02")),
+        (NEXT, True, "things", 2),
+        (NEXT, True, "weight", Decimal("41.02")),
+    ]
+    assert refreshed(weighed) == []
+    [_] = weighed.rows(
+        "delete from ops.kpi_values as v using ops.published as p where v.publish_id = p.publish_id "
+        f"and measure = 'things' and load_date = '{NEXT}' returning 1"
+    )
+    assert refreshed(weighed) == [(NEXT, 2, [])]
+
+
+def test_a_refresh_waits_for_a_publish_and_leaves_what_was_published_meanwhile(weighed: PipelineHarness) -> None:
+    weighed.build("marts.weighed")
+    weighed.file("marts/weighed.sql", mart("2 * sum(weight)"))
+    context = weighed.prepared()
+    table = context.pipeline.table("marts.weighed")
+    with weighed.session() as session:
+        outdated = measures.find_outdated(session, table)
+    with weighed.session() as session, session.transaction():
+        lock_publish(session, table.relation)
+        with pytest.raises(WarehouseError, match="so it was not refreshed"):
+            refreshed(weighed)
+    weighed.build("marts.weighed")
+    assert values(weighed)[-1][3:] == ("weight", Decimal("41.02"))
+    found = measures.refresh(weighed.server, context.pipeline, table, outdated, lambda *_: None)
+    assert [(each.load_date, each.values) for each in found] == [(DAY, 0)]
+
+
+def test_a_refresh_of_a_view_and_one_that_cannot_be_computed(lab: PipelineHarness) -> None:
+    lab.file("raw/things.sql", RAW_THINGS)
+    lab.file("marts/shown.sql", SHOWN)
+    lab.put_things(GOOD)
+    lab.build("raw.things")
+    lab.build("marts.shown")
+    lab.file("marts/shown.sql", SHOWN.replace("sum(kilograms)", "min(kilograms)"))
+    assert refreshed(lab, "marts.shown") == [(DAY, 1, [])]
+    assert values(lab) == [("marts.shown", DAY, True, "kilograms", Decimal("0.01"))]
+    path = lab.file(
+        "marts/shown.sql",
+        NAMED.replace("name\nfrom", "weight as name\nfrom").replace("type: text", 'type: "numeric(6,2)"'),
+    )
+    with lab.session() as session:
+        session.execute("alter table raw.things rename column weight to other")
+    [(day, count, [warning])] = refreshed(lab, "marts.shown")
+    assert (day, count) == (DAY, 1)
+    assert warning.startswith(f"{path}: the measure named of marts.shown has no value for 2025-03-01 (column o.weight ")

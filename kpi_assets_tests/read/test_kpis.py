@@ -1,6 +1,6 @@
 """What readers are shown of a KPI: its load_dates, those that are held, failed or late, and what was restated."""
 
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from decimal import Decimal
 
 from kpi_assets.ledger import publishes, runs
@@ -8,9 +8,10 @@ from kpi_assets.materialize.build import build
 from kpi_assets.materialize.recheck import recheck
 from kpi_assets.materialize.verify_object import verify
 from kpi_assets.model.names import Relation
-from kpi_assets.monitoring import freshness
-from kpi_assets.monitoring.declared_kpis import record_declared
+from kpi_assets.monitoring import freshness, thresholds
+from kpi_assets.read import said
 from kpi_assets.read.kpis import FailedCheck, read_kpis
+from kpi_assets.read.tiles import tiles_of
 from kpi_assets_tests.pipeline_harness import DOUBLED
 from kpi_assets_tests.read.kpi_shop import KPI, LATE, MORE_THINGS, KpiShop
 from kpi_assets_tests.two_source_pipeline import THINGS, WEIGHED
@@ -145,6 +146,27 @@ def test_who_was_told(kpi_shop: KpiShop) -> None:
     assert stop.told == ["webhook", "slack"]
 
 
+def test_a_measure_beyond_its_threshold(kpi_shop: KpiShop) -> None:
+    kpi_shop.file("marts/heavy.sql", KPI.replace("better: up,", "better: up, alert: {below: 25},"))
+    kpi_shop.land()
+    kpi_shop.run()
+    before = kpi_shop.kpi()
+    assert before.breached == {}
+    with kpi_shop.session() as session:
+        thresholds.report_breached(session, kpi_shop.pipeline())
+        [(since,)] = session.execute("select opened_at from ops.alerts where kind = 'breached'").fetchall()
+    kpi = kpi_shop.kpi()
+    assert (kpi.gate, kpi.breached) == ("published", {"kilograms": since})
+    assert [tile.breached_since for tile in tiles_of(kpi)] == [since, None]
+    assert kpi_shop.kpi(as_of=since - timedelta(microseconds=1)).breached == {}
+    kpi_shop.land(things=MORE_THINGS)
+    kpi_shop.run()
+    with kpi_shop.session() as session:
+        thresholds.report_breached(session, kpi_shop.pipeline())
+    assert kpi_shop.kpi().breached == {}
+    assert kpi_shop.kpi(as_of=since).breached == {"kilograms": since}
+
+
 def test_late(kpi_shop: KpiShop) -> None:
     kpi_shop.file("marts/heavy.sql", LATE)
     kpi_shop.land()
@@ -158,6 +180,17 @@ def test_late(kpi_shop: KpiShop) -> None:
     with kpi_shop.session() as session:
         [late] = freshness.late(session, kpi_shop.pipeline(), due + timedelta(seconds=1))
     assert late.since == kpi.due_by
+
+
+def test_late_because_an_object_has_not_landed(kpi_shop: KpiShop) -> None:
+    kpi_shop.file("marts/heavy.sql", LATE)
+    kpi_shop.land()
+    kpi_shop.run()
+    kpi_shop.land(kpi_shop.next, labels=None)
+    kpi_shop.run(kpi_shop.next)
+    kpi = kpi_shop.kpi(now=kpi_shop.noon(kpi_shop.next) + timedelta(days=1))
+    assert (kpi.gate, kpi.lacking, kpi.stops) == ("late", ["s3.labels"], [])
+    assert said.banners([kpi])[0].reasons == ["the object of labels has not landed"]
 
 
 def test_days_that_are_not_due_are_not_late(kpi_shop: KpiShop) -> None:
@@ -216,6 +249,21 @@ def test_a_replaced_object_restates(kpi_shop: KpiShop) -> None:
     assert kpi_shop.kpi(as_of=restated.at - timedelta(microseconds=1)).points == before.points
     assert kpi_shop.kpi(as_of=restated.at).points == kpi.points
     assert kpi_shop.kpi(as_of=before.latest.published_at - timedelta(microseconds=1)).gate == "running"
+
+
+def test_a_measure_that_was_computed_otherwise_is_not_restated(kpi_shop: KpiShop) -> None:
+    kpi_shop.land()
+    kpi_shop.run()
+    kpi_shop.file("marts/heavy.sql", KPI.replace("sum(weight)", "2 * sum(weight)"))
+    kpi_shop.land(things=MORE_THINGS)
+    kpi_shop.run()
+    latest = kpi_shop.kpi().latest
+    assert latest
+    [restated] = latest.restated
+    assert restated.was == {"labels": 1}
+    assert restated.now["kilograms"] == Decimal(61)
+    versions = {name: measure.version for name, measure in kpi_shop.kpi().measures.items()}
+    assert latest.versions == versions
 
 
 def test_the_same_rows_again_restate_nothing(kpi_shop: KpiShop) -> None:
@@ -292,47 +340,6 @@ def test_a_range_has_the_latest_load_date_and_those_it_is_compared_with(kpi_shop
     assert [point.load_date for point in kpi.points] == [days[1], days[3]]
     assert [point.load_date for point in kpi.beyond] == [days[0], days[2]]
     assert kpi.point(days[2]) is kpi.beyond[1]
-
-
-def test_the_view_for_other_tools_says_the_same(kpi_shop: KpiShop) -> None:
-    def is_same() -> None:
-        kpi = kpi_shop.kpi(now=datetime.now(timezone.utc))
-        with kpi_shop.reader() as connection:
-            [row] = connection.execute(
-                "select gate, load_date, publish_id, published_at, rows, code_version, warnings, stopped_load_date, "
-                "stopped_at, stopped_since, due_by, restated, restated_at from ops.kpi_trust where kpi = 'marts.heavy'"
-            ).fetchall()
-        latest, stop = kpi.latest, kpi.stop
-        restated = [each.at for point in kpi.points for each in point.restated]
-        assert row == (
-            kpi.gate,
-            *((latest.load_date, latest.publish_id, latest.published_at) if latest else (None,) * 3),
-            *((latest.rows, latest.code_version, latest.warnings) if latest else (None, None, 0)),
-            *((stop.load_date, stop.asset, stop.since) if stop else (None,) * 3),
-            kpi.due_by,
-            len(restated),
-            max(restated, default=None),
-        )
-
-    kpi_shop.file("marts/heavy.sql", LATE)
-    kpi_shop.prepared()
-    with kpi_shop.session() as session:
-        record_declared(session, kpi_shop.pipeline())
-    is_same()
-    kpi_shop.land()
-    kpi_shop.run()
-    is_same()
-    kpi_shop.land(kpi_shop.next, things=DOUBLED)
-    kpi_shop.run(kpi_shop.next)
-    is_same()
-    kpi_shop.land(kpi_shop.next)
-    kpi_shop.run(kpi_shop.next)
-    kpi_shop.land(things=MORE_THINGS)
-    kpi_shop.run()
-    is_same()
-    kpi_shop.land(kpi_shop.next, things=DOUBLED)  # a correction that is held
-    kpi_shop.run(kpi_shop.next)
-    is_same()
 
 
 SHOWN = f"""\

@@ -24,6 +24,11 @@ def has_cases(table: Table) -> bool:
     return CASES.joinpath(*table.key).is_dir()
 
 
+def of_question(pipeline: str, name: str) -> list[Case]:
+    """Return the cases of a question."""
+    return [case for case in all_cases() if (case.pipeline, case.question) == (pipeline, name)]
+
+
 def missing(sql_dir: Path) -> list[str]:
     """Return a sentence for each file below a tree that has no case."""
     tables = [table for pipeline in load_pipelines(sql_dir).values() for table in pipeline.tables.values()]

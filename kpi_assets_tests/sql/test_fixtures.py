@@ -24,6 +24,7 @@ from kpi_assets.model.checks.keys import Grain
 from kpi_assets.model.checks.quality import Quality
 from kpi_assets.model.checks.source_object import NotSeenBefore, RowAccounting
 from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.model.question import Question
 from kpi_assets.model.table import Table
 from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import CHECKOUT, default_sql_dir, settings
@@ -33,7 +34,7 @@ from kpi_assets_tests import shipped
 from kpi_assets_tests.carry_on import SEEN
 from kpi_assets_tests.cities import CITIES, CUSTOMERS, RAW_CUSTOMERS
 from kpi_assets_tests.pipeline_harness import RAW_THINGS, PipelineHarness
-from kpi_assets_tests.sql.cases import CASES, all_cases, folder_of, has_cases, missing
+from kpi_assets_tests.sql.cases import CASES, all_cases, folder_of, has_cases, missing, of_question
 from kpi_assets_tests.test_readme import new_kpi
 from kpi_assets_tests.two_source_pipeline import RAW_LABELS
 
@@ -148,6 +149,75 @@ def test_every_shipped_file_has_its_cases(table: Table) -> None:
         f"{place} has no fixture in which other load_dates could leak in: add a case of {folder_of(table)} with "
         "<schema>.<table>@YYYY-MM-DD.csv of a table that it reads, or the versions of a history."
     )
+
+
+QUESTIONS = [(name, question) for name, each in shipped.PIPELINES.items() for question in each.questions.values()]
+
+
+@pytest.mark.parametrize(("name", "question"), QUESTIONS, ids=[f"{name}/{each.name}" for name, each in QUESTIONS])
+def test_every_question_has_a_case_in_which_other_days_could_leak_in(name: str, question: Question) -> None:
+    cases = of_question(name, question.name)
+    given = {(each.relation, each.load_date == case.file.load_date) for case in cases for each in case.inputs()}
+    in_ops = {relation for relation, _ in given if relation.schema == "ops"}
+    histories = [relation for relation in question.tables if shipped.PIPELINES[name].tables[relation].header.history]
+    leaks = {relation for relation, is_of_day in given if not is_of_day} | in_ops | {*histories}
+    assert leaks, f"{question.path} has no fixture with <schema>.<table>@YYYY-MM-DD.csv of a table that it reads"
+    assert {relation for relation, is_of_day in given if is_of_day} >= {*question.of_day}
+
+
+QUESTION = """\
+/* @question
+title: Which things are heavy?
+description: Things with a weight that is high enough.
+owner: team:tests
+parameters:
+  at_least: {title: Kilograms, type: numeric, default: 1}
+columns:
+  thing_id: {title: Thing}
+  weight: {title: Weight, format: decimal2}
+@end */
+select thing_id, weight from marts.weighed where load_date = %(load_date)s and weight >= %(at_least)s order by thing_id
+"""
+
+
+def test_what_an_answer_should_be_is_compared_in_order(things: PipelineHarness, tmp_path: Path) -> None:
+    things.file("questions/heavy.sql", QUESTION)
+    rows, head = b"thing_id,weight\n1,20.50\n2,3\n3,0.5\n", b"thing_id,weight\n"
+    day = {"marts.weighed.csv": rows}
+    cases: dict[str, dict[str, bytes]] = {
+        "good": {**day, "expect.csv": head + b"1,20.5\n2,3.000\n"},
+        "value": {**day, "expect.csv": head + b"1,20.51\n2,3\n"},
+        "order": {**day, "expect.csv": head + b"2,3\n1,20.5\n"},
+        "more": {**day, "case.yaml": b"parameters: {at_least: 0.5}", "expect.csv": head + b"1,20.5\n2,3\n"},
+        "parameter": {**day, "case.yaml": b"parameters: {at_least: many}", "expect.csv": head},
+        "checks": {**day, "case.yaml": b"checks: {grain: {status: pass}}", "expect.csv": head},
+        "nothing": {"expect.csv": head},
+        "unsaid": day,
+    }
+    for case, files in cases.items():
+        folder = tmp_path / "fixtures" / things.name / "questions" / "heavy" / case
+        folder.mkdir(parents=True)
+        for name, body in files.items():
+            (folder / name).write_bytes(body)
+    (tmp_path / "fixtures" / things.name / "questions" / "light" / "good").mkdir(parents=True)
+    ran = run_cases({things.name: things.pipeline()}, find_cases(tmp_path / "fixtures"), things.server, things.s3)
+    assert {case.id.split("questions/")[1]: [each.problem for each in differ] for case, differ in ran} == {
+        "heavy/good": [],
+        "heavy/value": ["in row 1 weight is '20.50', not '20.51'"],
+        "heavy/order": [
+            "in row 1 thing_id is '1', not '2', weight is '20.50', not '3'",
+            "in row 2 thing_id is '2', not '1', weight is '3.00', not '20.5'",
+        ],
+        "heavy/more": ["the answer has 3 rows, not 2", "row 3 is not expected: '3', '0.50'"],
+        "heavy/parameter": ["at_least: 'many' is not a number: write a plain decimal number."],
+        "heavy/checks": ["a question has no checks: take checks and mistake out"],
+        "heavy/nothing": [
+            "heavy has no answer for 2025-03-10, because marts.weighed is not published for it: no day has an answer "
+            "yet."
+        ],
+        "heavy/unsaid": ["expect.csv is missing: add it with the rows of the answer"],
+        "light/good": ["there is no question light: rename the folder to one of heavy"],
+    }
 
 
 def test_every_fixture_lies_in_a_case() -> None:

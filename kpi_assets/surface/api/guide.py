@@ -16,6 +16,8 @@ from kpi_assets.surface.answer import Body, Reading, answer
 from kpi_assets.surface.api.finding import pipelines_of
 from kpi_assets.surface.render import page
 
+_GROUPS = ("KPIs", "Questions", "Trust", "Other tools")  # in this order
+
 router = APIRouter(include_in_schema=False)
 
 
@@ -44,18 +46,26 @@ class Operation:
 @router.get("/api")
 async def guide(request: Request) -> Response:
     """The addresses of the API, for people."""
-    operations = list(operations_of(request.app.openapi(), example_of(pipelines_of(request))))
-    groups = {each.group: [one for one in operations if one.group == each.group] for each in operations}
+    settings, pipelines = request.app.state.surface.settings, pipelines_of(request)
+    address = settings.serve_url or f"http://127.0.0.1:{settings.serve_port}"
 
-    def make(_: Reading) -> Body:
-        return Body(page("api", groups=groups, address=str(request.base_url).rstrip("/")))
+    def make(reading: Reading) -> Body:
+        example = example_of([each for each in pipelines.values() if reading.has(each)])
+        operations = list(operations_of(request.app.openapi(), example))
+        names = sorted({each.group for each in operations}, key=_place_of)
+        groups = {name: [each for each in operations if each.group == name] for name in names}
+        return Body(page("api", groups=groups, address=address))
 
-    return await answer(request, [], make)
+    return await answer(request, list(pipelines), make)
 
 
-def example_of(pipelines: Mapping[str, Pipeline]) -> tuple[str, str] | None:
+def _place_of(group: str) -> int:
+    return _GROUPS.index(group) if group in _GROUPS else len(_GROUPS)
+
+
+def example_of(pipelines: Sequence[Pipeline]) -> tuple[str, str] | None:
     """Return pipeline and table of a KPI, if there is one with measures; otherwise of any KPI."""
-    found = [(pipeline, table) for pipeline in pipelines.values() for table in kpi_tables(pipeline)]
+    found = [(pipeline, table) for pipeline in pipelines for table in kpi_tables(pipeline)]
     found.sort(key=lambda each: not (each[1].header.kpi and each[1].header.kpi.measures))
     for pipeline, table in found:
         name, _, kpi = kpi_id(pipeline, table).partition("/")

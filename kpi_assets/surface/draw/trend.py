@@ -1,5 +1,6 @@
 """A measure over load_dates: an axis, its target, hatched days that are not shown, and rings of restated values.
 
+The pattern of the hatching, #hatch, is in templates/base.html: once for all pictures of a page.
 Of more days than a pointer can tell apart, some share a place: its tooltip says so, and its link shows them alone.
 """
 
@@ -85,11 +86,6 @@ class _Picture:
             yield f'<text class="tick mid" x="{px(x)}" y="{self.size.height - 12}">{words}</text>'
 
     def _columns(self) -> Iterator[str]:
-        if self.what.gaps:
-            yield (
-                f'<defs><pattern id="hatch-{self.size.name}" width="6" height="6" patternUnits="userSpaceOnUse" '
-                'patternTransform="rotate(45)"><rect width="2.2" height="6" class="hatch"/></pattern></defs>'
-            )
         high, named = self.size.height - TOP - BOTTOM, -99.0
         for day, gap in self.what.gaps.items():
             wide = max(self.across.step, 2)
@@ -98,7 +94,7 @@ class _Picture:
                 yield f'<path class="stopline {gap.state}" d="M{px(x)} {TOP}V{TOP + high}"/>'
             else:
                 at = f'x="{px(x - wide / 2)}" y="{TOP}" width="{px(wide)}" height="{high}"'
-                yield f'<rect class="stop {gap.state}" {at}/><rect fill="url(#hatch-{self.size.name})" {at}/>'
+                yield f'<rect class="stop {gap.state}" {at}/><rect fill="url(#hatch)" {at}/>'
             if x - named > 44:
                 yield f'<text class="stoplabel mid {gap.state}" x="{px(x)}" y="{TOP - 7}">{gap.state}</text>'
                 named = x

@@ -4,6 +4,7 @@ Belongs here: its address, and what its template is given. Not here: rows (break
 and what is drawn (charts.py).
 """
 
+import re
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from typing import Annotated
@@ -12,12 +13,13 @@ from urllib.parse import quote
 from fastapi import APIRouter, Query, Request, Response
 
 from kpi_assets.errors import UserError
+from kpi_assets.model.measure import Measure
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.table import Table
 from kpi_assets.read import said
 from kpi_assets.read.kpis import KpiState, Point, find_kpi, read_kpis
 from kpi_assets.read.lineage import read_lineage
-from kpi_assets.read.tiles import RestatedValue, tile_of, tiles_of
+from kpi_assets.read.tiles import RestatedValue, tile_of
 from kpi_assets.read.titles import day
 from kpi_assets.settings import Settings
 from kpi_assets.surface import draw
@@ -104,7 +106,7 @@ def find_table(pipeline: Pipeline, name: str) -> Table:
 
 def instant(at: datetime | None) -> str | None:
     """Write an instant as addresses have it."""
-    return f"{at.astimezone(timezone.utc):%Y-%m-%dT%H:%M:%SZ}" if at else None
+    return at.astimezone(timezone.utc).isoformat().replace("+00:00", "Z") if at else None
 
 
 def _body(reading: Reading, pipeline: Pipeline, table: Table, asked: Asked, settings: Settings) -> Body:
@@ -142,7 +144,8 @@ def _body(reading: Reading, pipeline: Pipeline, table: Table, asked: Asked, sett
             chosen=chosen,
             is_latest=chosen is kpi.latest,
             tile=tile,
-            tabs=tiles_of(kpi),
+            definition=_definition(table, tile.measure) if tile else "",
+            tabs=[tile_of(kpi, name, chosen.load_date if chosen else None) for name in kpi.measures],
             window=window,
             charts=charts,
             points=[point for point in reversed(kpi.points) if point.load_date in shown],
@@ -183,9 +186,18 @@ def _chosen(kpi: KpiState, asked: Asked) -> Point | None:
     return found
 
 
+def _definition(table: Table, measure: Measure) -> str:
+    """Return what a measure means: its description, else that of the only column that it is an aggregate of."""
+    if measure.description:
+        return measure.description
+    found = re.fullmatch(r"(?:sum|avg|min|max)\((\w+)\)", measure.value.replace(" ", ""), re.IGNORECASE)
+    column = table.header.columns.get(found[1]) if found else None
+    return column.description if column else ""
+
+
 def _before(asked: Asked, restated: RestatedValue) -> str:
     """Return the address that shows what readers saw before a load_date was restated."""
-    return asked.to(load_date=restated.load_date, as_of=instant(restated.at - timedelta(seconds=1)))
+    return asked.to(load_date=restated.load_date, as_of=instant(restated.at - timedelta(microseconds=1)))
 
 
 def _checks_page(settings: Settings, pipeline: Pipeline, table: Table) -> str:

@@ -1,9 +1,11 @@
 """The numbers of the API equal those of `kpi show`, and those that DuckDB computes from the same files."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -15,6 +17,8 @@ from kpi_assets.read.export import as_csv, without_formulas
 from kpi_assets.read.rows import Rows, read_rows
 from kpi_assets.samples import GENERATORS
 from kpi_assets.settings import settings
+from kpi_assets.warehouse.connection import connect
+from kpi_assets.warehouse.provision import READER
 from kpi_assets_tests.oracle import Kpis, kpis
 from kpi_assets_tests.pipeline_harness import DAY, PipelineHarness
 from kpi_assets_tests.surface.server import Client, serving
@@ -123,3 +127,16 @@ def test_every_kpi_of_the_pipeline(served: Served) -> None:
     behind = served.ask("kpi_orders_by_dow/lineage")
     assert behind["every_record_accounted"] is True
     assert behind["records"] == sum(each["records"] for node in behind["nodes"] for each in node["files"])
+
+
+def test_a_bi_tool_may_send_every_query_of_the_guide(served: Served) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "guides" / "bi_tools.md").read_text()
+    queries = [query for query in re.findall(r"```sql\n(.*?)```", text, re.DOTALL) if query.startswith("select")]
+    answers = []
+    with connect(served.lab.server, served.lab.name, "test", role=READER, read_only=True) as reader:
+        for query in queries:
+            in_grafana = query.replace("$__timeFrom()", "'2000-01-01T00:00:00Z'").replace("$__timeTo()", "'2100-01-01'")
+            answers.append(reader.execute(in_grafana).fetchall())  # type: ignore[call-overload]
+    [[tile], trend, [panel], [(not_current,)]] = answers
+    assert tile[:6] == (3000, "late", DAY, None, None, None)
+    assert (trend, panel[1], not_current) == ([(DAY, 3000, None)], 3000, 3)

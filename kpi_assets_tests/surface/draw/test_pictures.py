@@ -85,7 +85,7 @@ def test_the_line_of_a_trend_never_bridges_what_is_not_shown() -> None:
     assert [line.count(",") for line in lines(found)] == [2]
     assert len(elements(found, "path", "line")) == 1, "a day that stands alone is a dash"
     assert len(elements(found, "rect", "stop")) == 1
-    assert "url(#hatch-wide)" in found
+    assert "url(#hatch)" in found
 
 
 def test_a_restated_day_has_a_ring_for_what_it_was() -> None:
