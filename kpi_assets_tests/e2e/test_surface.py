@@ -181,7 +181,7 @@ def test_a_question_is_asked_with_its_parameters(site: Site) -> None:
 
 def test_it_works_on_a_phone(site: Site) -> None:
     site.screen(390, 844)
-    for path in ("/", KPI, PRODUCTS, QUESTION, "/questions", "/nothing"):
+    for path in ("/", KPI, PRODUCTS, QUESTION, "/questions", "/api", "/nothing"):
         site.go(path)
         assert site.run("return document.documentElement.scrollWidth <= innerWidth"), path
     site.console()  # that /nothing is not there
