@@ -181,7 +181,7 @@ def test_a_question_is_asked_with_its_parameters(site: Site) -> None:
 
 def test_it_works_on_a_phone(site: Site) -> None:
     site.screen(390, 844)
-    for path in ("/", KPI, PRODUCTS, QUESTION, "/questions", "/nothing"):
+    for path in ("/", KPI, PRODUCTS, QUESTION, "/questions", "/api", "/nothing"):
         site.go(path)
         assert site.run("return document.documentElement.scrollWidth <= innerWidth"), path
     site.console()  # that /nothing is not there
@@ -248,6 +248,17 @@ def test_axe_finds_nothing(site: Site, path: str, scheme: str) -> None:
     site.run("for (const each of document.querySelectorAll('details')) each.open = true")
     assert site.violations() == []
     site.console()  # a page of a problem is one that Chromium complains of
+
+
+def test_no_link_leads_nowhere(site: Site) -> None:
+    links: set[str] = set()
+    for path in ("/", KPI, PRODUCTS, f"{KPI}?load_date={site.week.restated}", QUESTION, "/questions", "/api"):
+        site.go(path)
+        links |= set(site.run("return [...document.querySelectorAll('[href]')].map(e => e.href.baseVal ?? e.href)"))
+    ours = {link for link in links if link.startswith((site.client.address, "/"))}
+    assert len(ours) > 30
+    answers = {link: site.client.get(link.removeprefix(site.client.address)) for link in ours if "#" not in link}
+    assert {link: (found.status, found.data[:200]) for link, found in answers.items() if found.status != 200} == {}
 
 
 def test_the_theme_is_chosen_and_kept(site: Site) -> None:

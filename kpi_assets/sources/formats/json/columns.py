@@ -47,9 +47,10 @@ class Writer:
             texts = [self._filled.text(value) for value in values]
         elif self._null:
             texts = [None if value in self._null else value for value in values]
-        if None not in texts:
-            return self._write(list(texts))
-        written = iter(self._write([text for text in texts if text is not None]))
+        known = [text for text in texts if text is not None]
+        if len(known) == len(texts):
+            return self._write(known)
+        written = iter(self._write(known))
         return [NULL if text is None else next(written) for text in texts]
 
 
