@@ -17,6 +17,7 @@ from kpi_assets.model.column_types import base_of
 from kpi_assets.model.excerpt import cut
 from kpi_assets.model.names import LOW_VOLUME
 from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.model.pipeline_config import PIPELINE_FILE
 from kpi_assets.model.table import Table
 from kpi_assets.read.rows import StoredRows, find_publish, stored_rows
 from kpi_assets.read.typed import typed
@@ -56,8 +57,7 @@ class Breakdown:
 
 def dimensions_of(table: Table) -> list[str]:
     """Return the columns by which the rows of a KPI may be filtered."""
-    assert table.header.kpi
-    return [*(table.header.grain if table.header.kpi.dimensions is None else table.header.kpi.dimensions)]
+    return table.header.dimensions
 
 
 def read_breakdown(
@@ -122,6 +122,7 @@ def _filtered(
     filters: Sequence[Filter],
 ) -> tuple[Publish, StoredRows, StoredRows]:
     """Return the publish, its rows that the filters let through, and the same with those of low volume."""
+    _check_readable(connection, pipeline, table)
     publish = find_publish(connection, pipeline, table, load_date, place=place)
     if publish_id is not None and publish.publish_id != publish_id:
         raise UserError(
@@ -173,6 +174,21 @@ def bars_before(
     )
     query = sql.SQL("select {}, max({}) {} group by 1 having count(*) = 1").format(x, y, rows.source)
     return dict(connection.execute(query).fetchall())
+
+
+def _check_readable(connection: Connection[Any], pipeline: Pipeline, table: Table) -> None:
+    """Raise UserError if the session may not read the rows, because the schema of the KPI is not one for readers."""
+    found = connection.execute(
+        "select 1 from pg_class as c inner join pg_namespace as n on c.relnamespace = n.oid "
+        "where (n.nspname, c.relname) = (%s, %s) and not (has_schema_privilege(n.oid, 'usage') "
+        "and has_table_privilege(c.oid, 'select'))",
+        [*table.relation],
+    ).fetchall()
+    if found:
+        raise UserError(
+            f"Readers may not see the rows of {table.relation}: add {table.relation.schema} to readers in "
+            f"{pipeline.path / PIPELINE_FILE}, and run a load_date."
+        )
 
 
 def _condition(connection: Connection[Any], table: Table, rows: StoredRows, wanted: Filter) -> sql.Composable:
