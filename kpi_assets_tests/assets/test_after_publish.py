@@ -178,3 +178,36 @@ def test_a_metric_that_is_not_finite_is_shown_as_text(metric: float, shown: obje
     found = metadata.check_metadata(result, {})
     assert (found["metric"], found["threshold"]) == (shown, shown)
     assert found["bad_row_1"] == '{"a": "NaN"}'
+
+
+SOLD = """\
+/* @asset
+description: Things by name.
+owner: team:tests
+grain: [name]
+columns:
+  name: {type: text, description: Name.}
+  weight: {type: numeric, description: Kilograms.}
+@end */
+select
+    name,
+    weight::numeric as weight
+from raw.things
+where load_date = %(load_date)s
+"""
+
+
+def test_the_measures_of_a_kpi_are_numbers_of_its_materialization(lab: PipelineHarness) -> None:
+    measures = (
+        "{things: {title: Things, value: count(*)}, mean: {title: Mean, value: sum(weight) / count(*), "
+        "format: decimal2}, none: {title: None of them, value: sum(weight) filter (where name = 'nobody')}}"
+    )
+    kpi = f"kpi: {{chart: {{x: name, y: weight}}, measures: {measures}}}\ncolumns:"
+    lab.file("raw/things.sql", RAW_THINGS)
+    lab.file("marts/sold.sql", SOLD.replace("columns:", kpi))
+    lab.put_things(GOOD)
+    found = materialization(run(lab, dg.DagsterInstance.ephemeral()), "sold")
+    assert {name: value for name, value in found.items() if name.startswith("kpi/")} == {
+        "kpi/things": 2,
+        "kpi/mean": 10.25,
+    }
