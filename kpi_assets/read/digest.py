@@ -59,22 +59,19 @@ def digest_of(pipeline: Pipeline, kpis: Sequence[KpiState], now: datetime) -> Di
     with_measures = [kpi for kpi in kpis if kpi.measures]
     by_table = {kpi.table.relation: kpi for kpi in with_measures}
     banners = said.banners(with_measures)
-    tiles = {
-        name: [tile_of(by_table[table.relation], measure) for table, measure in of_board]
+    tiles = [
+        (name, [tile_of(by_table[table.relation], measure) for table, measure in of_board])
         for name, of_board in _boards(pipeline, by_table)
-    }
-    boards = [Board(name, list(map(_line, of_board))) for name, of_board in tiles.items()]
+    ]
+    boards = [Board(name, list(map(_line, of_board))) for name, of_board in tiles]
     news = [f"{each.headline} {each.shown} {_sentence(each.reasons)}".strip() for each in banners]
     shown = max((kpi.latest.load_date for kpi in with_measures if kpi.latest), default=None)
     if banners:
         what = banners[0].headline.rstrip(".") + f", and {len(banners) - 1} more" * (len(banners) > 1)
     else:
         what = f"the numbers of {day(shown)}" if shown else "nothing is published yet"
-    return Digest(
-        f"{pipeline.name}: {what}",
-        [*news, *_restated([tile for of_board in tiles.values() for tile in of_board], now)],
-        boards,
-    )
+    restated = _restated([tile for _, of_board in tiles for tile in of_board], now)
+    return Digest(f"{pipeline.name}: {what}", [*news, *restated], boards)
 
 
 def _boards(pipeline: Pipeline, kpis: Mapping[Relation, KpiState]) -> Iterator[tuple[str, Sequence[tuple[Any, str]]]]:
