@@ -8,8 +8,8 @@ from kpi_assets.read.ask import MOST_ROWS, TIMEOUT
 
 _INTRO = f"""
 A file `sql/<pipeline>/questions/<name>.sql` is a question: a header and one SELECT. The comment starts with
-`/* @question` and ends with `@end */`. The words below are all that may stand in it. An unknown word fails the load, and
-the error names the file, the line and the word that was probably meant. The
+`/* @question` and ends with `@end */`. The words below are all that may stand in it. An unknown word fails the load,
+and the error names the file, the line and the word that was probably meant. The
 [guide to questions](../guides/questions.md) says how to write and how to ask one.
 
 The SELECT has the columns of the header, in the same order, and ends with ORDER BY. It may take {TIMEOUT} seconds and

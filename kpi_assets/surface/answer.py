@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 
 RENDERS = 4  # answers that are made at once
 PATIENCE = 30.0  # seconds that making one may take
+_AWAY_ERRORS = (WarehouseError, psycopg.OperationalError, psycopg.InterfaceError)
 _AWAY = "The warehouse does not answer now. The page comes back as soon as it does."
 
 
@@ -153,7 +154,7 @@ class Answers:
         arrived, key = time.monotonic(), _key(request)
         try:
             versions = await self.versions(names)
-        except WarehouseError as error:
+        except _AWAY_ERRORS as error:
             raise self._away(error) from None
         tag = self._tag(key, versions)
         if tag in request.headers.get("if-none-match", ""):
@@ -207,7 +208,7 @@ class Answers:
             raise Problem(503, "It took too long", "Ask for less: fewer load_dates, or fewer rows.") from None
         except Problem:
             raise
-        except (WarehouseError, psycopg.OperationalError) as error:
+        except _AWAY_ERRORS as error:
             raise self._away(error) from None
         except UserError as error:
             raise Problem(503, detail=str(error)) from None

@@ -175,13 +175,13 @@ def test_a_question_is_asked_with_its_parameters(site: Site) -> None:
     site.browser.wait("the answer", lambda: "=3" in site.browser.driver.current_url)
     assert "Made of" in site.browser.text
     assert site.run("return document.querySelectorAll('td .bar').length") > 3
-    site.screen(1100, 640)
+    site.screen(1000, 620)
     site.picture("question")
 
 
 def test_it_works_on_a_phone(site: Site) -> None:
     site.screen(390, 844)
-    for path in ("/", KPI, PRODUCTS, QUESTION, "/questions", "/nothing"):
+    for path in ("/", KPI, PRODUCTS, QUESTION, "/questions", "/api", "/nothing"):
         site.go(path)
         assert site.run("return document.documentElement.scrollWidth <= innerWidth"), path
     site.console()  # that /nothing is not there
