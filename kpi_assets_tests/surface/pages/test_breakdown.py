@@ -1,5 +1,7 @@
 """What bars are called."""
 
+from typing import Any
+
 import pytest
 
 from kpi_assets.model.kpi import Chart
@@ -19,5 +21,5 @@ from kpi_assets.surface.pages.breakdown import label_of
         ([], "<b>", "text", "<b>"),
     ],
 )
-def test_labels(labels: list[str], value: str | None, type_: str, expected: str) -> None:
-    assert label_of(Chart(x="a", y="b", labels=labels), value, type_) == expected
+def test_labels(labels: Any, value: str | None, type_: str, expected: str) -> None:
+    assert label_of(Chart(x="a", y="b", **({"labels": labels} if labels else {})), value, type_) == expected
