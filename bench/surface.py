@@ -128,6 +128,7 @@ class Bench:
         path = f"/api/v1/kpis/{shop.NAME}/{shop.SMALL}/rows?load_date={SMALL_DAY}"
         sizes = ["--connections", str(self.options.connections), "--requests", str(self.options.requests)]
         command = [sys.executable, "-m", "bench.readers", serving.url, path, *sizes, "--rows", "--until", str(over)]
+        command += ["--encoding", "identity"]
         with subprocess.Popen(
             command, env=self.environment, stdout=subprocess.PIPE, text=True, cwd=CHECKOUT
         ) as readers:

@@ -34,7 +34,10 @@ from dagster._core.scheduler.instigation import (
     SensorInstigatorData,
     TickStatus,
 )
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus as CheckState
 from dagster._core.storage.event_log import SqlEventLogStorage
+from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable as CheckStateTable
+from dagster._core.storage.event_log.schema import SqlEventLogStorageTable as EventLogTable
 from dagster._core.storage.tags import BACKFILL_ID_TAG, MAX_RETRIES_TAG, PARENT_RUN_ID_TAG, RETRY_NUMBER_TAG
 from dagster._serdes import ConfigurableClassData
 from dagster._time import get_current_timestamp
@@ -49,8 +52,11 @@ __all__ = [
     "PARENT_RUN_ID_TAG",
     "RETRY_NUMBER_TAG",
     "AssetCheckEvaluationTargetMaterializationData",
+    "CheckState",
+    "CheckStateTable",
     "ConfigurableClassData",
     "ErrorSource",
+    "EventLogTable",
     "InstigatorState",
     "InstigatorStatus",
     "InstigatorTick",

@@ -99,3 +99,25 @@ def test_the_bench_of_apis_fetches_all_records(tmp_path: Path) -> None:
     assert [len(seconds) for seconds in report["pages"]["seconds"].values()] == [1, 1]
     assert [50 < rows / 2 < 150 for rows in report["backfill"]["rows"].values()] == [True] * 3
     assert report["backfill"]["fetching"] > 0
+
+
+def test_the_bench_of_readers_finds_no_wrong_answer(tmp_path: Path) -> None:
+    figures = tmp_path / "surface.json"
+    sizes = [
+        "--connections",
+        "20",
+        "--requests",
+        "500",
+        "--customers",
+        "2000",
+        "--load-dates",
+        "30",
+        "--publishes",
+        "3",
+    ]
+    command = [sys.executable, "-m", "bench.surface", *sizes, "--home", tmp_path, "--json", figures]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(figures.read_text())["rows while publishing"]
+    assert (found["errors"], found["mixed"], found["published"]) == ({}, 0, 4)
+    assert found["answers"] >= 500

@@ -21,7 +21,7 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import SecretStr
 
-from kpi_assets.alerts.message import HEADING, Message
+from kpi_assets.alerts.message import HEADING, IN_DAGSTER, Message
 from kpi_assets.settings import Settings
 
 LOGGER = logging.getLogger("kpi_assets.alerts")
@@ -82,7 +82,10 @@ class Slack:
     def send(self, message: Message, seconds: float) -> None:
         """Post it as one text."""
         lines = [f"*{_slack(message.title)}*", *map(_slack_line, message.details)]
-        where = "Open the numbers" if message.kind == "digest" else "Open in Dagster"
+        if any(detail.startswith(IN_DAGSTER) for detail in message.details):
+            where = "Open the numbers"
+        else:  # the link of a digest leads to pages for readers, or to the UI where there are none
+            where = "Open" if message.kind in ("breached", "digest") else "Open in Dagster"
         _post(self.url, {"text": "\n".join([*lines, f"<{message.link}|{where}>"])}, seconds)
 
 

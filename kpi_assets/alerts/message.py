@@ -18,6 +18,7 @@ from kpi_assets.model.query import digest
 
 SHOWN = 5  # details in a message; the link leads to the others
 LETTERS = 500  # of a detail
+IN_DAGSTER = "In Dagster: "  # begins the detail of a message whose link leads to a page for readers
 LINES = 100  # of a digest
 HEADING = "▪ "  # begins a detail of a digest that is the name of a board
 SUMMARY = "summary"  # the kind of a message about alerts of several kinds
@@ -88,7 +89,7 @@ def message_of(alerts: Sequence[Alert], ui_url: str, run_history_days: int = 0, 
     link = ui_url + (_path(first, oldest) if len(alerts) == 1 else _common_path(alerts, kinds, runs, oldest))
     page, details = _page(alerts, pages), _details(alerts, kinds)
     if page and not first.measure and not is_digest(alerts):
-        details.append(f"In Dagster: {link}")
+        details.append(f"{IN_DAGSTER}{link}")
     return Message(
         key=key if len(alerts) == 1 else f"{key}.{digest(*(str(alert.id) for alert in alerts))}",
         kind=first.kind if len(kinds) == 1 else SUMMARY,

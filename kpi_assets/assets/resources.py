@@ -50,11 +50,15 @@ class Run:
     """One Dagster run in the run log: opened with its first build in a pipeline, closed when the run ends.
 
     Its session stays open for that time, because the run counts as running while its session exists. `automatic` says
-    that the sensor or the schedule requested the run. Such a run checks again whether there is anything to do.
+    that the sensor or the schedule requested the run. Such a run checks again whether there is anything to do. If it
+    `is_prepared`, this process has prepared the database before.
     """
 
-    def __init__(self, run_id: str, job: str, load_date: date | None, *, automatic: bool = False) -> None:
+    def __init__(
+        self, run_id: str, job: str, load_date: date | None, *, automatic: bool = False, is_prepared: bool = False
+    ) -> None:
         self.run_id, self.job, self.load_date, self.automatic = run_id, job, load_date, automatic
+        self._is_prepared = is_prepared
         self._sessions: dict[str, tuple[Pipeline, Connection[Any]]] = {}
         self._rows: dict[str, int] = {}
         self._turns: set[tuple[str, date]] = set()
@@ -123,11 +127,12 @@ class Run:
     def _session(self, pipeline: Pipeline, server: SecretStr) -> Connection[Any]:
         with self._lock:
             if pipeline.name not in self._sessions:
-                prepare(pipeline, server)
-                self._sessions[pipeline.name] = (
-                    pipeline,
-                    open_session(server, pipeline.name, f"{self.run_id[:8]} run"),
-                )
+                if not self._is_prepared:
+                    prepare(pipeline, server)
+                session = open_session(server, pipeline.name, f"{self.run_id[:8]} run")
+                self._sessions[pipeline.name] = (pipeline, session)
+                if self._is_prepared:
+                    runs.close_dead_rows(session)
             return self._sessions[pipeline.name][1]
 
     def close(self) -> set[str]:
@@ -156,13 +161,24 @@ def _load_date_of(tags: Mapping[str, str]) -> date | None:
 @dg.resource(description="The run log, ops.pipeline_runs.")
 def run_log(context: dg.InitResourceContext) -> Iterator[Run]:
     """Yield the Run of the current Dagster run, and close it when the run ends, also with an error."""
+    yield from _run_log(context, is_prepared=False)
+
+
+@dg.resource(description="The run log, ops.pipeline_runs, in a database that this process has prepared.")
+def run_log_of_prepared(context: dg.InitResourceContext) -> Iterator[Run]:
+    """Yield the Run as `run_log` does, which prepares the database no second time."""
+    yield from _run_log(context, is_prepared=True)
+
+
+def _run_log(context: dg.InitResourceContext, *, is_prepared: bool) -> Iterator[Run]:
     dagster_run = context.run
     if dagster_run is None:
         raise UserError("The run log works in a run only: materialize the asset in a run.")
     if context.instance:  # the daemon does not watch the processes of the runs that it launches
         context.instance.add_run_tags(dagster_run.run_id, process_tags(dagster_run.run_id))
     automatic = is_automatic(dagster_run.tags)
-    run = Run(dagster_run.run_id, dagster_run.job_name, _load_date_of(dagster_run.tags), automatic=automatic)
+    load_date = _load_date_of(dagster_run.tags)
+    run = Run(dagster_run.run_id, dagster_run.job_name, load_date, automatic=automatic, is_prepared=is_prepared)
     outcomes: set[str] = set()
     try:
         yield run

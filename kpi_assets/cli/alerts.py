@@ -15,7 +15,7 @@ from kpi_assets.cli.arguments import complete_pipeline
 from kpi_assets.cli.terminal import err, grid, out, say, styled
 from kpi_assets.cli.workspace import Workspace, open_workspace, pipeline_of
 from kpi_assets.errors import UsageError, UserError
-from kpi_assets.instance.services import ui_url
+from kpi_assets.instance.services import pages_url, ui_url
 from kpi_assets.ledger import deliveries, incidents
 from kpi_assets.ledger.deliveries import Alert
 from kpi_assets.read.addresses import pages_of
@@ -71,7 +71,7 @@ def _digest(pipeline: str, *, send: bool) -> None:
         work.readable()
         with connect(work.server, work.pipeline.name, "digest", read_only=True) as connection, one_snapshot(connection):
             found = read_digest(connection, work.pipeline, now)
-        config, pages = work.settings, pages_of(work.pipeline, work.settings.serve_url)
+        config, pages = work.settings, pages_of(work.pipeline, pages_url(work.settings))
     if found is None:
         raise UserError(f"No KPI of {pipeline} has measures: write them in its header first.")
     alert = Alert(0, pipeline, None, "digest", None, None, found.texts, now)
@@ -169,7 +169,7 @@ def deliver_due(work: Workspace) -> None:
         problems = deliver(
             *(work.server, work.pipeline.name, channels(config), ui_url(config), CHANNEL_SECONDS),
             run_history_days=config.run_history_days,
-            pages=pages_of(work.pipeline, config.serve_url),
+            pages=pages_of(work.pipeline, pages_url(config)),
         )
     except WarehouseError as error:
         say(f"warning: {error}", console=err)

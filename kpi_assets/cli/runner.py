@@ -15,7 +15,7 @@ import dagster as dg
 from dagster_shared.error import SerializableErrorInfo
 from sqlalchemy.exc import SQLAlchemyError
 
-from kpi_assets.assets.resources import plain_s3
+from kpi_assets.assets.resources import plain_s3, run_log_of_prepared
 from kpi_assets.automation.stalled import record_if_alerts_stalled
 from kpi_assets.cli import HELD, STOPPED
 from kpi_assets.cli.process import enable_gc
@@ -32,7 +32,7 @@ from kpi_assets.definitions import build_defs
 from kpi_assets.errors import UserError
 from kpi_assets.instance import folder
 from kpi_assets.instance.processes import close_dead_runs, process_tags
-from kpi_assets.instance.storage import describe_failure, open_instance
+from kpi_assets.instance.storage import describe_failure, events_in_batches, open_instance
 from kpi_assets.ledger import run_states
 from kpi_assets.materialize.context import Progress
 from kpi_assets.model.names import Relation
@@ -101,7 +101,8 @@ class Runner:
     def __init__(self, work: Workspace, instance: "dg.DagsterInstance", *, quiet: bool = False) -> None:
         self._work, self._instance, self._quiet = work, instance, quiet
         self._view: RunView | None = None
-        overrides = {"s3": plain_s3, "progress": dg.ResourceDefinition.hardcoded_resource(self._reporter)}
+        progress = dg.ResourceDefinition.hardcoded_resource(self._reporter)
+        overrides = {"s3": plain_s3, "progress": progress, "run_log": run_log_of_prepared}  # by Workspace.ready
         self._job = build_defs(overrides, read_tree(work.pipeline.name)).resolve_job_def(work.pipeline.job)
 
     def _reporter(self, log: Any, subject: str) -> "Progress":
@@ -123,15 +124,16 @@ class Runner:
         """Execute the run and return the error of each failed asset; an error of no step has the pipeline's name."""
         pipeline = self._work.pipeline
         try:
-            ran = self._job.execute_in_process(
-                instance=self._instance,
-                partition_key=load_date.isoformat(),
-                asset_selection=[dg.AssetKey([pipeline.name, *Relation.parse(name)]) for name in names],
-                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-                run_id=run_id,
-                tags={**process_tags(run_id), MAX_RETRIES_TAG: "0"},
-                raise_on_error=False,
-            )
+            with events_in_batches(self._instance):
+                ran = self._job.execute_in_process(
+                    instance=self._instance,
+                    partition_key=load_date.isoformat(),
+                    asset_selection=[dg.AssetKey([pipeline.name, *Relation.parse(name)]) for name in names],
+                    run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+                    run_id=run_id,
+                    tags={**process_tags(run_id), MAX_RETRIES_TAG: "0"},
+                    raise_on_error=False,
+                )
         except UserError:
             raise
         except Exception as error:  # Dagster cannot go on, for example because its database is gone

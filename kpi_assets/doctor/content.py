@@ -8,6 +8,7 @@ from psycopg import Connection
 from kpi_assets.doctor.finding import Finding, advice, broken, ok
 from kpi_assets.ledger import manifests, publishes, results, schema
 from kpi_assets.materialize.drop import orphans
+from kpi_assets.materialize.measures import find_outdated
 from kpi_assets.materialize.recheck import check_as_published
 from kpi_assets.model.manifest import Manifest
 from kpi_assets.model.names import Relation
@@ -52,6 +53,7 @@ def content(connection: Connection[Any], pipeline: Pipeline, subject: str, *, de
     live = live_views.find_mismatches(connection, pipeline)
     for mismatch in (*find_mismatches(connection, pipeline.tables.values()), *live):
         yield broken(subject, mismatch)
+    yield from _outdated_measures(connection, pipeline, subject)
     for warning in results.warned(connection):
         yield advice(subject, f"{warning} (a warning): `kpi checks {pipeline.name}` prints the rows")
     for orphan in orphans(connection, pipeline.tables):
@@ -59,6 +61,16 @@ def content(connection: Connection[Any], pipeline: Pipeline, subject: str, *, de
             subject,
             f"no file describes {orphan}, which readers still see: put the file back, or run "
             f"`kpi drop {pipeline.name} {orphan.asset}`",
+        )
+
+
+def _outdated_measures(connection: Connection[Any], pipeline: Pipeline, subject: str) -> Iterator[Finding]:
+    outdated = sum(len(find_outdated(connection, table)) for table in pipeline.tables.values())
+    if outdated:
+        yield advice(
+            subject,
+            f"measures of {outdated} load_dates of KPIs were added or changed since they were published: "
+            f"`kpi measures {pipeline.name} --refresh` computes their values",
         )
 
 

@@ -43,6 +43,4 @@ def _examine(settings: Settings) -> Iterator[Finding]:
         if connection.execute("select to_regrole(%s)", [READER]).fetchone() == (None,):
             yield advice(SUBJECT, f"it reads with all rights of {login}: `kpi bootstrap` makes the role {READER}")
         else:
-            yield broken(
-                SUBJECT, f"the login {login} of {name} may not act as {READER}: `grant {READER} to \"{login}\"`"
-            )
+            yield broken(SUBJECT, f'the login {login} of {name} may not act as {READER}: `grant {READER} to "{login}"`')

@@ -15,6 +15,7 @@ from typing import Any
 
 import psycopg
 from psycopg import Connection
+from psycopg.pq import TransactionStatus
 from psycopg.rows import class_row
 
 from kpi_assets.model.names import Relation
@@ -41,8 +42,10 @@ on conflict (name, share) do update
 set token = excluded.token, pid = excluded.pid, login = excluded.login, holder = excluded.holder,
     since = clock_timestamp()
 where not {HELD}
-returning 1
+returning {{then}}
 """  # noqa: S608
+# The commit of a lock does not wait for the disk: a server that crashes ends the session that has the lock, too.
+_WITHOUT_WAITING = "set_config('synchronous_commit', 'off', true)"
 _HOLDERS = f"""
 select locks.name, locks.pid, coalesce(pg_get_userbyid(locks.login), '') as login, locks.holder, locks.since
 from ops.locks
@@ -90,7 +93,9 @@ def try_lock(connection: Connection[Any], name: str, *, shared: bool = False) ->
     """
     token = secrets.randbits(64) - 2**63
     connection.execute("select pg_advisory_lock(%s)", [token])  # of a random number, which nobody else holds
-    taken = connection.execute(_TAKE, {"name": name, "token": token, "shared": shared}).fetchone()
+    is_alone = connection.info.transaction_status == TransactionStatus.IDLE  # and not part of a transaction
+    take = _TAKE.format(then=_WITHOUT_WAITING if is_alone else "1")
+    taken = connection.execute(take, {"name": name, "token": token, "shared": shared}).fetchone()
     if taken is None:
         connection.execute("select pg_advisory_unlock(%s)", [token])
     return taken is not None

@@ -22,6 +22,7 @@ from kpi_assets.model.sentences import known_names, known_words
 from kpi_assets.model.slices import KEY_TYPES
 from kpi_assets.model.table import Table
 
+Lineage = dict[str, list[tuple[Relation, str]]]
 TAKEN_JOBS = (
     "pipeline",
     "kpis",
@@ -243,11 +244,22 @@ class Pipeline:
         views = (table for table in self.tables.values() if not table.storage.stores_rows)
         return [view.relation for view in views if view.origin.relation == relation]
 
-    def lineage(self, table: Table) -> dict[str, list[tuple[Relation, str]]]:
+    def lineage(self, table: Table) -> Lineage:
         """Return, for each column of a table, the columns of others that it is computed from; empty for a raw table.
 
         The number of a version is computed from its key, and its dates from every column, of which one has changed.
+        It is found once: that takes longer than a small build, and each build shows it.
         """
+        if table.path not in self._lineages:
+            self._lineages[table.path] = self._find_lineage(table)
+        return self._lineages[table.path]
+
+    @cached_property
+    def _lineages(self) -> dict[Path, Lineage]:
+        """What `lineage` has found, by file."""
+        return {}
+
+    def _find_lineage(self, table: Table) -> Lineage:
         if table.query is None:
             return {}
         of_query = table.query.lineage({relation: [*other.header.readable] for relation, other in self.tables.items()})

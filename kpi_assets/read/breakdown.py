@@ -3,7 +3,7 @@
 Belongs here: the rows behind a number. Not here: the number itself (kpis.py), and rows of any table (rows.py).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Literal
@@ -12,10 +12,12 @@ from psycopg import Connection, sql
 
 from kpi_assets.errors import UsageError, UserError
 from kpi_assets.ledger import publishes
+from kpi_assets.ledger.publishes import Publish
 from kpi_assets.model.column_types import base_of
 from kpi_assets.model.excerpt import cut
 from kpi_assets.model.names import LOW_VOLUME
 from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.model.pipeline_config import PIPELINE_FILE
 from kpi_assets.model.table import Table
 from kpi_assets.read.rows import StoredRows, find_publish, stored_rows
 from kpi_assets.read.typed import typed
@@ -55,8 +57,7 @@ class Breakdown:
 
 def dimensions_of(table: Table) -> list[str]:
     """Return the columns by which the rows of a KPI may be filtered."""
-    assert table.header.kpi
-    return [*(table.header.grain if table.header.kpi.dimensions is None else table.header.kpi.dimensions)]
+    return table.header.dimensions
 
 
 def read_breakdown(
@@ -78,6 +79,50 @@ def read_breakdown(
     `publish_id` is superseded, since its rows are gone; and UsageError for a column that is no dimension, and for a
     value that is none of its column's type.
     """
+    publish, rows, every_row = _filtered(connection, pipeline, table, load_date, place, publish_id, filters)
+    found = rows.texts(_order(table, rows, order), limit=limit, offset=offset)
+    is_whole = limit is None and not offset
+    total = len(found) if is_whole else rows.count()
+    left_out = every_row.count() - total if LOW_VOLUME in rows.all_types else 0
+    return _breakdown(publish, rows, found, total, left_out, filters)
+
+
+def read_parts(
+    connection: Connection[Any],
+    pipeline: Pipeline,
+    table: Table,
+    load_date: date | None = None,
+    *,
+    size: int,
+    place: str = "the warehouse",
+    publish_id: int | None = None,
+    filters: Sequence[Filter] = (),
+    order: Sequence[tuple[str, Direction]] = (),
+    limit: int | None = None,
+    offset: int = 0,
+) -> Iterator[Breakdown]:
+    """Yield the same rows a part at a time, at most `size` each, so that few are in memory; at least one part.
+
+    Call it inside a transaction, which must not end before the last part. Raises as read_breakdown does.
+    """
+    publish, rows, every_row = _filtered(connection, pipeline, table, load_date, place, publish_id, filters)
+    total = rows.count()
+    left_out = every_row.count() - total if LOW_VOLUME in rows.all_types else 0
+    for part in rows.parts(_order(table, rows, order), size=size, limit=limit, offset=offset):
+        yield _breakdown(publish, rows, part, total, left_out, filters)
+
+
+def _filtered(
+    connection: Connection[Any],
+    pipeline: Pipeline,
+    table: Table,
+    load_date: date | None,
+    place: str,
+    publish_id: int | None,
+    filters: Sequence[Filter],
+) -> tuple[Publish, StoredRows, StoredRows]:
+    """Return the publish, its rows that the filters let through, and the same with those of low volume."""
+    _check_readable(connection, pipeline, table)
     publish = find_publish(connection, pipeline, table, load_date, place=place)
     if publish_id is not None and publish.publish_id != publish_id:
         raise UserError(
@@ -88,20 +133,19 @@ def read_breakdown(
     for each in filters:
         condition = _condition(connection, table, rows, each)
         rows, every_row = rows.where(condition), every_row.where(condition)
-    found = rows.texts(_order(table, rows, order), limit=limit, offset=offset)
-    is_whole = limit is None and not offset
-    total = len(found) if is_whole else rows.count()
-    has_others = LOW_VOLUME in rows.all_types
-    return Breakdown(
-        publish.load_date,
-        publish.publish_id,
-        [*rows.types],
-        [*rows.types.values()],
-        found,
-        total,
-        every_row.count() - total if has_others else 0,
-        filters,
-    )
+    return publish, rows, every_row
+
+
+def _breakdown(
+    publish: Publish,
+    rows: StoredRows,
+    found: Sequence[Sequence[str | None]],
+    total: int,
+    left_out: int,
+    filters: Sequence[Filter],
+) -> Breakdown:
+    types = [*rows.types.values()]
+    return Breakdown(publish.load_date, publish.publish_id, [*rows.types], types, found, total, left_out, filters)
 
 
 def bars_before(
@@ -130,6 +174,21 @@ def bars_before(
     )
     query = sql.SQL("select {}, max({}) {} group by 1 having count(*) = 1").format(x, y, rows.source)
     return dict(connection.execute(query).fetchall())
+
+
+def _check_readable(connection: Connection[Any], pipeline: Pipeline, table: Table) -> None:
+    """Raise UserError if the session may not read the rows, because the schema of the KPI is not one for readers."""
+    found = connection.execute(
+        "select 1 from pg_class as c inner join pg_namespace as n on c.relnamespace = n.oid "
+        "where (n.nspname, c.relname) = (%s, %s) and not (has_schema_privilege(n.oid, 'usage') "
+        "and has_table_privilege(c.oid, 'select'))",
+        [*table.relation],
+    ).fetchall()
+    if found:
+        raise UserError(
+            f"Readers may not see the rows of {table.relation}: add {table.relation.schema} to readers in "
+            f"{pipeline.path / PIPELINE_FILE}, and run a load_date."
+        )
 
 
 def _condition(connection: Connection[Any], table: Table, rows: StoredRows, wanted: Filter) -> sql.Composable:

@@ -6,7 +6,7 @@ Belongs here: what the digest says. Not here: when it is due (automation/digests
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from psycopg import Connection
@@ -59,17 +59,19 @@ def digest_of(pipeline: Pipeline, kpis: Sequence[KpiState], now: datetime) -> Di
     with_measures = [kpi for kpi in kpis if kpi.measures]
     by_table = {kpi.table.relation: kpi for kpi in with_measures}
     banners = said.banners(with_measures)
-    boards = [
-        Board(name, [_line(tile_of(by_table[table.relation], measure)) for table, measure in tiles])
-        for name, tiles in _boards(pipeline, by_table)
+    tiles = [
+        (name, [tile_of(by_table[table.relation], measure) for table, measure in of_board])
+        for name, of_board in _boards(pipeline, by_table)
     ]
+    boards = [Board(name, list(map(_line, of_board))) for name, of_board in tiles]
     news = [f"{each.headline} {each.shown} {_sentence(each.reasons)}".strip() for each in banners]
     shown = max((kpi.latest.load_date for kpi in with_measures if kpi.latest), default=None)
     if banners:
         what = banners[0].headline.rstrip(".") + f", and {len(banners) - 1} more" * (len(banners) > 1)
     else:
         what = f"the numbers of {day(shown)}" if shown else "nothing is published yet"
-    return Digest(f"{pipeline.name}: {what}", [*news, *_restated(with_measures, now)], boards)
+    restated = _restated([tile for _, of_board in tiles for tile in of_board], now)
+    return Digest(f"{pipeline.name}: {what}", [*news, *restated], boards)
 
 
 def _boards(pipeline: Pipeline, kpis: Mapping[Relation, KpiState]) -> Iterator[tuple[str, Sequence[tuple[Any, str]]]]:
@@ -101,14 +103,13 @@ def _sentence(clauses: Sequence[str]) -> str:
     return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
-def _restated(kpis: Sequence[KpiState], now: datetime) -> Iterator[str]:
-    """Yield a sentence for each number that readers saw otherwise until yesterday."""
-    for kpi in kpis:
-        for name in kpi.measures:
-            tile = tile_of(kpi, name)
-            for each in tile.restated:
-                if each.at > now - NEWS:
-                    yield (
-                        f"{tile.measure.title} of {day(each.load_date)} was restated from {each.was_text} to "
-                        f"{each.now_text}: {each.why}."
-                    )
+def _restated(tiles: Sequence[Tile], now: datetime) -> Iterator[str]:
+    """Yield a sentence for each load_date whose numbers readers saw otherwise until yesterday."""
+    found: dict[tuple[date, str], dict[str, None]] = {}
+    for tile in tiles:
+        for each in tile.restated:
+            if each.at > now - NEWS:
+                was = f"{tile.measure.title} {each.was_text} → {each.now_text}"
+                found.setdefault((each.load_date, each.why), {})[was] = None
+    for (load_date, why), numbers in found.items():
+        yield f"{day(load_date)} was restated: {', '.join(numbers)}; {why}."

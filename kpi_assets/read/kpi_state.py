@@ -27,7 +27,10 @@ Values = Mapping[str, Decimal | None]  # measure -> its value; None if there is 
 
 @dataclass(frozen=True)
 class Restatement:
-    """A load_date was published again with other rows: what readers saw before, and what they see since."""
+    """A load_date was published again with other rows: what readers saw before, and what they see since.
+
+    `was` has only measures whose expression was the same for both.
+    """
 
     load_date: date
     publish_id: int
@@ -54,6 +57,7 @@ class Point:
     warnings: int
     restated: Sequence[Restatement] = ()  # the oldest first
     dropped_at: datetime | None = None  # when retention dropped its rows: its values are shown, its rows cannot be
+    versions: Mapping[str, str] = field(default_factory=dict)  # measure -> the version of the expression that gave it
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,7 @@ class KpiState:
     now: datetime | None = None  # the instant for which it is true: as_of, or when it was read
     next_due: date | None = None  # the load_date after the latest that is due
     lacking: Sequence[str] = ()  # the objects (`s3.x`) of `next_due` that had not landed when they were looked for last
+    breached: Mapping[str, datetime] = field(default_factory=dict)  # measure -> since when it is beyond its threshold
     beyond: Sequence[Point] = ()  # load_dates out of the range that was asked for, with which others are compared
 
     @property

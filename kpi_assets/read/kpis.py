@@ -69,6 +69,7 @@ def read_kpis(
     points = read_points(connection, asked, latest)
     attempts = read_attempts(connection, asked, latest)
     stops = read_stops(connection, asked, latest, points, attempts)
+    breached = _read_breached(connection, asked)
     at = as_of or now
     found = []
     for table in tables:
@@ -90,7 +91,23 @@ def read_kpis(
                 now=at,
                 next_due=next_due,
                 lacking=lacking_of(asked, table, next_due, attempts),
+                breached=breached.get(name, {}),
                 beyond=[point for day, point in points[name].items() if not shown[day]],
             )
         )
+    return found
+
+
+def _read_breached(connection: Connection[Any], asked: Asked) -> dict[str, dict[str, datetime]]:
+    """Return since when measures are beyond their thresholds, by KPI and measure."""
+    watched = [str(table.relation) for table in asked.tables if any(each.alert for each in measures_of(table).values())]
+    found: dict[str, dict[str, datetime]] = {}
+    if not watched:
+        return found
+    for name, measure, since in connection.execute(
+        "select job, measure, opened_at from ops.alerts where kind = 'breached' and job = any(%(names)s) "
+        "and opened_at <= %(at)s::timestamptz and (closed_at is null or closed_at > %(at)s::timestamptz) order by id",
+        {"names": watched, "at": asked.at},
+    ).fetchall():
+        found.setdefault(name, {})[measure] = since
     return found

@@ -96,6 +96,7 @@ def read_points(connection: Connection[Any], asked: Asked, latest: Mapping[str, 
     for asset, load_date, publishes in shown:
         last = publishes[-1]
         count, warnings = checks.get(last.build_id, (0, 0))
+        own = values.get(last.publish_id, _NO_VALUES)
         points[asset][load_date] = Point(
             load_date,
             last.publish_id,
@@ -104,7 +105,7 @@ def read_points(connection: Connection[Any], asked: Asked, latest: Mapping[str, 
             last.published_at,
             last.rows,
             last.code_version,
-            values.get(last.publish_id, {}),
+            own.values,
             count,
             warnings,
             [
@@ -114,13 +115,14 @@ def read_points(connection: Connection[Any], asked: Asked, latest: Mapping[str, 
                     before.publish_id,
                     after.published_at,
                     reasons[before.publish_id, after.publish_id],
-                    values.get(before.publish_id, {}),
-                    values.get(after.publish_id, {}),
+                    values.get(before.publish_id, _NO_VALUES).like(values.get(after.publish_id, _NO_VALUES)),
+                    values.get(after.publish_id, _NO_VALUES).values,
                 )
                 for before, after in pairwise(publishes)
                 if before.checksum != after.checksum
             ],
             last.dropped_at if _is_before(last.dropped_at, asked.as_of) else None,
+            own.versions,
         )
     return points
 
@@ -137,16 +139,35 @@ def _gap(before: _Publish, after: _Publish) -> Gap:
     return "dropped" if before.dropped_at else None
 
 
+class _Values(NamedTuple):
+    """The measures of a publish, and the versions of their expressions."""
+
+    values: dict[str, Decimal | None]
+    versions: dict[str, str]
+
+    def like(self, other: "_Values") -> dict[str, Decimal | None]:
+        """Return the values that were computed by the same expressions as those of another publish."""
+        same = self.versions.items() & other.versions.items()
+        return {name: value for name, value in self.values.items() if (name, self.versions[name]) in same}
+
+
+_NO_VALUES = _Values({}, {})
+
+
 def _read_values(
     connection: Connection[Any], shown: Sequence[int], pairs: Iterable[tuple[_Publish, _Publish]]
-) -> dict[int, dict[str, Decimal | None]]:
+) -> dict[int, _Values]:
     """Return the values of the publishes that are shown, and of those that were restated."""
     wanted = {*shown, *(each.publish_id for pair in pairs for each in pair)}
-    found: dict[int, dict[str, Decimal | None]] = {}
-    for publish_id, measure, value in connection.execute(
-        "select publish_id, measure, value from ops.kpi_values where publish_id = any(%s)", [sorted(wanted)]
+    found: dict[int, _Values] = {}
+    for publish_id, measure, version, value in connection.execute(
+        "select publish_id, measure, measure_version, value from ops.kpi_values where publish_id = any(%s)",
+        [sorted(wanted)],
     ).fetchall():
-        found.setdefault(publish_id, {})[measure] = value
+        of = found.get(publish_id)
+        if of is None:
+            of = found[publish_id] = _Values({}, {})
+        of.values[measure], of.versions[measure] = value, version
     return found
 
 

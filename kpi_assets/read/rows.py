@@ -1,6 +1,6 @@
 """Reads the rows of one table and load_date, or of a live view, as readers see them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
@@ -128,6 +128,17 @@ class StoredRows:
         """Return the rows in an order, with all values as texts."""
         return _texts(self.connection, self.types, self.source, order, limit=limit, offset=offset, cut=cut)
 
+    def parts(
+        self, order: Sequence[sql.Composable], *, size: int, limit: int | None = None, offset: int = 0
+    ) -> Iterator[Sequence[Sequence[str | None]]]:
+        """Yield the same rows a part at a time, at most `size` each; at least one part, which may be empty."""
+        with self.connection.cursor(name="parts") as cursor:
+            cursor.execute(_query(self.types, self.source, order, limit=limit, offset=offset, cut=False))
+            part = cursor.fetchmany(size)
+            yield part
+            while len(part) == size and (part := cursor.fetchmany(size)):
+                yield part
+
     def count(self) -> int:
         """Return the number of rows."""
         return _count(self.connection, self.source)
@@ -167,20 +178,32 @@ def _texts(
     offset: int = 0,
     cut: bool,
 ) -> Sequence[Sequence[str | None]]:
-    """Return the rows of a FROM clause whose relation is called t, with the columns of `types` as texts.
+    query = _query(types, source, order, limit=limit, offset=offset, cut=cut)
+    return connection.execute(query).fetchall()
+
+
+def _query(
+    types: Mapping[str, str],
+    source: sql.Composable,
+    order: Sequence[sql.Composable],
+    *,
+    limit: int | None,
+    offset: int,
+    cut: bool,
+) -> sql.Composed:
+    """Return a query for the rows of a FROM clause whose relation is called t, with the columns of `types` as texts.
 
     Values are read as text, because Python has no value for a date such as infinity. ORDER BY needs the qualified
     names: a bare name would mean the text, which sorts differently.
     """
     texts = [f't."{column}"::{type_}::text' for column, type_ in types.items()]
-    query = sql.SQL("select {} {} order by {} limit {} offset {}").format(
+    return sql.SQL("select {} {} order by {} limit {} offset {}").format(
         sql.SQL(", ").join(map(sql.SQL, map(sql_cut, texts) if cut else texts)),
         source,
         sql.SQL(", ").join(order),
         sql.Literal(limit),
         sql.Literal(offset),
     )
-    return connection.execute(query).fetchall()
 
 
 def _count(connection: Connection[Any], source: sql.Composable) -> int:

@@ -10,8 +10,11 @@ Belongs here: the words of states. Not here: what is true (kpis.py), what each c
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from decimal import Decimal
 
+from kpi_assets.model.measure import Measure
 from kpi_assets.model.names import is_object
+from kpi_assets.model.number_format import write
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.read.kpis import FailedCheck, KpiGate, KpiState, Stop
 from kpi_assets.read.said_of_checks import found_by
@@ -73,6 +76,24 @@ def headline(stop: Stop) -> str:
 def late_headline(kpi: KpiState) -> str:
     """Return which load_date is late, as a sentence; empty if none is."""
     return f"{day(kpi.next_due)} is late: it is not published yet." if kpi.late and kpi.next_due else ""
+
+
+def limits(measure: Measure) -> str:
+    """Return when people are told of a measure: `below 5,000 or a change of more than 30 %`; empty if never."""
+    alert = measure.alert
+    if alert is None:
+        return ""
+    found = [
+        *([f"below {write(alert.below, measure.format)}"] if alert.below is not None else []),
+        *([f"above {write(alert.above, measure.format)}"] if alert.above is not None else []),
+        *([f"a change of more than {_share(alert.change.more_than)}"] if alert.change else []),
+    ]
+    return " or ".join(found) + (f", for {alert.for_} load_dates" if alert.for_ > 1 else "")
+
+
+def _share(share: Decimal) -> str:
+    """Return a share of 1 in percent, with no more digits than it has."""
+    return f"{(share * 100).normalize():f} %"
 
 
 def lacking(kpi: KpiState) -> list[str]:
@@ -152,6 +173,8 @@ def _shown(who: str, kpis: Sequence[KpiState]) -> str:
     stops = [kpi.stop for kpi in kpis if kpi.stop]
     if stops and all(stop.is_correction for stop in stops):
         return f"{who} {of_days} as it was before."
+    if stops and all(stop.state == "running" for stop in stops):
+        return f"{who} {of_days} until then."
     if stops:
         return f"{who} {of_days}, the last good day{'s' * (' to ' in of_days)}."
     return f"{who} {of_days}."

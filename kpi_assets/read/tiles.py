@@ -67,6 +67,11 @@ class Tile:
     restated: Sequence[RestatedValue]  # of all load_dates that are shown, the newest first
 
     @property
+    def breached_since(self) -> datetime | None:
+        """Since when the newest value is beyond the threshold of the measure; None if it is not, or has none."""
+        return self.kpi.breached.get(self.name) if self.point is self.kpi.latest else None
+
+    @property
     def series(self) -> list[tuple[date, Decimal | None]]:
         """The value of each load_date that is shown, the oldest first."""
         return [(point.load_date, point.values.get(self.name)) for point in self.kpi.points]
@@ -102,6 +107,8 @@ def _delta_of(kpi: KpiState, name: str, measure: Measure, point: Point | None) -
     before = kpi.point(point.load_date - timedelta(days=measure.compare))
     value, was = point.values.get(name), before.values.get(name) if before else None
     if before is None or value is None or was is None or not value.is_finite() or not was.is_finite():
+        return None
+    if before.versions.get(name) != point.versions.get(name):  # other expressions gave them
         return None
     if is_percent(measure.format):
         text = _signed((value - was) * 100, digits_of(measure.format), " pp")

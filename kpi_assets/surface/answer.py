@@ -28,7 +28,7 @@ from kpi_assets.scrub import scrub
 from kpi_assets.surface.cache import Cache, Entry
 from kpi_assets.surface.databases import Databases, NotPreparedError
 from kpi_assets.surface.files import Files, code_hash
-from kpi_assets.surface.latest import Shared, Version, read_version
+from kpi_assets.surface.latest import Shared, Version, Versions
 from kpi_assets.surface.numbers import Numbers
 from kpi_assets.surface.problems import Problem
 from kpi_assets.warehouse.connection import WarehouseError, one_snapshot
@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 
 RENDERS = 4  # answers that are made at once
 PATIENCE = 30.0  # seconds that making one may take
+_AWAY_ERRORS = (WarehouseError, psycopg.OperationalError, psycopg.InterfaceError)
 _AWAY = "The warehouse does not answer now. The page comes back as soon as it does."
 
 
@@ -58,10 +59,12 @@ class Reading:
     `problem` is a sentence for readers if the files of pipelines cannot be read as they are now.
     """
 
-    def __init__(self, databases: Databases, files: Files, names: Sequence[str], now: datetime) -> None:
+    def __init__(
+        self, databases: Databases, files: Files, reader: Versions, names: Sequence[str], now: datetime
+    ) -> None:
         self.now, self.pipelines, self.problem = now, dict(files.pipelines), files.problem
         self.versions: dict[str, Version] = {}
-        self._databases, self._names = databases, frozenset(names)
+        self._databases, self._reader, self._names = databases, reader, frozenset(names)
         self._open: dict[str, Connection[Any]] = {}
         self._held = ExitStack()
 
@@ -75,7 +78,7 @@ class Reading:
             try:
                 connection = self._held.enter_context(self._databases.lend(pipeline.name))
                 self._held.enter_context(one_snapshot(connection))
-                self.versions[pipeline.name] = read_version(connection, pipeline, self.now)
+                self.versions[pipeline.name] = self._reader.read(connection, pipeline, self.now)
             except NotPreparedError as error:
                 raise Problem(503, "Nothing is published yet", str(error)) from None
             self._open[pipeline.name] = connection
@@ -120,23 +123,29 @@ class Answers:
     numbers: Numbers
     cache: Cache = field(default_factory=Cache)
     _flights: dict[str, _Flight] = field(default_factory=dict)
-    _versions: dict[str, Shared[Version]] = field(default_factory=dict)
+    _versions: dict[tuple[str, ...], Shared[dict[str, Version]]] = field(default_factory=dict)
+    _reader: Versions = field(default_factory=Versions)
     _renderers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(RENDERS, "render"))
     _askers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, "version"))
 
     async def versions(self, names: Sequence[str]) -> dict[str, Version]:
         """Return the version of each pipeline, read after this call."""
-        shared = [self._versions.setdefault(name, Shared(self._ask(name))) for name in names]
-        return dict(zip(names, await asyncio.gather(*(each.fresh() for each in shared)), strict=True))
+        key = tuple(names)
+        if key not in self._versions:
+            self._versions[key] = Shared(self._ask(key))
+        return await self._versions[key].fresh()
 
-    def _ask(self, name: str) -> Callable[[], "asyncio.Future[Version]"]:
-        def read() -> Version:
-            now = datetime.now(timezone.utc)
+    def _ask(self, names: Sequence[str]) -> Callable[[], "asyncio.Future[dict[str, Version]]"]:
+        def read_one(name: str, now: datetime) -> Version:
             try:
                 with self.databases.lend(name) as connection:
-                    return read_version(connection, self.files.pipelines[name], now)
+                    return self._reader.read(connection, self.files.pipelines[name], now)
             except NotPreparedError:
                 return Version(hour=f"{now:%Y%m%d%H}")
+
+        def read() -> dict[str, Version]:
+            now = datetime.now(timezone.utc)
+            return {name: read_one(name, now) for name in names}
 
         return lambda: asyncio.get_running_loop().run_in_executor(self._askers, read)
 
@@ -145,7 +154,7 @@ class Answers:
         arrived, key = time.monotonic(), _key(request)
         try:
             versions = await self.versions(names)
-        except WarehouseError as error:
+        except _AWAY_ERRORS as error:
             raise self._away(error) from None
         tag = self._tag(key, versions)
         if tag in request.headers.get("if-none-match", ""):
@@ -178,7 +187,7 @@ class Answers:
 
     async def _make(self, key: str, versions: Mapping[str, Version], make: Callable[[Reading], Body]) -> "Entry | Body":
         asked_at = time.monotonic()
-        reading = Reading(self.databases, self.files, list(versions), datetime.now(timezone.utc))
+        reading = Reading(self.databases, self.files, self._reader, list(versions), datetime.now(timezone.utc))
 
         def render() -> Entry | Body:
             try:
@@ -199,7 +208,7 @@ class Answers:
             raise Problem(503, "It took too long", "Ask for less: fewer load_dates, or fewer rows.") from None
         except Problem:
             raise
-        except (WarehouseError, psycopg.OperationalError) as error:
+        except _AWAY_ERRORS as error:
             raise self._away(error) from None
         except UserError as error:
             raise Problem(503, detail=str(error)) from None

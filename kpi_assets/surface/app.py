@@ -4,25 +4,28 @@ Belongs here: putting the parts together. Not here: any of the parts.
 """
 
 import asyncio
-import importlib
 import logging
-import pkgutil
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from traceback import format_exception
 
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.scrub import scrub
 from kpi_assets.settings import Settings
 from kpi_assets.surface import operations
 from kpi_assets.surface.answer import RENDERS, Answers
+from kpi_assets.surface.api import checks, guide, kpis, rows, semantic
+from kpi_assets.surface.api import questions as api_questions
 from kpi_assets.surface.api.parameters import problem_of
 from kpi_assets.surface.databases import Databases
 from kpi_assets.surface.files import Files
 from kpi_assets.surface.numbers import Numbers
+from kpi_assets.surface.pages import embed, kpi, overview, questions
 from kpi_assets.surface.problems import Problem, problem_response
 from kpi_assets.surface.security import Shield, policy_of
 from kpi_assets.surface.static_files import StaticFolder
@@ -70,9 +73,9 @@ def make_app(settings: Settings, pipelines: Mapping[str, Pipeline] | None = None
         lifespan=lifespan,
     )
     app.state.surface = surface
-    for name in ("pages", "api"):
-        _include(app, name)
     app.include_router(operations.router)
+    for module in (overview, kpi, embed, questions, kpis, rows, checks, semantic, api_questions, guide):
+        app.include_router(module.router, dependencies=[Depends(_files_read)])
     app.include_router(operations.of_data, dependencies=[Depends(_files_read)])
     app.mount("/static", StaticFolder())
     app.add_middleware(Shield, policy=policy_of(settings, port or settings.serve_port), numbers=numbers)
@@ -84,19 +87,12 @@ def make_app(settings: Settings, pipelines: Mapping[str, Pipeline] | None = None
 
 async def _watch(files: Files) -> None:
     while True:
-        with suppress(OSError):
+        try:
             if await asyncio.get_running_loop().run_in_executor(None, files.refresh) and files.problem:
                 logger.warning("%s", files.problem)
+        except Exception as error:
+            logger.error("The pipelines' files could not be read: %s", scrub("".join(format_exception(error))))
         await asyncio.sleep(LOOK_AGAIN)
-
-
-def _include(app: FastAPI, package: str) -> None:
-    with suppress(ModuleNotFoundError):
-        found = importlib.import_module(f"kpi_assets.surface.{package}")
-        for module in pkgutil.iter_modules(found.__path__):
-            router = getattr(importlib.import_module(f"{found.__name__}.{module.name}"), "router", None)
-            if router is not None:
-                app.include_router(router, dependencies=[Depends(_files_read)])
 
 
 async def _files_read(request: Request) -> None:

@@ -7,6 +7,7 @@ Belongs here: opening, lending and closing sessions. Not here: what is read in t
 """
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -24,6 +25,7 @@ from kpi_assets.warehouse.provision import READER, has_database
 
 STATEMENT_TIMEOUT = 10  # seconds
 LEND_TIMEOUT = 3.0  # seconds to wait for a session
+ABSENT = 2.0  # seconds after which it is looked again whether a database that was not there is there now
 _READING = {
     # Not `kpi serve`: a publish waits for the snapshots of other programs, and an answer is read in one.
     "application_name": "kpi_serve",
@@ -93,6 +95,7 @@ class Databases:
         self._server, self._size = server, size
         self._lock = threading.Lock()
         self._pools: dict[str, ConnectionPool[Any]] = {}
+        self._absent: dict[str, tuple[float, NotPreparedError]] = {}  # when it was seen, and how
 
     @contextmanager
     def lend(self, database: str) -> Iterator[Connection[Any]]:
@@ -121,7 +124,14 @@ class Databases:
     def _pool(self, database: str) -> ConnectionPool[Any]:
         found = self._pools.get(database)
         if found is None:
-            open_reader(self._server, database).close()  # raises at once what a pool would only try again
+            at, absent = self._absent.get(database, (0.0, None))
+            if absent and time.monotonic() - at < ABSENT:
+                raise NotPreparedError(str(absent))
+            try:
+                open_reader(self._server, database).close()  # raises at once what a pool would only try again
+            except NotPreparedError as error:
+                self._absent[database] = time.monotonic(), error
+                raise
             with self._lock:
                 found = self._pools.get(database)
                 if found is None:

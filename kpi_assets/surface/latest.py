@@ -7,15 +7,18 @@ it (answer.py), and the files of the pipeline (files.py).
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any, Generic, NamedTuple, TypeVar
 
+import psycopg
 from psycopg import Connection
 
 from kpi_assets.model.pipeline import Pipeline
-from kpi_assets.monitoring.freshness import late
+from kpi_assets.monitoring.freshness import LateKpi, late
 
 T = TypeVar("T")
+
+_END_OF_TIME = datetime.max.replace(tzinfo=timezone.utc)  # when every KPI is late
 
 # Rows are counted beside the highest id: two transactions may end in the order opposite to that of their ids.
 _VERSION = """
@@ -53,16 +56,32 @@ class Version(NamedTuple):
     hour: str = ""  # pages say how long ago something was
 
     @property
+    def publishes_only(self) -> tuple[int, int, int]:
+        """The part that changes with what is published."""
+        return self.publish_id, self.publishes, self.published
+
+    @property
     def digest(self) -> str:
         """A short text that differs where the versions differ."""
         return hashlib.blake2s(repr(tuple(self)).encode(), digest_size=8).hexdigest()
 
 
-def read_version(connection: Connection[Any], pipeline: Pipeline, now: datetime) -> Version:
-    """Return the version of a pipeline in the connection's snapshot, or in this moment."""
-    [row] = connection.execute(_VERSION).fetchall()
-    late_kpis = tuple(str(each.relation) for each in late(connection, pipeline, now))
-    return Version(*row)._replace(late=late_kpis, hour=f"{now:%Y%m%d%H}")
+class Versions:
+    """Reads versions. Safe for threads."""
+
+    def __init__(self) -> None:
+        self._deadlines: dict[str, tuple[Version, Pipeline, list[LateKpi]]] = {}
+
+    def read(self, connection: Connection[Any], pipeline: Pipeline, now: datetime) -> Version:
+        """Return the version of a pipeline in the connection's snapshot, or in this moment."""
+        [row] = psycopg.Cursor(connection).execute(_VERSION, prepare=True).fetchall()
+        found = Version(*row)
+        kept = self._deadlines.get(pipeline.name)
+        if kept is None or kept[0].publishes_only != found.publishes_only or kept[1] is not pipeline:
+            kept = found, pipeline, late(connection, pipeline, _END_OF_TIME)
+            self._deadlines[pipeline.name] = kept
+        late_kpis = tuple(str(each.relation) for each in kept[2] if each.since < now)
+        return found._replace(late=late_kpis, hour=f"{now:%Y%m%d%H}")
 
 
 class Shared(Generic[T]):

@@ -6,6 +6,7 @@ Not here: what any pipeline shows (pages/, api/).
 import asyncio
 import json
 
+import psycopg
 from fastapi import APIRouter, Request, Response
 
 from kpi_assets.errors import UserError
@@ -42,7 +43,7 @@ async def readyz(request: Request) -> Response:
 async def _state(answers: Answers, name: str) -> str:
     try:
         found = await answers.versions([name])
-    except (UserError, OSError):
+    except (UserError, psycopg.Error):
         return "away"
     return "ready" if found[name].builds else "empty"
 

@@ -32,6 +32,7 @@ Headers = list[tuple[bytes, bytes]]
 READS = ("GET", "HEAD")
 PROBES = {"/healthz", "/readyz"}  # open to all, under any host name: they say yes or no
 EMBED = "/embed/"
+STATIC = "/static/"  # open to all: the page that asks for a key looks like the others
 EMBED_ONLY = "embed-"  # the beginning of the names of keys that open EMBED alone
 KEY = "key"  # the parameter with which a browser sends its key once
 _ALLOW = {"Allow": ", ".join(READS)}
@@ -206,6 +207,8 @@ class Shield:
             return  # whoever is on this machine could read the databases just as well
         if (person := self._person_of(request, address)) is not None:
             self._buckets.take(f"person {person}")
+            return
+        if key is None and request.path.startswith(STATIC):
             return
         if key is None:
             self._buckets.take(f"address {address}")

@@ -9,7 +9,9 @@ from datetime import date
 import psycopg
 import pytest
 
+from kpi_assets.assets import resources
 from kpi_assets.assets.resources import Run
+from kpi_assets.ledger.runs import open_row
 from kpi_assets.materialize.recheck import recheck
 from kpi_assets_tests.machine import PATIENCE
 from kpi_assets_tests.pipeline_harness import DAY, GOOD, NEXT, RAW_THINGS, PipelineHarness
@@ -65,6 +67,19 @@ def test_the_second_run_of_a_load_date_begins_when_the_first_has_ended(
         ("first", "success"),
         ("second", "running"),
     ]
+
+
+def test_a_run_in_a_prepared_database_only_closes_the_rows_of_dead_processes(
+    lab: PipelineHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = lab.prepared().pipeline
+    with lab.session() as session:
+        dead = open_row(session, run_id="dead", pipeline=lab.name, job="raw.things", load_date=DAY)
+    monkeypatch.setattr(resources, "prepare", lambda *_: pytest.fail("the database is prepared already"))
+    run = Run("new", "test", DAY, is_prepared=True)
+    run.context(pipeline, lab.s3, nothing, DAY)
+    assert lab.rows(f"select status from ops.pipeline_runs where id = {dead}") == [("failed",)]
+    assert run.close() == {"success"}
 
 
 @pytest.mark.parametrize("other", [NEXT, None], ids=["another load_date", "no load_date at all"])

@@ -100,6 +100,7 @@ COMMANDS = [
     ["bootstrap"],
     ["url", "instacart"],
     ["alerts", "--test"],
+    ["serve"],
 ]
 CANARIES = {
     "KPI_POSTGRES_URL": f"postgresql://kpi:{CUT}@127.0.0.1:1/postgres",
@@ -111,6 +112,7 @@ CANARIES = {
     "KPI_UI_URL": f"https://someone:{CUT}@127.0.0.1",
     "KPI_S3_BUCKET": f"s3://key:{CUT}@bucket",
     "KPI_ALERT_WEBHOOK_URL": f"https://example.com:{CUT}/",
+    "KPI_SERVE_POSTGRES_URL": f"postgresql://kpi:{CUT}@127.0.0.1:1/postgres",
 }
 
 

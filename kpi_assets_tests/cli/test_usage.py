@@ -191,6 +191,7 @@ def test_help_is_printed_before_any_slow_import() -> None:
 
 def test_what_kpi_up_needs_imports_no_dagster() -> None:
     assert "dagster" not in imported_by("up", "--help")
+    assert "dagster" not in imported_by("serve", "--host", "0.0.0.0")
 
 
 def test_the_version_is_that_of_the_package() -> None:

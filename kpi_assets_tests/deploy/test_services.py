@@ -11,6 +11,7 @@ import pytest
 import urllib3
 
 from kpi_assets.ledger import schema
+from kpi_assets.surface.security import hash_of
 from kpi_assets_tests.deploy.compose import PIPELINES, Deployment
 from kpi_assets_tests.deploy.conftest import DAY, SERVICES, Ran
 from kpi_assets_tests.machine import PATIENCE
@@ -154,8 +155,10 @@ def test_no_log_has_a_password(deployment: Deployment, ran: Ran) -> None:
 def test_secrets_are_made_once(deployment: Deployment, tmp_path: Path) -> None:
     made = deployment.root / "made"
     before = {path.name: path.read_text() for path in made.iterdir()}
-    secrets = ["aws_credentials", "kpi_admin_postgres_url", "kpi_postgres_url", "kpi_ui_token", "postgres_password"]
-    assert sorted(before) == secrets
+    urls = ["kpi_admin_postgres_url", "kpi_postgres_url", "kpi_serve_postgres_url"]
+    others = ["aws_credentials", "key_of_first_reader", "kpi_serve_keys", "kpi_ui_token", "postgres_password"]
+    assert sorted(before) == sorted([*urls, *others])
+    assert before["kpi_serve_keys"] == f"first:{hash_of(before['key_of_first_reader'])}"
     assert len(before["kpi_ui_token"]) == 48
     assert (made.stat().st_mode & 0o777, {path.stat().st_mode & 0o777 for path in made.iterdir()}) == (0o700, {0o444})
     again = deployment.run_secrets(made)

@@ -189,3 +189,14 @@ def test_a_pipeline_whose_folder_is_gone_is_named_with_its_open_incidents(publis
             "put the folder back, or drop the database",
         )
     ]
+
+
+def test_measures_that_were_changed_since_are_advice(published: PipelineHarness) -> None:
+    words = "kpi: {chart: {x: thing_id, y: weight}, measures: {things: {title: Things, value: count(*)}}}\n@end"
+    published.file("marts/weighed.sql", MART.replace("@end", words))
+    published.build("marts.weighed", NEXT)
+    assert (
+        "advice",
+        "measures of 1 load_dates of KPIs were added or changed since they were published: "
+        f"`kpi measures {published.name} --refresh` computes their values",
+    ) in findings(published)

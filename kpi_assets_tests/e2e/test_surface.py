@@ -124,10 +124,13 @@ def test_the_overview_says_once_that_a_day_is_held(site: Site) -> None:
     assert f"{day(site.week.restated)} restated, {ORDERS[4]} → {CORRECTED}" in text
     [lead, *_] = site.browser.driver.find_elements(By.CSS_SELECTOR, ".tile.lead")
     assert LATEST_ORDERS in lead.text
-    site.screen(1280, 800)
+    site.screen(1280, 720)
     site.picture("overview")
     site.scheme("dark")
     site.picture("overview_dark")
+    site.browser.click("Loyalty", "a")
+    site.browser.wait("the board", lambda: site.run("return document.title") == "Loyalty · KPIs")
+    assert "Orders of 28 days" not in site.browser.text
 
 
 def test_the_page_of_a_kpi_answers_whether_it_can_be_trusted(site: Site) -> None:
@@ -135,7 +138,7 @@ def test_the_page_of_a_kpi_answers_whether_it_can_be_trusted(site: Site) -> None
     for words in ("Can I trust it?", "every one accounted for", "Team analytics", "Where it comes from", "sha256"):
         assert words in text
     assert site.run("return document.querySelectorAll('.chart.wide .stop.held').length") == 1
-    site.screen(1100, 900)
+    site.screen(1100, 850)
     site.picture("kpi")
 
 
@@ -178,7 +181,7 @@ def test_a_question_is_asked_with_its_parameters(site: Site) -> None:
 
 def test_it_works_on_a_phone(site: Site) -> None:
     site.screen(390, 844)
-    for path in ("/", KPI, PRODUCTS, QUESTION, "/questions", "/nothing"):
+    for path in ("/", KPI, PRODUCTS, QUESTION, "/questions", "/api", "/nothing"):
         site.go(path)
         assert site.run("return document.documentElement.scrollWidth <= innerWidth"), path
     site.console()  # that /nothing is not there
@@ -245,6 +248,17 @@ def test_axe_finds_nothing(site: Site, path: str, scheme: str) -> None:
     site.run("for (const each of document.querySelectorAll('details')) each.open = true")
     assert site.violations() == []
     site.console()  # a page of a problem is one that Chromium complains of
+
+
+def test_no_link_leads_nowhere(site: Site) -> None:
+    links: set[str] = set()
+    for path in ("/", KPI, PRODUCTS, f"{KPI}?load_date={site.week.restated}", QUESTION, "/questions", "/api"):
+        site.go(path)
+        links |= set(site.run("return [...document.querySelectorAll('[href]')].map(e => e.href.baseVal ?? e.href)"))
+    ours = {link for link in links if link.startswith((site.client.address, "/"))}
+    assert len(ours) > 30
+    answers = {link: site.client.get(link.removeprefix(site.client.address)) for link in ours if "#" not in link}
+    assert {link: (found.status, found.data[:200]) for link, found in answers.items() if found.status != 200} == {}
 
 
 def test_the_theme_is_chosen_and_kept(site: Site) -> None:

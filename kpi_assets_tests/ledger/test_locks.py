@@ -217,3 +217,14 @@ def test_sweep_deletes_the_locks_of_ended_sessions(shared: PipelineHarness, two:
     locks.sweep(two[1])
     rows = "select name from ops.locks where token is not null"
     assert shared.rows(rows) == [(locks.run_lock(NEXT),)]
+
+
+def test_only_the_commit_of_a_lock_alone_does_not_wait_for_the_disk(two: Sessions) -> None:
+    session, _ = two
+    session.execute("set synchronous_commit = on")
+    shown = "select current_setting('synchronous_commit')"
+    assert locks.try_lock(session, "alone")
+    assert session.execute(shown).fetchall() == [("on",)], "only its own transaction did not wait"
+    with session.transaction():
+        assert locks.try_lock(session, "with others")
+        assert session.execute(shown).fetchall() == [("on",)], "what else the transaction does is kept on the disk"

@@ -164,3 +164,14 @@ def test_rows_that_retention_dropped(sold: PipelineHarness) -> None:
         with pytest.raises(UserError, match=r"were dropped by"):
             read_breakdown(session, sold.pipeline(), sold.pipeline().table("marts.sold"), DAY)
         assert bars_before(session, sold.pipeline().table("marts.sold"), DAY, ["feather"]) == {}
+
+
+def test_rows_of_a_schema_that_is_not_for_readers(sold: PipelineHarness) -> None:
+    with sold.session() as session:
+        session.execute("revoke select on marts.sold from kpi_reader")
+    try:
+        with pytest.raises(UserError, match=r"^Readers may not see the rows of marts\.sold: add marts to readers in "):
+            rows(sold)
+    finally:
+        with sold.session() as session:
+            session.execute("grant select on marts.sold to kpi_reader")

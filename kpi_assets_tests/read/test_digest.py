@@ -51,7 +51,7 @@ def test_a_digest_begins_with_what_is_held_and_what_was_restated_since_yesterday
         "Wed 25 Nov is held: its data did not pass. It shows Tue 24 Nov, the last good day."
     )
     assert found.news[1:] == [
-        "Sold of Tue 24 Nov was restated from 8,840 to 7,701: the object was replaced.",
+        "Tue 24 Nov was restated: Sold 8,840 → 7,701; the object was replaced.",
     ], "not what was told yesterday, nor what nobody can see"
     [board] = found.boards
     assert [line.partition("; ")[2] for line in board.lines] == ["Tue 24 Nov, the last good day"] * 2

@@ -8,9 +8,10 @@ from kpi_assets.materialize.build import build
 from kpi_assets.materialize.recheck import recheck
 from kpi_assets.materialize.verify_object import verify
 from kpi_assets.model.names import Relation
-from kpi_assets.monitoring import freshness
+from kpi_assets.monitoring import freshness, thresholds
 from kpi_assets.read import said
 from kpi_assets.read.kpis import FailedCheck, read_kpis
+from kpi_assets.read.tiles import tiles_of
 from kpi_assets_tests.pipeline_harness import DOUBLED
 from kpi_assets_tests.read.kpi_shop import KPI, LATE, MORE_THINGS, KpiShop
 from kpi_assets_tests.two_source_pipeline import THINGS, WEIGHED
@@ -145,6 +146,27 @@ def test_who_was_told(kpi_shop: KpiShop) -> None:
     assert stop.told == ["webhook", "slack"]
 
 
+def test_a_measure_beyond_its_threshold(kpi_shop: KpiShop) -> None:
+    kpi_shop.file("marts/heavy.sql", KPI.replace("better: up,", "better: up, alert: {below: 25},"))
+    kpi_shop.land()
+    kpi_shop.run()
+    before = kpi_shop.kpi()
+    assert before.breached == {}
+    with kpi_shop.session() as session:
+        thresholds.report_breached(session, kpi_shop.pipeline())
+        [(since,)] = session.execute("select opened_at from ops.alerts where kind = 'breached'").fetchall()
+    kpi = kpi_shop.kpi()
+    assert (kpi.gate, kpi.breached) == ("published", {"kilograms": since})
+    assert [tile.breached_since for tile in tiles_of(kpi)] == [since, None]
+    assert kpi_shop.kpi(as_of=since - timedelta(microseconds=1)).breached == {}
+    kpi_shop.land(things=MORE_THINGS)
+    kpi_shop.run()
+    with kpi_shop.session() as session:
+        thresholds.report_breached(session, kpi_shop.pipeline())
+    assert kpi_shop.kpi().breached == {}
+    assert kpi_shop.kpi(as_of=since).breached == {"kilograms": since}
+
+
 def test_late(kpi_shop: KpiShop) -> None:
     kpi_shop.file("marts/heavy.sql", LATE)
     kpi_shop.land()
@@ -227,6 +249,21 @@ def test_a_replaced_object_restates(kpi_shop: KpiShop) -> None:
     assert kpi_shop.kpi(as_of=restated.at - timedelta(microseconds=1)).points == before.points
     assert kpi_shop.kpi(as_of=restated.at).points == kpi.points
     assert kpi_shop.kpi(as_of=before.latest.published_at - timedelta(microseconds=1)).gate == "running"
+
+
+def test_a_measure_that_was_computed_otherwise_is_not_restated(kpi_shop: KpiShop) -> None:
+    kpi_shop.land()
+    kpi_shop.run()
+    kpi_shop.file("marts/heavy.sql", KPI.replace("sum(weight)", "2 * sum(weight)"))
+    kpi_shop.land(things=MORE_THINGS)
+    kpi_shop.run()
+    latest = kpi_shop.kpi().latest
+    assert latest
+    [restated] = latest.restated
+    assert restated.was == {"labels": 1}
+    assert restated.now["kilograms"] == Decimal(61)
+    versions = {name: measure.version for name, measure in kpi_shop.kpi().measures.items()}
+    assert latest.versions == versions
 
 
 def test_the_same_rows_again_restate_nothing(kpi_shop: KpiShop) -> None:

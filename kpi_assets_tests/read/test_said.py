@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 
+from kpi_assets.model.measure import Measure
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.read import said
 from kpi_assets.read.kpis import FailedCheck, KpiState, Point, Stop
@@ -126,6 +127,13 @@ STATES = [
         "Wed 25 Nov could not be built.",
     ),
     (
+        [stop("running")],
+        {},
+        "Tue 24 Nov; Wed 25 Nov is being built",
+        "It shows Tue 24 Nov until then.",
+        "Wed 25 Nov is being built.",
+    ),
+    (
         [stop("running", load_date=DAY, kept=5)],
         {},
         "Tue 24 Nov, it is being built again",
@@ -180,3 +188,21 @@ def test_the_gravest_banner_is_the_first(pipeline: Pipeline) -> None:
     held, late = said.banners(every)
     assert (held.state, held.shown) == ("held", "What is light shows Tue 24 Nov, the last good day.")
     assert (late.state, late.shown, late.reasons) == ("late", "2 of 4 KPIs show Tue 24 Nov.", [])
+
+
+@pytest.mark.parametrize(
+    ("alert", "text"),
+    [
+        (None, ""),
+        ({"below": 5000}, "below 5,000"),
+        ({"below": 5000, "above": 9000}, "below 5,000 or above 9,000"),
+        ({"change": {"more_than": 0.3}}, "a change of more than 30 %"),
+        (
+            {"above": 9, "change": {"more_than": 0.125}, "for": "3 load_dates"},
+            "above 9 or a change of more than 12.5 %, for 3 load_dates",
+        ),
+    ],
+)
+def test_the_limits_of_a_measure(alert: dict[str, object] | None, text: str) -> None:
+    words = {"title": "Sold", "value": "count(*)", **({"alert": alert} if alert else {})}
+    assert said.limits(Measure.model_validate(words)) == text

@@ -1,6 +1,7 @@
 """The tile of a measure: its text, how it compares, its target, and what it was before."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -86,6 +87,16 @@ def test_it_is_compared_with_a_load_date_that_is_shown(pipeline: Pipeline) -> No
     assert (delta := tile_of(found, "sold").delta)
     assert delta.text == "+100.0 %"
     assert tile_of(found, "sold").series == [(DAY, Decimal(2))]
+
+
+def test_values_of_other_expressions_are_not_compared(pipeline: Pipeline) -> None:
+    points = [
+        replace(point(days, sold=value), versions={"sold": version})
+        for days, value, version in ((14, "1", "a"), (7, "2", "a"), (0, "3", "b"))
+    ]
+    kpi = state(pipeline, {}, *points)
+    assert tile_of(kpi, "sold").delta is None
+    assert tile_of(kpi, "sold", DAY - timedelta(days=7)).delta
 
 
 def test_another_load_date(pipeline: Pipeline) -> None:

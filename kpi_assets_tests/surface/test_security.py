@@ -155,7 +155,7 @@ def test_a_key_is_needed_where_there_are_keys(keyed: Client) -> None:
     assert keyed.get("/api/v1/x", Authorization=f"Bearer {KEY}").status == 200
     assert keyed.get("/healthz").status == 200
     assert keyed.get("/metrics").status == 401
-    assert keyed.get("/static/app.css").status == 401
+    assert keyed.get("/static/app.css").status == 200
 
 
 def test_a_browser_exchanges_its_key_for_a_cookie(keyed: Client) -> None:

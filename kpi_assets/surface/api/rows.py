@@ -24,7 +24,7 @@ from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.query import digest
 from kpi_assets.model.sentences import shown
 from kpi_assets.model.table import Table
-from kpi_assets.read.breakdown import Breakdown, Direction, Filter, Operator, dimensions_of, read_breakdown
+from kpi_assets.read.breakdown import Breakdown, Direction, Filter, Operator, dimensions_of, read_parts
 from kpi_assets.read.kpis import KpiState, Point
 from kpi_assets.surface.answer import Body, Problem, Reading, answer
 from kpi_assets.surface.api import files
@@ -238,7 +238,12 @@ def _replaced(publish_id: int, advice: str) -> Problem:
 
 
 def _check_rows_are_there(connection: Connection[Any], kpi: KpiState, point: Point) -> None:
-    """Raise Problem 410 if the rows of a load_date were dropped, or were replaced after the instant asked for."""
+    """Raise Problem 410 if the rows of a load_date were dropped, or were replaced after the instant asked for.
+
+    Raises Problem 404 if the schema of the KPI is none that readers may read: its measures are all that they see.
+    """
+    if kpi.table.relation.schema not in kpi.pipeline.config.readers:
+        raise Problem(404, f"The rows of {kpi.table.relation} are not for readers.", "Its measures are: see …/series.")
     if point.dropped_at is not None:
         raise Problem(
             410,
@@ -253,29 +258,18 @@ def _check_rows_are_there(connection: Connection[Any], kpi: KpiState, point: Poi
 
 def _chunks(connection: Connection[Any], kpi: KpiState, point: Point, wanted: Wanted) -> Iterator[Breakdown]:
     """Yield the rows of a page, a part at a time; at least one part, and all of one snapshot."""
-    done, left = wanted.offset, wanted.limit
-    while True:
-        part = _part(connection, kpi, point, wanted, min(left, CHUNK), done)
-        yield part
-        done, left = done + len(part.rows), left - len(part.rows)
-        if not part.rows or left <= 0 or done >= part.total:
-            return
-
-
-def _part(
-    connection: Connection[Any], kpi: KpiState, point: Point, wanted: Wanted, limit: int, offset: int
-) -> Breakdown:
     try:
-        return read_breakdown(
+        yield from read_parts(
             connection,
             kpi.pipeline,
             kpi.table,
             point.load_date,
+            size=CHUNK,
             publish_id=point.publish_id,
             filters=wanted.filters,
             order=wanted.order,
-            limit=limit,
-            offset=offset,
+            limit=wanted.limit,
+            offset=wanted.offset,
         )
     except UsageError as error:
         raise Problem(422, "A filter or the order is wrong.", str(error)) from None

@@ -4,6 +4,7 @@ Belongs here: its address, and what its template is given. Not here: rows (break
 and what is drawn (charts.py).
 """
 
+import re
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from typing import Annotated
@@ -12,6 +13,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Query, Request, Response
 
 from kpi_assets.errors import UserError
+from kpi_assets.model.measure import Measure
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.table import Table
 from kpi_assets.read import said
@@ -142,6 +144,7 @@ def _body(reading: Reading, pipeline: Pipeline, table: Table, asked: Asked, sett
             chosen=chosen,
             is_latest=chosen is kpi.latest,
             tile=tile,
+            definition=_definition(table, tile.measure) if tile else "",
             tabs=[tile_of(kpi, name, chosen.load_date if chosen else None) for name in kpi.measures],
             window=window,
             charts=charts,
@@ -181,6 +184,15 @@ def _chosen(kpi: KpiState, asked: Asked) -> Point | None:
         why = said.headline(stop) if stop else f"{kpi.title} has no published {day(asked.load_date, year=True)}."
         raise Problem(404, "This day is not published.", why)
     return found
+
+
+def _definition(table: Table, measure: Measure) -> str:
+    """Return what a measure means: its description, else that of the only column that it is an aggregate of."""
+    if measure.description:
+        return measure.description
+    found = re.fullmatch(r"(?:sum|avg|min|max)\((\w+)\)", measure.value.replace(" ", ""), re.IGNORECASE)
+    column = table.header.columns.get(found[1]) if found else None
+    return column.description if column else ""
 
 
 def _before(asked: Asked, restated: RestatedValue) -> str:

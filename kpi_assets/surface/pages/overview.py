@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
 from psycopg import Connection
 
 from kpi_assets.model.pipeline import Pipeline
-from kpi_assets.read.kpis import KpiState, read_kpis
+from kpi_assets.read.kpis import KpiState, find_kpi, read_kpis
 from kpi_assets.read.newest import newest_load_date
 from kpi_assets.read.said import Banner, banners
 from kpi_assets.read.tiles import Tile, tiles_of
@@ -161,8 +162,7 @@ def first_day(connection: Connection[Any], pipeline: Pipeline) -> date | None:
 
 def boards_of(pipeline: Pipeline) -> Mapping[str, Sequence[str]]:
     """Return the boards of a pipeline: each with the names of its tiles, as `table.measure`."""
-    found: Mapping[str, Sequence[str]] = getattr(pipeline.config, "boards", {})
-    return found
+    return pipeline.config.boards
 
 
 def _pipelines(request: Request) -> Mapping[str, Pipeline]:
@@ -183,16 +183,29 @@ def _section(reading: Reading, pipeline: Pipeline) -> Section:
 
 
 def _boards(pipeline: Pipeline, kpis: Sequence[KpiState]) -> list[Board]:
-    cards = {card_name(card): card for card in _cards(kpis)}
+    cards = {_place(card): card for card in _cards(kpis)}
     found, placed = [], set()
     for title, names in boards_of(pipeline).items():
-        of_board = [cards[name] for name in _expanded(names, cards)]
-        placed |= {card_name(card) for card in of_board}
-        found.append(Board(title, link(f"/boards/{pipeline.name}/{title}"), of_board))
-    rest = [card for name, card in cards.items() if name not in placed]
+        places = [place for name in names if (place := _place_of(pipeline, name)) in cards]
+        placed |= set(places)
+        address = f"/boards/{pipeline.name}/{quote(title)}"
+        found.append(Board(title, address, [cards[place] for place in places]))
+    rest = [card for place, card in cards.items() if place not in placed]
     if rest:
         found.append(Board("Other KPIs" if found else "", "", rest))
     return [replace(board, cards=list(_with_lead(board.cards))) for board in found if board.cards]
+
+
+def _place(card: Card) -> tuple[str, str]:
+    """Return what a board names of a tile: the table and the measure."""
+    return str(card.kpi.table.relation), card.tile.name if card.tile else ""
+
+
+def _place_of(pipeline: Pipeline, name: str) -> tuple[str, str]:
+    """Return the table and the measure that a board names, as `kpi.measure` or `schema.kpi.measure`."""
+    kpi, _, measure = name.rpartition(".")
+    table = find_kpi(pipeline, kpi)
+    return str(table.relation) if table else "", measure
 
 
 def _cards(kpis: Sequence[KpiState]) -> Iterator[Card]:
@@ -201,21 +214,6 @@ def _cards(kpis: Sequence[KpiState]) -> Iterator[Card]:
             yield Card(kpi, tile, tile.measure.title, link(f"/kpi/{kpi.id}", measure=tile.name))
         if not kpi.measures:
             yield Card(kpi, None, kpi.title, f"/kpi/{kpi.id}")
-
-
-def card_name(card: Card) -> str:
-    """Return the name by which a board names a tile: `table.measure`, or the table of a KPI without measures."""
-    table = card.kpi.id.partition("/")[2]
-    return f"{table}.{card.tile.name}" if card.tile else table
-
-
-def _expanded(names: Sequence[str], cards: Mapping[str, Card]) -> Iterator[str]:
-    """Return the names of tiles; the name of a KPI alone means all its tiles."""
-    for name in names:
-        if name in cards:
-            yield name
-        else:
-            yield from (each for each in cards if each.startswith(f"{name}."))
 
 
 def _with_lead(cards: Sequence[Card]) -> Iterator[Card]:

@@ -113,8 +113,11 @@ class StorageStrategy(ABC):
 
     def find_lost(self, connection: Connection[Any], relation: Relation, load_dates: Collection[date]) -> set[date]:
         """Return those of the load_dates, each published with at least one row, of which the relation has no rows."""
-        missing = sql.SQL("select d.day from unnest(%s::date[]) as d (day) where not exists ({})").format(
-            sql.SQL("select 1 from {} as t where t.{} = d.day").format(identifier(relation), sql.Identifier(LOAD_DATE))
+        # To find the first load_date from a day on is one look into the index of the key. A join would read the rows of
+        # all load_dates, since a build has no nested loops.
+        first = sql.SQL("select t.{day} from {} as t where t.{day} >= d.day order by t.{day} limit 1")
+        missing = sql.SQL("select d.day from unnest(%s::date[]) as d (day) where ({}) is distinct from d.day").format(
+            first.format(identifier(relation), day=sql.Identifier(LOAD_DATE))
         )
         return {day for (day,) in connection.execute(missing, [list(load_dates)])}
 

@@ -31,9 +31,9 @@ TYPES = {
     "s": "text",
     "list": "integer[]",
 }
-ROW = ["7", "9.950000", "1234567890123456789012345678901234567890.25", "-0.1", "1e+20", "true", "2025-03-01"]
+ROW = ["7", "9.950000", "1234567890123456789012345678901234567890.25", "-0.12", "1e+20", "true", "2025-03-01"]
 ROW += ["2025-03-01 08:00:00.25+00", "23:59:59.5", "=1+1", "{1,2}"]
-SECOND = ["-7", "0.000001", "0.00", "123.45", "-0.5", "false", "1970-01-01", "2025-03-01 00:00:00+00", "00:00:00"]
+SECOND = ["-7", "0.000001", "0.00", "1234.5", "-0.5", "false", "1970-01-01", "2025-03-01 00:00:00+00", "00:00:00"]
 SECOND += ['a "quoted", text', "{}"]
 
 
@@ -65,7 +65,7 @@ def test_columns_have_types_that_hold_every_digit(tmp_path: Path, style: str) ->
         "int32",
         "decimal128(12, 6)",
         "decimal256(50, 2)",
-        "decimal128(5, 2)",
+        "decimal128(6, 2)",
         "double",
         "bool",
         "date32[day]",
@@ -80,7 +80,7 @@ def test_columns_have_types_that_hold_every_digit(tmp_path: Path, style: str) ->
         "i": 7,
         "n": Decimal("9.950000"),
         "wide": Decimal("1234567890123456789012345678901234567890.25"),
-        "bare": Decimal("-0.10"),
+        "bare": Decimal("-0.12"),
         "f": 1e20,
         "b": True,
         "d": date(2025, 3, 1),
@@ -89,7 +89,7 @@ def test_columns_have_types_that_hold_every_digit(tmp_path: Path, style: str) ->
         "s": "=1+1",
         "list": "{1,2}",
     }
-    assert (second["bare"], second["s"]) == (Decimal("123.45"), 'a "quoted", text')
+    assert (second["bare"], second["s"]) == (Decimal("1234.50"), 'a "quoted", text')
     assert third == {"load_date": DAY, **dict.fromkeys(TYPES)}
 
 
@@ -132,9 +132,9 @@ def test_a_spreadsheet_executes_nothing(tmp_path: Path) -> None:
     found = written(tmp_path, "csv", ROW, SECOND)
     assert found.decode().splitlines() == [
         "load_date,i,n,wide,bare,f,b,d,t,clock,s,list",
-        "2025-03-02,7,9.950000,1234567890123456789012345678901234567890.25,-0.1,1e+20,true,2025-03-01,"
+        "2025-03-02,7,9.950000,1234567890123456789012345678901234567890.25,-0.12,1e+20,true,2025-03-01,"
         '2025-03-01 08:00:00.25+00,23:59:59.5,\'=1+1,"{1,2}"',
-        "2025-03-02,-7,0.000001,0.00,123.45,-0.5,false,1970-01-01,2025-03-01 00:00:00+00,00:00:00,"
+        "2025-03-02,-7,0.000001,0.00,1234.5,-0.5,false,1970-01-01,2025-03-01 00:00:00+00,00:00:00,"
         '"a ""quoted"", text",{}',
     ]
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -10,9 +11,11 @@ from urllib.parse import quote, urlencode
 
 import pytest
 
+from kpi_assets.settings import settings
 from kpi_assets.surface.api import rows as rows_module
 from kpi_assets_tests.surface.api.conftest import CORRECTED, HOSTILE, LABELS, Site
 from kpi_assets_tests.surface.api.test_kpis import ask, problem, publishes
+from kpi_assets_tests.surface.server import serving
 
 pa = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -179,3 +182,12 @@ def test_a_load_date_without_rows_to_show_says_why(site: Site) -> None:
 )
 def test_a_wrong_parameter_is_named(site: Site, query: str, title: str) -> None:
     assert problem(site, f"{site.base}/rows?{query}", 422)["title"] == title
+
+
+def test_rows_of_a_schema_that_is_not_for_readers_are_not_shown(site: Site) -> None:
+    shop = site.shop.pipeline()
+    hidden = replace(shop, config=shop.config.model_copy(update={"readers": []}))
+    with serving(settings(), {shop.name: hidden}) as client:
+        found = client.get(f"{site.base}/rows")
+        assert (found.status, found.json()["title"]) == (404, "The rows of marts.heavy are not for readers.")
+        assert client.json(site.base)["measures"][1]["value"] == 2

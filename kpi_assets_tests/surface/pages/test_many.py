@@ -15,6 +15,7 @@ from kpi_assets.settings import Settings
 from kpi_assets.surface.pages import breakdown, kpi, overview
 from kpi_assets.surface.pages.kpi import Asked
 from kpi_assets.surface.pages.window import window_of
+from kpi_assets.surface.render import problem_page
 from kpi_assets_tests.surface.api.made import NOW, point, state, values
 from kpi_assets_tests.surface.pages.test_pages import words
 
@@ -124,3 +125,21 @@ def test_an_overview_of_hundreds_shows_the_first_of_each_pipeline(made: KpiState
     assert found.count("<article") == 150
     alone = overview._body("pipeline", [section], Reading(), is_all=True).content.decode()  # type: ignore[arg-type]
     assert alone.count("<article") == 300
+
+
+def test_boards_order_and_group_tiles_and_the_others_come_last(made: KpiState) -> None:
+    boards = {"Heavy things": ["marts.heavy.labels"], "Nothing": ["other.measure"]}
+    config = made.pipeline.config.model_copy(update={"boards": boards})
+    found = overview._boards(replace(made.pipeline, config=config), [made])
+    assert [(each.title, each.address, [card.title for card in each.cards]) for each in found] == [
+        ("Heavy things", "/boards/shop/Heavy%20things", ["Labels"]),
+        ("Other KPIs", "", ["Weight"]),
+    ]
+    assert [card.is_lead for board in found for card in board.cards] == [True, True]
+
+
+def test_a_problem_has_the_look_of_the_pages_and_escapes_what_it_says() -> None:
+    text = problem_page(503, "Not available now", "<b>The warehouse</b> does not answer.").decode()
+    assert "<b>The warehouse" not in text
+    assert "Not available now <b>The warehouse</b> does not answer. Back to the overview" in words(text)
+    assert 'type="password"' in problem_page(401, "A key is needed").decode()

@@ -81,7 +81,7 @@ def test_a_published_number_is_that_of_the_warehouse(pages: Client, kpi_shop: Kp
     text = words(page(pages, kpi))
     assert "Weight 20.5 Labels 1" in text
     assert "heavy 20.5" in text
-    assert "Restated never" in text
+    assert "Restated never Definition Kilograms. sum(weight)" in text
     assert "3 records in 2 files, every one accounted for" in text
 
 

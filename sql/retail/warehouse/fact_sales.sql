@@ -28,7 +28,8 @@ checks:
   foreign_key:
     retailer_id: warehouse.dim_retailer.retailer_id
     transaction_date: warehouse.dim_date.date_id
-  # The identifiers of the other dimensions are those of a retailer, so each key is two columns.
+  # The identifiers of the other dimensions are those of a retailer, so each key is two columns. Their load_date is a
+  # constant: compared with that of the sale, Postgres would read the dimensions of all load_dates.
   product_is_known:
     dimension: referential_integrity
     description: Every product is in warehouse.dim_product.
@@ -37,7 +38,7 @@ checks:
       where not exists (
         select 1
         from warehouse.dim_product as d
-        where d.load_date = t.load_date and d.retailer_id = t.retailer_id and d.product_id = t.product_id
+        where d.load_date = %(load_date)s and d.retailer_id = t.retailer_id and d.product_id = t.product_id
       )
   store_is_known:
     dimension: referential_integrity
@@ -47,7 +48,7 @@ checks:
       where not exists (
         select 1
         from warehouse.dim_store as d
-        where d.load_date = t.load_date and d.retailer_id = t.retailer_id and d.store_id = t.store_id
+        where d.load_date = %(load_date)s and d.retailer_id = t.retailer_id and d.store_id = t.store_id
       )
   customer_is_known:
     dimension: referential_integrity
@@ -57,7 +58,7 @@ checks:
       where not exists (
         select 1
         from warehouse.dim_customer as d
-        where d.load_date = t.load_date and d.retailer_id = t.retailer_id and d.customer_id = t.customer_id
+        where d.load_date = %(load_date)s and d.retailer_id = t.retailer_id and d.customer_id = t.customer_id
       )
 @end */
 select

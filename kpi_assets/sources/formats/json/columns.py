@@ -13,6 +13,7 @@ from kpi_assets.sources.formats.base import UnprovenError
 from kpi_assets.sources.formats.json.layout import NESTED, Filled
 
 NULL = "\\N"
+_TEXT_OR_NULL = {str, type(None)}  # types of values that are their own text: a Number may get another decimal mark
 _BETWEEN = "\0"  # no value of a record holds it
 _MOST_KNOWN = 20_000  # texts of a column that are remembered
 Texts = list[str]
@@ -39,12 +40,17 @@ class Writer:
     def __call__(self, values: Sequence[Any]) -> Texts:
         """Return the values as COPY's text format has them. Raises UnprovenError."""
         types = set(map(type, values))
-        if types == {str} and not self._null:
-            return self._write(list(values))
-        if not types.isdisjoint(NESTED):
-            raise UnprovenError
-        texts = [self._filled.text(value) for value in values]
-        written = iter(self._write([text for text in texts if text is not None]))
+        texts: Sequence[str | None] = values
+        if not types <= _TEXT_OR_NULL:
+            if not types.isdisjoint(NESTED):
+                raise UnprovenError
+            texts = [self._filled.text(value) for value in values]
+        elif self._null:
+            texts = [None if value in self._null else value for value in values]
+        known = [text for text in texts if text is not None]
+        if len(known) == len(texts):
+            return self._write(known)
+        written = iter(self._write(known))
         return [NULL if text is None else next(written) for text in texts]
 
 
