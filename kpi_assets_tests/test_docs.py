@@ -14,6 +14,7 @@ from pydantic import BaseModel, create_model
 from pydantic.fields import FieldInfo
 from typer.core import TyperGroup
 
+from kpi_assets.cli.ask import option_of
 from kpi_assets.docs import cli, header, settings
 from kpi_assets.docs.__main__ import main
 from kpi_assets.docs.ops_schema import relations
@@ -28,6 +29,7 @@ from kpi_assets.model.strict_yaml import Strict
 from kpi_assets.model.tree import load_pipelines
 from kpi_assets.plan.status import STATES
 from kpi_assets.settings import CHECKOUT, Settings
+from kpi_assets_tests import shipped
 from kpi_assets_tests.test_readme import new_kpi
 
 DOCS = CHECKOUT / "docs"
@@ -56,6 +58,9 @@ def wrong_words(name: str, words: list[str]) -> list[str]:
             return words[:1]
         command = command.commands[words[0]]
     options = {option for parameter in command.params for option in parameter.opts}
+    if name == "ask":
+        named = [each.questions.get(word) for each in shipped.PIPELINES.values() for word in words]
+        options |= {option_of(parameter) for each in named if each for parameter in each.header.parameters}
     said = [word.partition("=")[0] for word in words if word.startswith("-")]
     return [option for option in said if option not in options]
 
@@ -75,6 +80,8 @@ def test_the_commands_of_the_pages_are_found() -> None:
     assert wrong_words("quarantine", ["lists", "instacart"]) == ["lists"]
     assert wrong_words("quarantine", ["list", "instacart", "--of", "raw.orders"]) == ["--of"]
     assert wrong_words("run", ["instacart", "--load-dates", "2025-07-01"]) == ["--load-dates"]
+    assert wrong_words("ask", ["instacart", "small_baskets_by_weekday", "--at-most", "5"]) == []
+    assert wrong_words("ask", ["instacart", "small_baskets_by_weekday", "--at-least", "5"]) == ["--at-least"]
 
 
 @pytest.mark.parametrize("page", TEXTS)

@@ -94,18 +94,20 @@ def _list(pipeline: Pipeline) -> None:
         say(f"{pipeline.name} has no questions: write one into {pipeline.path / QUESTIONS}.")
         return
     rows = [
-        (each.name, each.title, ", ".join(map(_option, each.header.parameters))) for each in pipeline.questions.values()
+        (name, question.title, ", ".join(map(option_of, question.header.parameters)))
+        for name, question in pipeline.questions.items()
     ]
     out.print(grid(f"Questions of {pipeline.name}", ("name", "question", "parameters"), rows))
 
 
-def _option(name: str) -> str:
+def option_of(name: str) -> str:
+    """Return the option of a parameter."""
     return f"--{name.replace('_', '-')}"
 
 
 def _given(args: Sequence[str], question: Question) -> dict[str, str]:
     """Return the text of each parameter on the command line. Raises UsageError for anything else that stands there."""
-    names = {_option(name): name for name in question.header.parameters}
+    names = {option_of(name): name for name in question.header.parameters}
     found: dict[str, str] = {}
     left = list(args)
     while left:

@@ -98,6 +98,9 @@ def _check_ties(question: Question, mentions: Sequence[_Mention], folder: Folder
     for each in mentions:
         table = folder.tables.get(each.relation)
         is_history = table is not None and table.storage.keeps_versions
+        if is_history and each.tied - {Given.LOAD_DATE}:
+            what = f"{each.relation} is a history, which is read as known on the load_date: take the condition out"
+            problems.add(question.path, question.query.line_at(each.table), what)
         is_of_day |= is_history or bool(each.tied & {Given.LOAD_DATE, Given.WINDOW})
         if not each.tied and not is_history:
             column = _date_of(table) if table else LOAD_DATE

@@ -93,6 +93,18 @@ order by 1
     assert (question.of_day, question.days_before) == ((SOLD,), ((SOLD, 7),))
 
 
+def test_a_history_is_read_as_it_was_known_on_the_load_date(tree: Tree) -> None:
+    history = "storage: history\nhistory: {surrogate_key: sold_sk}\ngrain:"
+    tree.write("shop/marts/sold.sql", MART.replace("grain:", history))
+    select = "select name, thing_id from marts.sold where is_current order by 1"
+    question = asked(tree, selecting(select))
+    assert (question.of_day, question.of_window) == ((SOLD,), ())
+    assert "%(load_date)s::date" in question.query.executed
+    before = select.replace("is_current", "load_date = %(load_date)s::date - 7")
+    said = "marts.sold is a history, which is read as known on the load_date: take the condition out"
+    assert refused(tree, selecting(before)) == f"questions/sold.sql:9: {said}"
+
+
 def test_a_window_says_which_rows_count(tree: Tree) -> None:
     select = (
         "select name, thing_id from marts.sold\nwhere load_date between %(window_start)s and %(load_date)s order by 1"

@@ -15,6 +15,7 @@ from kpi_assets.embedded.stack import Stack
 from kpi_assets.fixtures.database import publish
 from kpi_assets.ledger import runs
 from kpi_assets.settings import settings
+from kpi_assets.warehouse.snapshots import OURS
 from kpi_assets_tests.pipeline_harness import RAW_THINGS, PipelineHarness
 from kpi_assets_tests.read.test_ask import COMPARED, DAY, HOSTILE, NAMED, SALES, TABLE, THINGS
 from kpi_assets_tests.surface.server import Client, serving
@@ -163,6 +164,14 @@ def test_an_unchanged_answer_is_not_sent_again(site: Site) -> None:
     first = site.client.get(site.api("named"))
     assert site.client.get(site.api("named"), If_None_Match=first.headers["ETag"]).status == 304
     assert site.client.get(site.api("named"), "POST").status == 405
+
+
+def test_a_publish_waits_for_the_snapshot_of_an_answer(site: Site) -> None:
+    """Its sessions must not be named as those of ours that take a new snapshot for each statement."""
+    site.client.json(site.api("compared"))
+    found = site.lab.rows("select distinct application_name from pg_stat_activity where usename is not null")
+    assert "kpi_serve" in {name for (name,) in found}
+    assert not any(name.startswith(f"{OURS}serve") for (name,) in found)
 
 
 def test_a_pipeline_that_was_never_run_has_no_answer_yet(site: Site, tmp_path_factory: pytest.TempPathFactory) -> None:
