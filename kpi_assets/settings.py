@@ -237,11 +237,6 @@ class Settings(BaseSettings):
         description="The origins of web pages that may show `/embed/` in a frame, separated by commas. Not set: none. "
         "As an image, a page shows it without being listed here.",
     )
-    serve_samples: bool = Field(
-        default=False,
-        description="Whether the pages show bad rows of builds that did not pass. They may hold personal data, and the "
-        "login of `KPI_SERVE_POSTGRES_URL` must be a member of kpi_reviewer.",
-    )
     serve_postgres_url: SecretStr | None = Field(
         default=None,
         description="The warehouse server with a login for `kpi serve`, which needs to be a member of kpi_reader only. "

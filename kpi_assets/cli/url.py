@@ -29,8 +29,16 @@ def url(
             help="Use the login kpi_reader, which reads marts and the columns of ops that quote no row; for BI tools.",
         ),
     ] = False,
+    pages: Annotated[
+        bool, typer.Option("--pages", help="Print the address of the pages for those who read the KPIs.")
+    ] = False,
 ) -> None:
     """Print the URL of a pipeline's database or of the web UI; it contains the password or token."""
+    if pages:
+        if pipeline or reader:
+            raise UsageError("--pages stands alone: the pages are the same for all pipelines.")
+        typer.echo(_pages())
+        return
     if not pipeline:
         if reader:
             raise UsageError("--reader is for a database: name a pipeline too.")
@@ -49,6 +57,14 @@ def url(
             password = work.stack.credentials.reader_password.get_secret_value()
             place = f"kpi_reader:{quote(password)}@{place.rpartition('@')[2]}"
         typer.echo(urlunsplit((parts.scheme, place, f"/{work.pipeline.name}", parts.query, "")))
+
+
+def _pages() -> str:
+    """Return the address of the pages, of the settings or of the `kpi up` of this home."""
+    config = settings()
+    if found := services.pages_url(config):
+        return found
+    raise UserError(f"No pages are served from {config.home.resolve()}: start them with `kpi up`, or `kpi serve`.")
 
 
 def _web_ui() -> str:

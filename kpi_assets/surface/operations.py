@@ -7,10 +7,13 @@ import asyncio
 import json
 
 import psycopg
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from kpi_assets.errors import UserError
 from kpi_assets.surface.answer import Answers, Body, Reading, answer
+from kpi_assets.surface.api.answers import VersionAnswer
+from kpi_assets.surface.api.finding import PROBLEMS
+from kpi_assets.surface.api.parameters import only_declared
 from kpi_assets.surface.files import Files, code_hash
 
 router = APIRouter()
@@ -66,7 +69,15 @@ async def openapi(request: Request) -> Response:
     return Response(schema, media_type="application/json", headers={"Cache-Control": "no-cache"})
 
 
-@of_data.get("/api/v1/version", tags=["Trust"], summary="Changes whenever something was published, held or failed")
+@of_data.get(
+    "/api/v1/version",
+    tags=["Trust"],
+    operation_id="version",
+    response_model=VersionAnswer,
+    responses={422: PROBLEMS[422]},
+    dependencies=[Depends(only_declared)],
+    summary="Changes whenever something was published, held or failed",
+)
 async def version(request: Request) -> Response:
     """Say which state of each pipeline is shown: the newest publish, and a version that differs if any part does."""
 

@@ -102,7 +102,11 @@ class Web:
         kept_lines = [line for line in path.read_text().splitlines() if not line.startswith("automation:")]
         path.write_text("\n".join([*kept_lines, automation]))
         places = {"KPI_HOME": str(folder / "home"), "KPI_SQL_DIR": str(folder / "sql")}
-        web = cls(f"http://127.0.0.1:{free_port()}", {**kept, **places, **environment}, folder=folder / "current")
+        web = cls(
+            f"http://127.0.0.1:{free_port()}",
+            {**kept, **places, "KPI_SERVE_PORT": str(free_port()), **environment},
+            folder=folder / "current",
+        )
         web.plant()
         try:
             web.start()

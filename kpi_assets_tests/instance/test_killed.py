@@ -48,7 +48,7 @@ class Home:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.port = folder / "home", free_port()
-        self.environment = {**plain_environment(), "KPI_HOME": str(self.folder)}
+        self.environment = {**plain_environment(), "KPI_HOME": str(self.folder), "KPI_SERVE_PORT": str(free_port())}
         self.started: list[Up] = []
 
     def up(self) -> Up:

@@ -1,6 +1,7 @@
 """The settings of the environment: how each is read, the error of a bad value, and that no secret is shown."""
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -135,6 +136,55 @@ def test_the_hosts_of_the_ui_are_a_list_in_lower_case(monkeypatch: pytest.Monkey
     found = read(monkeypatch, KPI_UI_HOSTS=" Dagster.example.com, nas_1:3000,[::1]:443 ")
     assert found.ui_host_names == ["dagster.example.com", "nas_1:3000", "[::1]:443"]
     assert read(monkeypatch, KPI_UI_HOSTS=" ").ui_host_names == []
+
+
+HASH = "0123456789abcdef" * 4
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("KPI_SERVE_PORT", "0", "write 1 or more"),
+        ("KPI_SERVE_PORT", "99999", "write 65535 or less"),
+        ("KPI_SERVE_HOST", "kpis.example.com", "write the address of one network interface, such as 127.0.0.1 or"),
+        ("KPI_SERVE_HOST", "", "write the address of one network interface"),
+        ("KPI_SERVE_KEYS", SECRET, "write name:hash for each key, as `kpi serve --new-key NAME` prints it"),
+        ("KPI_SERVE_KEYS", f"ann:{HASH}, {SECRET}", "write name:hash for each key"),
+        ("KPI_SERVE_KEYS", f"ann:{HASH}0", "write name:hash for each key"),
+        ("KPI_SERVE_KEYS", f"ann:{HASH},ann:{HASH}", "it has two keys of one name: name each key differently"),
+        ("KPI_SERVE_KEYS", "", "write name:hash for each key"),
+        ("KPI_SERVE_PROXY_HEADER", "X-User: ann", "write the name of one header, such as X-Forwarded-Email"),
+        ("KPI_SERVE_PROXY_ADDRESSES", "proxy.example.com", "write addresses or networks by commas, as in 10.0.0.5, 10"),
+        ("KPI_SERVE_PROXY_ADDRESSES", "10.0.0.5/8", "write addresses or networks by commas"),
+        ("KPI_SERVE_ORIGINS", "*", "write origins by commas, as in https://wiki.example.com, without a path"),
+        ("KPI_SERVE_ORIGINS", "https://wiki.example.com/", "write origins by commas"),
+        ("KPI_SERVE_EMBED", "'self'; script-src *", "write origins by commas"),
+        ("KPI_SERVE_EMBED", "wiki.example.com", "write origins by commas"),
+    ],
+)
+def test_a_bad_setting_of_kpi_serve_is_named_and_no_key_is_shown(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, reason: str
+) -> None:
+    with pytest.raises(UsageError, match=rf"^The setting {name} cannot be read \({re.escape(reason)}") as failure:
+        read(monkeypatch, **{name: value})
+    assert SECRET not in str(failure.value)
+    assert HASH not in str(failure.value)
+
+
+def test_the_settings_of_kpi_serve_are_lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings().serve_key_hashes == {}
+    found = read(
+        monkeypatch,
+        KPI_SERVE_HOST="localhost",
+        KPI_SERVE_KEYS=f" ann:{HASH},\nembed-wiki:{HASH} ",
+        KPI_SERVE_PROXY_ADDRESSES=" 10.0.0.5, 10.1.0.0/16,fd00::/8 ",
+        KPI_SERVE_ORIGINS="https://Wiki.example.com, http://[::1]:3000",
+        KPI_SERVE_URL="https://kpis.example.com/",
+    )
+    assert (found.serve_host, found.serve_url) == ("127.0.0.1", "https://kpis.example.com")
+    assert found.serve_key_hashes == {"ann": HASH, "embed-wiki": HASH}
+    assert found.serve_proxy_addresses == "10.0.0.5/32,10.1.0.0/16,fd00::/8"
+    assert found.serve_origins == "https://wiki.example.com,http://[::1]:3000"
 
 
 @pytest.mark.parametrize(

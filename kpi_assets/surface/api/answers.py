@@ -262,6 +262,20 @@ class RowsAnswer(Answer):
     links: dict[str, str] = Field(description="`next` is the next page; there is none after the last.")
 
 
+class PipelineVersion(Answer):
+    """The state of a pipeline."""
+
+    publish_id: int = Field(description="The newest publish.")
+    version: str = Field(description="Differs if anything that is shown of the pipeline does.")
+
+
+class VersionAnswer(Answer):
+    """The state of everything that is shown."""
+
+    version: str = Field(description="Of the program.")
+    pipelines: dict[str, PipelineVersion]
+
+
 class ProblemAnswer(Answer):
     """What went wrong (RFC 9457)."""
 

@@ -48,6 +48,7 @@ CHUNK = 5_000  # rows that are read at once: no more are objects of Python at a 
 FEW = 1_000  # rows of a page of JSON, unless `limit` says more
 LONGEST = 1_000  # characters of a value that is looked for
 OPERATORS = get_args(Operator)
+_BEGIN = "Leave cursor out to begin again."
 _CURSOR = re.compile(r"([1-9][0-9]{0,17})-([1-9][0-9]{0,11})-([0-9a-f]{16})")
 _FILTERS = {
     "name": "filters",
@@ -199,11 +200,13 @@ def _page(
     itself: str,
     query: Sequence[tuple[str, str]],
 ) -> Body:
-    connection = reading.of(pipeline)
     day = wanted.load_date
     if wanted.publish_id is not None:
-        day = _still_shown(connection, table, wanted.publish_id)
+        if not reading.has(pipeline):
+            raise _replaced(wanted.publish_id, _BEGIN)
+        day = _still_shown(reading.of(pipeline), table, wanted.publish_id)
     kpi, point = day_of(reading, pipeline, table, day, wanted.as_of)
+    connection = reading.of(pipeline)
     _check_rows_are_there(connection, kpi, point)
     chunks = _chunks(connection, kpi, point, wanted)
     first = next(chunks)
@@ -228,7 +231,7 @@ def _still_shown(connection: Connection[Any], table: Table, publish_id: int) -> 
     for (load_date,) in rows:
         assert isinstance(load_date, date)
         return load_date
-    raise _replaced(publish_id, "Leave cursor out to begin again.")
+    raise _replaced(publish_id, _BEGIN)
 
 
 def _replaced(publish_id: int, advice: str) -> Problem:

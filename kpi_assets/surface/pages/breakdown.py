@@ -25,6 +25,7 @@ from kpi_assets.surface.render import name_of
 
 WEEK = timedelta(days=7)
 _MOST_COLUMNS = 7
+_KEYS = ("_id", "_sk")  # of columns that say nothing to people, unless the bars are named by them
 _WIDE, _NARROW = draw.Size("wide", 690, 210, 40), draw.Size("narrow", 380, 190, 40)
 
 
@@ -65,7 +66,7 @@ def rows_of(connection: Connection[Any], kpi: KpiState, point: Point) -> Rows:
         limit=chart.top,
     )
     x, y = found.columns.index(chart.x), found.columns.index(chart.y)
-    names = [label_of(chart, row[x]) for row in found.rows]
+    names = [label_of(chart, row[x], found.types[x]) for row in found.rows]
     style = _style(kpi, chart.y, found.types[y]) or "decimal2"
     measure = _measure_of(kpi, chart.y)
     title = f"{measure.title if measure else name_of(chart.y)} by {name_of(chart.x)}"
@@ -75,7 +76,7 @@ def rows_of(connection: Connection[Any], kpi: KpiState, point: Point) -> Rows:
         was = bars_before(connection, kpi.table, then, keys) if kpi.as_of is None else {}
         found = _in_order(found, chart, x)
         groups = [
-            draw.Column(label_of(chart, row[x]), number(row[y]), number(was.get(row[x])), day(then))
+            draw.Column(label_of(chart, row[x], found.types[x]), number(row[y]), number(was.get(row[x])), day(then))
             for row in found.rows
         ]
         pictures = draw.Svg("".join(draw.columns(groups, style, title, size) for size in (_WIDE, _NARROW)))
@@ -83,10 +84,12 @@ def rows_of(connection: Connection[Any], kpi: KpiState, point: Point) -> Rows:
     return _rows(kpi, found, title, draw.Svg(), None)
 
 
-def label_of(chart: Chart, value: str | None) -> str:
+def label_of(chart: Chart, value: str | None, type_: str = "text") -> str:
     """Return what a bar is called."""
     if value is None:
         return NOTHING
+    if type_ == "date" and not chart.labels:
+        return day(date.fromisoformat(value), year=True) if re.fullmatch(r"\d{4}-\d\d-\d\d", value) else value
     if isinstance(chart.labels, Mapping):
         return chart.labels.get(value, value)
     return chart.labels[int(value)] if value.isdigit() and int(value) < len(chart.labels) else value
@@ -117,8 +120,7 @@ def _rows(kpi: KpiState, found: Breakdown, title: str, chart_picture: draw.Svg, 
     chart, header = kpi.table.header.kpi.chart, kpi.table.header
     grain = header.grain or []
     others = [name for name in found.columns if name not in (chart.x, chart.y)]
-    ids = {name for name in grain if name.endswith("_id")}
-    columns = [chart.x, chart.y, *(name for name in others if name not in ids)][:_MOST_COLUMNS]
+    columns = [chart.x, chart.y, *(name for name in others if not name.endswith(_KEYS))][:_MOST_COLUMNS]
     places = [found.columns.index(name) for name in columns]
     styles = [
         None if name == chart.x or name in grain else _style(kpi, name, found.types[place])
@@ -131,7 +133,7 @@ def _rows(kpi: KpiState, found: Breakdown, title: str, chart_picture: draw.Svg, 
     def cell(row: Sequence[str | None], nth: int) -> Cell:
         text, style = row[places[nth]], styles[nth]
         if nth == 0:
-            return Cell(label_of(chart, text))
+            return Cell(label_of(chart, text, found.types[places[0]]))
         shown = write(number(text), style) if style else NOTHING if text is None else text
         bar = draw.bar(number(text), highest) if nth == 1 and has_bars else None
         return Cell(shown, style is not None, bar)

@@ -110,6 +110,8 @@ def instant(at: datetime | None) -> str | None:
 
 
 def _body(reading: Reading, pipeline: Pipeline, table: Table, asked: Asked, settings: Settings) -> Body:
+    if not reading.has(pipeline):
+        raise Problem(404, "Nothing is published yet.", f"{pipeline_title(pipeline)} was never run.")
     connection = reading.of(pipeline)
     [kpi] = read_kpis(connection, pipeline, now=reading.now, as_of=asked.as_of, only=table)
     chosen = _chosen(kpi, asked)

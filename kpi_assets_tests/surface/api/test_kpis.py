@@ -1,13 +1,16 @@
 """KPIs, series and restatements over HTTP: exact values, and problems that say what to do."""
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
+from kpi_assets.settings import settings
 from kpi_assets_tests.surface.api.conftest import Site
+from kpi_assets_tests.surface.server import serving
 
 
 def ask(site: Site, path: str) -> Any:
@@ -142,6 +145,28 @@ def test_what_is_no_kpi_is_not_there(site: Site, path: str) -> None:
 def test_a_wrong_parameter_is_named(site: Site, query: str, title: str, detail: str) -> None:
     found = problem(site, site.base + query, 422)
     assert (found["title"], found["detail"]) == (title, detail)
+
+
+def test_of_a_pipeline_that_was_never_run_nothing_is_published(site: Site) -> None:
+    never = replace(site.shop.pipeline(), name="never_run")
+    with serving(settings(), {"never_run": never}) as client:
+        [kpi] = client.json("/api/v1/kpis")["kpis"]
+        assert (kpi["id"], kpi["trust"]["gate"]["state"], kpi["trust"]["load_date"]) == (
+            "never_run/heavy",
+            "none",
+            None,
+        )
+        assert client.json("/api/v1/kpis/never_run/heavy/series")["points"] == []
+        for end in ("rows", "checks", "lineage"):
+            found = client.get(f"/api/v1/kpis/never_run/heavy/{end}")
+            assert (found.status, found.json()["title"]) == (404, "No load_date of marts.heavy is published.")
+
+
+def test_the_version_is_typed_and_has_no_parameters(site: Site) -> None:
+    found = ask(site, "/api/v1/version")
+    newest = site.shop.rows("select max(publish_id) from ops.publishes")[0][0]
+    assert found["pipelines"][site.shop.name]["publish_id"] == newest
+    assert problem(site, "/api/v1/version?x=1", 422)["title"] == "There is no parameter 'x'."
 
 
 def test_an_unknown_pipeline_is_a_wrong_parameter(site: Site) -> None:
