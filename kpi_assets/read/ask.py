@@ -225,6 +225,8 @@ def _window(connection: Connection[Any], pipeline: Pipeline, question: Question,
     if lookback is None:
         return None
     first = max(pipeline.config.start_date, day - timedelta(days=lookback.days - 1))
+    if not question.of_window:  # ops and live views have what is recorded, published or not
+        return Window(first, day, tuple(first + timedelta(days=n) for n in range((day - first).days + 1)))
     found = publishes.current_between(connection, question.of_window, first, day)
     there = [each for each, of in sorted(found.items()) if len(of) == len(question.of_window)]
     return Window(first, day, tuple(there))

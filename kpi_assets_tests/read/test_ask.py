@@ -174,6 +174,17 @@ def test_a_window_has_the_latest_row_of_each_thing_within_it(shop: PipelineHarne
     assert made.asked.window.absent == "2025-03-05 to 2025-03-09"
 
 
+def test_a_window_of_what_is_recorded_lacks_nothing(shop: PipelineHarness) -> None:
+    published(shop, THINGS, DAY - timedelta(days=6))
+    select = "select asset as thing_id, rows as weight from ops.published where asset = 'marts.things' and "
+    text = WINDOW.partition("select")[0] + select + "load_date between %(window_start)s and %(load_date)s order by 2\n"
+    shop.file("questions/recorded.sql", text)
+    made = asked(shop, "recorded")
+    assert (made.asked.load_date, made.rows) == (DAY, [["marts.things", "3"]] * 2)
+    assert made.asked.window is not None
+    assert made.asked.window.absent == ""
+
+
 @pytest.mark.parametrize(
     ("states", "expected"),
     [

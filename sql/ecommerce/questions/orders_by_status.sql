@@ -1,5 +1,5 @@
 /* @question
-title: Which orders are no revenue?
+title: How much of what was ordered became revenue?
 description: Orders of the load_date by their status, with their amount as ordered.
 owner: team:shop
 columns:
