@@ -109,6 +109,20 @@ def test_all_that_wait_share_one_answer_and_those_who_come_later_get_a_newer_one
     assert site.probe.made in {1, 2}  # the first one may have read only after the publish
 
 
+def test_an_answer_that_was_begun_with_earlier_files_is_not_kept_for_later_ones(site: Site) -> None:
+    site.probe.until.clear()
+    with ThreadPoolExecutor(1) as threads:
+        early = threads.submit(site.client.get, "/probe")
+        while not site.probe.made:
+            time.sleep(0.01)
+        files = site.client.app.state.surface.files
+        files.digest = "read anew"
+        site.probe.until.set()
+        tag = early.result().headers["ETag"]
+    found = site.client.get("/probe", If_None_Match=tag)
+    assert (found.status, found.headers["ETag"] == tag, site.probe.made) == (200, False, 2)
+
+
 def test_a_problem_is_told_and_not_kept(site: Site) -> None:
     site.probe.problem = Problem(404, detail="There is no such thing.")
     page = site.client.get("/probe")
