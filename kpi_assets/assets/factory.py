@@ -18,7 +18,7 @@ from kpi_assets.assets.steps import Step, upstream_names
 from kpi_assets.dagster_internals import AssetCheckEvaluationTargetMaterializationData
 from kpi_assets.materialize.build import build
 from kpi_assets.materialize.context import BuildOutcome, ObjectOutcome
-from kpi_assets.materialize.verify_object import checks as object_checks
+from kpi_assets.materialize.object_checks import checks as object_checks
 from kpi_assets.materialize.verify_object import verify
 from kpi_assets.model.calendar import EVERY_DAY
 from kpi_assets.model.checks.base import Check

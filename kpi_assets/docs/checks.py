@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 
 from kpi_assets.docs.markdown import listed, nested, page_of, table, word
 from kpi_assets.docs.words import Words
-from kpi_assets.materialize.verify_object import checks as object_checks
+from kpi_assets.materialize.object_checks import checks as object_checks
 from kpi_assets.model.checks.custom import CustomCheck
 from kpi_assets.model.checks.declared import Checks
 from kpi_assets.model.checks.options import SEVERITIES, WordOptions

@@ -20,8 +20,8 @@ from psycopg import Connection
 from kpi_assets.ledger import holds, manifests, results, runs
 from kpi_assets.materialize import fetch
 from kpi_assets.materialize.context import BuildContext, ObjectOutcome, run_log_message
+from kpi_assets.materialize.object_checks import checks_last_record
 from kpi_assets.model.calendar import named
-from kpi_assets.model.checks.base import Check
 from kpi_assets.model.manifest import Manifest
 from kpi_assets.model.results import CheckResult
 from kpi_assets.model.table import Table
@@ -30,22 +30,6 @@ from kpi_assets.sources.deliveries import AT_ONCE, find_several, too_many
 from kpi_assets.sources.formats import format_of
 
 NAMED = 3  # objects that one message names
-
-
-def checks(table: Table) -> list[Check]:
-    """Return the checks of a raw table's object, in the order in which they are made."""
-    is_pattern = table.source.key.is_pattern
-    found = [
-        Check("exists", "The object lies on S3 under its key." if not is_pattern else "All its objects lie on S3."),
-        *([Check("carried", "It is the latest that was due.", blocking=False)] * bool(table.source.carried_days)),
-        *([Check("objects", "Each object is of this load_date alone, and there are not too many.")] * is_pattern),
-        Check("not_empty", "It has bytes." if not is_pattern else "Each has bytes."),
-        Check("header", table.format.start_check),
-    ]
-    if _checks_last_record(table):
-        blocking = table.source.ends_with_line_end == "hold"
-        found.append(Check("ends_with_line_end", "Its last record was not cut off.", blocking=blocking))
-    return found
 
 
 def asset_name(table: Table) -> str:
@@ -175,12 +159,12 @@ def _inspect_starts(
     def inspect(each: Manifest) -> tuple[str, bool]:
         with format_of(table).open(context.store, each, table, day) as opened:
             problem = f"{each.url}: {opened.problem}" if opened.problem else ""
-            return problem, not problem and _checks_last_record(table) and opened.may_be_cut_off()
+            return problem, not problem and checks_last_record(table) and opened.may_be_cut_off()
 
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="inspect") as pool:
         inspected = list(pool.map(inspect, manifest.objects))
     yield _result("header", _some(problem for problem, _ in inspected if problem))
-    if _checks_last_record(table) and not any(problem for problem, _ in inspected):
+    if checks_last_record(table) and not any(problem for problem, _ in inspected):
         cut_off = [each for each, (_, is_cut_off) in zip(manifest.objects, inspected, strict=True) if is_cut_off]
         yield _ends_with_line_end(connection, table, manifest, cut_off)
 
@@ -238,12 +222,6 @@ def _record(
     if outcome.held and outcome.manifest is not None:
         holds.record(connection, row_id, manifest_hash=outcome.manifest.hash, code_version=table.object_version)
     runs.close_build(connection, row_id, status, layer="raw", counts=runs.Counts(), error=problems or None)
-
-
-def _checks_last_record(table: Table) -> bool:
-    """Return whether the check `ends_with_line_end` applies to the table. The end of a packed object is not known."""
-    is_known = table.format.ends_with_line_end and not table.source.compression
-    return is_known and table.source.ends_with_line_end != "ignore"
 
 
 def _result(name: str, problem: str, *, blocking: bool = True) -> CheckResult:

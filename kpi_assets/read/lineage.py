@@ -14,7 +14,7 @@ from psycopg import Connection
 
 from kpi_assets.errors import UserError
 from kpi_assets.ledger.publishes import current
-from kpi_assets.materialize import verify_object
+from kpi_assets.materialize import object_checks
 from kpi_assets.model.names import AS_PUBLISHED, OBJECTS, InputName, Relation
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.pipeline_config import Layer
@@ -340,7 +340,7 @@ def _demands(pipeline: Pipeline, asset: str) -> dict[str, str]:
     relation = Relation.parse(asset)
     if relation.is_object:
         table = next((each for each in pipeline.object_tables if each.object_name == asset), None)
-        return {check.name: check.description for check in verify_object.checks(table)} if table else {}
+        return {check.name: check.description for check in object_checks.checks(table)} if table else {}
     found = pipeline.tables.get(relation)
     as_published = {AS_PUBLISHED: "The rows are still those that were published."}
     return as_published | {check.name: check.description for check in found.checks} if found else as_published

@@ -10,7 +10,6 @@ from psycopg import Connection, sql
 from kpi_assets.errors import UserError
 from kpi_assets.ledger import publishes
 from kpi_assets.ledger.publishes import Publish
-from kpi_assets.materialize.retention import explain_replay
 from kpi_assets.model.excerpt import sql_cut
 from kpi_assets.model.names import LOW_VOLUME
 from kpi_assets.model.pipeline import Pipeline
@@ -45,6 +44,8 @@ def find_publish(
     current = publishes.current(connection, [table.relation], day) if day else {}
     if day is None or table.relation not in current:
         if day and (gone := publishes.dropped(connection, [table.relation], day)):
+            from kpi_assets.materialize.retention import explain_replay  # noqa: PLC0415  it imports boto3
+
             raise UserError(f"It cannot be shown: {explain_replay(pipeline, gone, day)}.")
         if load_date and (reason := pipeline.not_due(table, load_date)):
             raise UserError(f"It cannot be shown: {reason}.")

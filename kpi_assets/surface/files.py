@@ -5,7 +5,6 @@ A pipeline whose files cannot be read any more is shown as it was before, and pa
 Belongs here: noticing a change, and what is wrong with the files. Not here: reading the tree (model/tree.py).
 """
 
-import gc
 import hashlib
 from collections.abc import Mapping
 from functools import cache
@@ -70,7 +69,6 @@ class Files:
             return None
         self._marks = marks
         pipelines = self.pipelines
-        gc.disable()  # nothing that is read becomes garbage, and looking for it takes a quarter of the time
         try:
             sound, broken = load_sound(self._sql_dir, self._min_rows)
         except (UserError, OSError, ValueError):  # ValueError: bytes that are not UTF-8
@@ -79,8 +77,6 @@ class Files:
             kept = {name: pipeline for name, pipeline in self.pipelines.items() if name in broken}
             pipelines = dict(sorted({**sound, **kept}.items()))
             problem = _sentence(sorted(broken), sorted(kept))
-        finally:
-            gc.enable()
         return Found(pipelines, problem, self._hash())
 
     def _look(self) -> _Marks:

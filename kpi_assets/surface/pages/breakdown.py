@@ -5,7 +5,7 @@ Belongs here: which rows and columns are shown, and how they are named and writt
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal, InvalidOperation
@@ -90,9 +90,7 @@ def label_of(chart: Chart, value: str | None, type_: str = "text") -> str:
         return NOTHING
     if type_ == "date" and not chart.labels:
         return day(date.fromisoformat(value), year=True) if re.fullmatch(r"\d{4}-\d\d-\d\d", value) else value
-    if isinstance(chart.labels, Mapping):
-        return chart.labels.get(value, value)
-    return chart.labels[int(value)] if value.isdigit() and int(value) < len(chart.labels) else value
+    return chart.label(value)
 
 
 def number(text: str | None) -> Decimal | None:
@@ -105,7 +103,7 @@ def number(text: str | None) -> Decimal | None:
 
 def _in_order(found: Breakdown, chart: Chart, x: int) -> Breakdown:
     """Return the rows in the order of their labels, numbers or names."""
-    places = {name: place for place, name in enumerate(chart.labels)} if isinstance(chart.labels, Mapping) else {}
+    places = {name: place for place, name in enumerate(chart.labels)}
 
     def key(row: Sequence[str | None]) -> tuple[bool, int, Decimal, str]:
         text, value = row[x] or "", number(row[x])
