@@ -73,7 +73,7 @@ class Tile:
         return self.kpi.breached.get(self.name) if self.point is self.kpi.latest else None
 
     def restated_to(self, point: Point) -> list[RestatedValue]:
-        """Return what was restated to the value that is shown of a load_date, which its expression can be compared with."""
+        """Return what can be compared with the value that is shown of a load_date: its expression gave both."""
         return [each for each in self.restated if each.load_date == point.load_date and each.is_like_shown]
 
     @property
@@ -158,7 +158,7 @@ def _target_of(measure: Measure, value: Decimal | None) -> TargetState | None:
 def _restated_of(kpi: KpiState, name: str, measure: Measure) -> list[RestatedValue]:
     """Return what readers saw before, where that is known and the text is another one; the newest load_date first."""
     found = []
-    for point, each in ((point, each) for point in reversed(kpi.points) for each in reversed(point.restated)):
+    for point, each in ((shown, each) for shown in reversed(kpi.points) for each in reversed(shown.restated)):
         if name not in each.was or name not in each.now:
             continue
         was, now = each.was[name], each.now[name]

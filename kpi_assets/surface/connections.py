@@ -1,8 +1,10 @@
-"""Connections that wait for no slow request: uvicorn would keep one open for as long as a part of its request is missing.
+"""Connections that wait for no slow request.
 
-So a program that sends half a request on each of many connections would leave none for anybody else.
+uvicorn keeps one open for as long as a part of its request is missing. A program that sends half a request on each of many connections would
+leave none for anybody else.
 
-Belongs here: the time in which a request must arrive. Not here: its size, and how many there may be (limits.py, run.py).
+Belongs here: the time in which a request must arrive. Not here: its size (limits.py), and how many connections there
+may be (run.py).
 """
 
 import asyncio
