@@ -40,6 +40,7 @@ logger = logging.getLogger(__name__)
 RENDERS = 4  # answers that are made at once
 PATIENCE = 30.0  # seconds that making one may take
 _AWAY_ERRORS = (WarehouseError, psycopg.OperationalError, psycopg.InterfaceError)
+_TOO_LONG = ("It took too long", "Ask for less: fewer load_dates, or fewer rows.")
 _AWAY = "The warehouse does not answer now. The page comes back as soon as it does."
 
 
@@ -67,6 +68,7 @@ class Reading:
         self._databases, self._reader, self._names = databases, reader, frozenset(names)
         self._open: dict[str, Connection[Any]] = {}
         self._held = ExitStack()
+        self._is_over = False
 
     def of(self, pipeline: Pipeline) -> Connection[Any]:
         """Return the session on a pipeline's database, in its snapshot.
@@ -74,6 +76,8 @@ class Reading:
         Raises Problem (503) if the server does not answer, or if the pipeline was never run (see `has`).
         """
         assert pipeline.name in self._names, f"the ETag would not follow {pipeline.name}: name it in answer()"
+        if self._is_over:
+            raise Problem(503, *_TOO_LONG)  # it waited for a thread for so long that nobody waits for it any more
         if pipeline.name not in self._open:
             try:
                 connection = self._held.enter_context(self._databases.lend(pipeline.name))
@@ -100,7 +104,8 @@ class Reading:
             self._held.close()
 
     def cancel(self) -> None:
-        """Stop what is being read, from another thread."""
+        """Stop what is being read, from another thread, and read nothing more."""
+        self._is_over = True
         for connection in list(self._open.values()):
             with suppress(psycopg.Error):
                 connection.cancel_safe(timeout=2)
@@ -215,7 +220,7 @@ class Answers:
         except asyncio.TimeoutError:
             await asyncio.get_running_loop().run_in_executor(None, reading.cancel)
             work.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
-            raise Problem(503, "It took too long", "Ask for less: fewer load_dates, or fewer rows.") from None
+            raise Problem(503, *_TOO_LONG) from None
         except Problem:
             raise
         except _AWAY_ERRORS as error:
@@ -232,7 +237,7 @@ class Answers:
 
     def _away(self, error: Exception) -> Problem:
         if isinstance(error, psycopg.errors.QueryCanceled):
-            return Problem(503, "It took too long", "Ask for less: fewer load_dates, or fewer rows.")
+            return Problem(503, *_TOO_LONG)
         logger.warning("%s", scrub(str(error)))
         return Problem(503, detail=_AWAY, headers={"Retry-After": "5"})
 

@@ -1,7 +1,7 @@
 """Connections that wait for no slow request.
 
-uvicorn keeps one open for as long as a part of its request is missing. A program that sends half a request on each of many connections would
-leave none for anybody else.
+uvicorn keeps one open for as long as a part of its request is missing. A program that sends half a request on each of
+many connections would leave none for anybody else.
 
 Belongs here: the time in which a request must arrive. Not here: its size (limits.py), and how many connections there
 may be (run.py).

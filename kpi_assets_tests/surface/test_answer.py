@@ -141,6 +141,27 @@ def test_an_error_shows_nothing_of_itself(site: Site, caplog: pytest.LogCaptureF
     assert "the-inside" in caplog.text
 
 
+def test_what_nobody_waits_for_any_more_reads_nothing(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kpi_assets.surface.answer.PATIENCE", 0.5)
+    read, ended = [], threading.Event()
+
+    def make(reading: Reading) -> Body:
+        site.probe.until.wait(10)
+        try:
+            read.append(reading.of(site.probe.pipeline))
+        finally:
+            ended.set()
+        return Body(b"")
+
+    site.probe.make = make  # type: ignore[method-assign]
+    site.probe.until.clear()
+    found = site.client.get("/probe")
+    assert (found.status, b"It took too long" in found.data) == (503, True)
+    site.probe.until.set()
+    assert ended.wait(10)
+    assert read == []
+
+
 def test_a_pipeline_without_a_database_breaks_nothing(site: Site, lab: PipelineHarness) -> None:
     site.lab.in_postgres(f'drop database "{lab.name}" with (force)')
     found = site.client.get("/probe")
