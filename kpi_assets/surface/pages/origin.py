@@ -97,6 +97,7 @@ def _box(nodes: Sequence[Node], this: Node) -> Box:
     elif node.load_date != this.load_date:
         lines.append(f"of {day(node.load_date)}")
     if len(nodes) > 1:
-        lines.append(f"and {things(len(nodes) - 1, 'earlier publish', 'earlier publishes')}, from {day(nodes[0].load_date)}")
+        older = things(len(nodes) - 1, "earlier publish", "earlier publishes")
+        lines.append(f"and {older}, from {day(nodes[0].load_date)}")
     name = node.asset.partition(".")[2] or node.asset
     return Box(name, node.asset, lines, f"publish {node.publish_id} · {node.code_version[:7]}", node is this)
