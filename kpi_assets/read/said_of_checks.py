@@ -138,7 +138,7 @@ def _reconcile(found: _Found) -> str:
 
 
 def _have_in(found: _Found, column: str) -> str:
-    return f"{found.some('row')} of {found.title} {found.verb('has', 'have')} in {_words(column)}"
+    return f"{found.some('row')} of {found.title} {found.verb('has', 'have')} a value in {_words(column)}"
 
 
 _OF_TABLES: Mapping[str, Callable[[_Found], str]] = {
@@ -160,12 +160,12 @@ _OF_TABLES: Mapping[str, Callable[[_Found], str]] = {
     AS_PUBLISHED: lambda found: f"the rows of {found.title} are not those that were published",
 }
 _OF_COLUMNS: Mapping[str, Callable[[_Found, str], str]] = {
-    "accepted_values": lambda found, column: f"{_have_in(found, column)} a value that is not accepted",
-    "range": lambda found, column: f"{_have_in(found, column)} a value out of its range",
+    "accepted_values": lambda found, column: f"{_have_in(found, column)} that is not accepted",
+    "range": lambda found, column: f"{_have_in(found, column)} that is out of range",
     "unique": lambda found, name: (
         f"{found.some('value')} of {_words(name)} {found.verb('stands', 'stand')} in several rows of {found.title}"
     ),
-    "foreign_key": lambda found, column: f"{_have_in(found, column)} a reference to nothing",
+    "foreign_key": lambda found, column: f"{_have_in(found, column)} that refers to nothing",
 }
 _OF_OBJECTS = {
     "exists": "the object of {} is not there",

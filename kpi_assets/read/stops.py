@@ -175,7 +175,10 @@ def _read_failed_checks(connection: Connection[Any], attempts: Iterable[Attempt]
 
 
 def _read_told(connection: Connection[Any], asked: Asked, attempts: Sequence[Attempt]) -> dict[int, Sequence[str]]:
-    """Return the channels that delivered the incident of each of these builds, in the order of delivery."""
+    """Return the channels that delivered the incident of each of these builds, in the order of delivery.
+
+    Not the log: a line in it tells nobody.
+    """
     if not attempts:
         return {}
     rows = connection.execute(
@@ -184,7 +187,7 @@ def _read_told(connection: Connection[Any], asked: Asked, attempts: Sequence[Att
         from ops.alerts as a
         inner join ops.alert_deliveries as d on d.alert_id = a.id
         where a.pipeline_name = %s and a.load_date between %s and %s and a.kind in ('held', 'failed')
-        and d.delivered_at <= %s::timestamptz
+        and d.channel <> 'log' and d.delivered_at <= %s::timestamptz
         order by d.delivered_at
         """,
         [asked.pipeline.name, attempts[0].load_date, attempts[-1].load_date, asked.at],

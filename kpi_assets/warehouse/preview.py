@@ -86,7 +86,8 @@ def _bars(connection: Connection[Any], rows: sql.Composable, columns: Collection
         letters=LETTERS,
     )
     found = connection.execute(statement).fetchall()
-    return ChartRows([(label or "NULL", _number(text)) for label, text, _ in found], found[0][2] if found else 0)
+    bars = [(chart.label(x) if x else "NULL", _number(y)) for x, y, _ in found]
+    return ChartRows(bars, found[0][2] if found else 0)
 
 
 def _number(text: str | None) -> float | None:

@@ -139,7 +139,8 @@ def test_who_was_told(kpi_shop: KpiShop) -> None:
         [(alert,)] = session.execute("select id from ops.alerts where load_date = %s", [kpi_shop.next]).fetchall()
         session.execute(
             "insert into ops.alert_deliveries (alert_id, channel, delivered_at) values "
-            "(%(id)s, 'slack', now()), (%(id)s, 'email', null), (%(id)s, 'webhook', now() - interval '1 s')",
+            "(%(id)s, 'slack', now()), (%(id)s, 'log', now()), (%(id)s, 'email', null), "
+            "(%(id)s, 'webhook', now() - interval '1 s')",
             {"id": alert},
         )
     stop = kpi_shop.kpi().stop

@@ -60,6 +60,12 @@ def test_a_chart_has_all_bars_by_x_or_the_highest_by_value(
     assert chart_rows(session, candidate, Chart(x="thing_id", y="weight", top=top)) == (bars, 4)
 
 
+def test_a_bar_is_called_by_its_label(session: Connection[Any], candidate: Candidate) -> None:
+    fill(session, candidate, (1, "a", 5), (2, "b", 17))
+    chart = Chart.model_validate({"x": "thing_id", "y": "weight", "labels": {1: "One"}})
+    assert chart_rows(session, candidate, chart).bars == [("One", 5.0), ("2", 17.0)]
+
+
 def test_indexes_of_two_slices_are_built_at_once_despite_long_names(lab: PipelineHarness) -> None:
     """Index names of our own never collide. The server would cut the names that it makes from table and columns."""
     long = "things_" * 5

@@ -63,9 +63,11 @@ def _ticks(low: Decimal, high: Decimal, steps: int, least: Decimal, *, zero: boo
 
 
 def _texts(ticks: Sequence[Decimal], style: str) -> list[str]:
-    """Write the ticks: large ones in millions, billions or trillions, so that the picture keeps its room."""
+    """Write the ticks, whole ones without decimals, and large ones in millions or more: the picture keeps its room."""
     highest = max(map(abs, ticks))
     if highest < 10_000_000:
+        if style.startswith("decimal") and all(tick == tick.to_integral_value() for tick in ticks):
+            style = "integer"
         return [write(tick, style) for tick in ticks]
     unit, name = next(each for each in _LARGE if highest >= each[0])
     if not name:

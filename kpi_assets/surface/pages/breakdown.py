@@ -5,7 +5,7 @@ Belongs here: which rows and columns are shown, and how they are named and writt
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal, InvalidOperation
@@ -68,8 +68,7 @@ def rows_of(connection: Connection[Any], kpi: KpiState, point: Point) -> Rows:
     x, y = found.columns.index(chart.x), found.columns.index(chart.y)
     names = [label_of(chart, row[x], found.types[x]) for row in found.rows]
     style = _style(kpi, chart.y, found.types[y]) or "decimal2"
-    measure = _measure_of(kpi, chart.y)
-    title = f"{measure.title if measure else name_of(chart.y)} by {name_of(chart.x)}"
+    title = f"{title_of(kpi.measures, chart.y)} by {name_of(chart.x)}"
     if found.total <= len(found.rows) and len(set(names)) == len(names) and fits(names, _WIDE):
         then = point.load_date - WEEK
         keys = [row[x] for row in found.rows]
@@ -149,6 +148,12 @@ def _rows(kpi: KpiState, found: Breakdown, title: str, chart_picture: draw.Svg, 
         found.left_out,
         found.load_date,
     )
+
+
+def title_of(measures: Mapping[str, Measure], column: str) -> str:
+    """Return what the bars show: the measure that is their sum. The title of a maximum is that of one bar alone."""
+    value = f"sum({column})"
+    return next((each.title for each in measures.values() if each.value.replace(" ", "") == value), name_of(column))
 
 
 def _measure_of(kpi: KpiState, column: str) -> Measure | None:

@@ -80,7 +80,7 @@ def _files(groups: Sequence[Sequence[Node]]) -> Iterator[Box]:
                 rows = things(file.rows, "row") if file.rows is not None else "rows not counted"
                 lines = [f"{rows} · {size(file.size_bytes)}"]
                 if older and number == len(node.files) - 1:
-                    lines.append(f"and {things(older, 'file')} of earlier load_dates")
+                    lines.append(f"and {things(older, 'file')} of earlier days")
                 digest = f"sha256 {file.sha256[:12]}" if file.sha256 else f"etag {file.etag[:12]}"
                 boxes.append(Box(file.key.rsplit("/", 1)[-1], file.url, lines, digest))
     yield from boxes[:_MOST_FILES]
@@ -97,6 +97,7 @@ def _box(nodes: Sequence[Node], this: Node) -> Box:
     elif node.load_date != this.load_date:
         lines.append(f"of {day(node.load_date)}")
     if len(nodes) > 1:
-        lines.append(f"and {things(len(nodes) - 1, 'load_date')} since {day(nodes[0].load_date)}")
+        older = things(len(nodes) - 1, "earlier publish", "earlier publishes")
+        lines.append(f"and {older}, from {day(nodes[0].load_date)}")
     name = node.asset.partition(".")[2] or node.asset
     return Box(name, node.asset, lines, f"publish {node.publish_id} · {node.code_version[:7]}", node is this)

@@ -103,7 +103,7 @@ class Section:
         latest = {kpi.latest.load_date for kpi in self.kpis if kpi.latest}
         if len(latest) != 1:
             return f"{things(len(self.kpis), 'KPI')} passed and none is late."
-        whose = "the KPI shows" if len(self.kpis) == 1 else f"all {len(self.kpis)} KPIs show"
+        whose = {1: "the KPI shows", 2: "both KPIs show"}.get(len(self.kpis), f"all {len(self.kpis)} KPIs show")
         return f"{whose} {day(latest.pop(), year=True)}, whose data passed."
 
 

@@ -1,11 +1,12 @@
-"""What bars are called."""
+"""What bars are called, and what they show."""
 
 from typing import Any
 
 import pytest
 
 from kpi_assets.model.kpi import Chart
-from kpi_assets.surface.pages.breakdown import label_of
+from kpi_assets.model.measure import Measure
+from kpi_assets.surface.pages.breakdown import label_of, title_of
 
 
 @pytest.mark.parametrize(
@@ -23,3 +24,10 @@ from kpi_assets.surface.pages.breakdown import label_of
 )
 def test_labels(labels: Any, value: str | None, type_: str, expected: str) -> None:
     assert label_of(Chart(x="a", y="b", **({"labels": labels} if labels else {})), value, type_) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [("sum(orders_of_day)", "Orders"), ("max(orders_of_day)", "orders of day")]
+)
+def test_only_a_sum_gives_the_bars_its_title(value: str, expected: str) -> None:
+    assert title_of({"orders": Measure(title="Orders", value=value)}, "orders_of_day") == expected

@@ -180,7 +180,7 @@ def test_a_picture_stands_alone(pages: Client, kpi_shop: KpiShop) -> None:
 
 def test_a_pipeline_that_was_never_built_says_how_to_begin(pages: Client, kpi_shop: KpiShop) -> None:
     found = words(page(pages, "/"))
-    assert f"kpi run {kpi_shop.name} YYYY-MM-DD" in found
+    assert f"kpi run {kpi_shop.name} --load-date YYYY-MM-DD" in found
 
 
 def test_a_clock_is_read_in_utc() -> None:

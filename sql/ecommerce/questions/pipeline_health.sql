@@ -1,10 +1,10 @@
 /* @question
 title: How healthy were the last days?
-description: What readers see of the last seven load_dates, how long they took, and which checks did not pass.
+description: What readers see of the last seven days, how long they took, and which checks did not pass.
 owner: team:analytics
 lookback: 7
 columns:
-  run_date: {title: Load_date}
+  run_date: {title: Day}
   orders_count: {title: Orders, format: integer}
   events_count: {title: Events, format: integer}
   users_count: {title: Users, format: integer}

@@ -1,6 +1,6 @@
 /* @question
 title: What is in the baskets, by department?
-description: Lines of each department, as a share of all lines of the load_date.
+description: Lines of each department, as a share of all lines of the day.
 owner: team:analytics
 columns:
   department: {title: Department}

@@ -1,6 +1,6 @@
 /* @question
 title: Which products gained most in a week?
-description: Products by the change of their share of baskets, against the load_date seven days before.
+description: Products by the change of their share of baskets, against the day a week before.
 owner: team:analytics
 parameters:
   at_least: {title: In at least so many baskets now, type: integer, default: 20, range: [1, 1000000]}

@@ -1,10 +1,10 @@
 /* @question
 title: What was restated this week?
-description: Numbers of the last seven load_dates of which readers were shown another value before.
+description: Numbers of the last seven days of which readers were shown another value before.
 owner: team:analytics
 lookback: 7
 columns:
-  load_date: {title: Load_date}
+  load_date: {title: Day}
   kpi: {title: KPI}
   measure: {title: Measure}
   was_value: {title: It was}

@@ -1,6 +1,6 @@
 /* @question
 title: Which weekday grew, against a week before?
-description: Orders by day of the week, beside those of the load_date seven days earlier.
+description: Orders by day of the week, beside those of the day a week before.
 owner: team:analytics
 columns:
   order_dow: {title: Day, labels: [Sunday, Monday, Tuesday, Wednesday, Thursday, Friday, Saturday]}

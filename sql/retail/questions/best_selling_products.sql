@@ -1,6 +1,6 @@
 /* @question
 title: Which products sell best?
-description: Products with the most revenue over the 28 days up to the load_date, of one retailer or of all.
+description: Products with the most revenue over 28 days, this day the last, of one retailer or of all.
 owner: team:analytics
 parameters:
   retailer: {title: Retailer, type: text, default: all, choices: [all, retailer_1, retailer_2, retailer_3]}

@@ -1,6 +1,6 @@
 /* @question
 title: How many customers come back within four weeks?
-description: Customers who bought on two days or more of the 28 days up to the load_date, by retailer.
+description: Customers who bought on two days or more of 28, this day the last, by retailer.
 owner: team:analytics
 lookback: {days: 28, rows: all}
 columns:

@@ -1,6 +1,6 @@
 /* @question
 title: How is the month going?
-description: Sales of the load_date's month up to the load_date, by retailer.
+description: Sales of the month up to this day, by retailer.
 owner: team:analytics
 columns:
   retailer_id: {title: Retailer}

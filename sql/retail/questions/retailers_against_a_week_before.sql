@@ -1,6 +1,6 @@
 /* @question
 title: Which retailer grew, against a week before?
-description: Revenue of the load_date by retailer, beside that of the load_date seven days earlier.
+description: Revenue of the day by retailer, beside that of the day a week before.
 owner: team:analytics
 columns:
   retailer_name: {title: Retailer}

@@ -19,7 +19,7 @@ kpi:
       value: sum(revenue) / sum(quantity)
       format: decimal2
     unknown_share:
-      title: Without a category
+      title: Revenue without a category
       value: coalesce(sum(revenue) filter (where category = 'unknown'), 0) / sum(revenue)
       description: Share of the revenue whose product has no category at its retailer.
       format: percent1

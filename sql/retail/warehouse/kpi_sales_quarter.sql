@@ -10,26 +10,26 @@ kpi:
       title: Revenue of the quarter so far
       value: sum(revenue)
       description: >-
-        From the first day of the quarter to the load_date. Days that are not published are not in it. Compared with the same day of the week a year before.
+        From the first day of the quarter to the load_date. Days that are not published are not in it. Compared with the same date a year before.
       format: decimal2
       better: up
-      compare: 364
+      compare: 365
     revenue_per_day:
-      title: Revenue by day
+      title: Revenue per day, quarter so far
       value: sum(revenue) / max(days)
       description: Of the quarter so far, by the days of the retailer with sales on the most days.
       format: decimal2
       better: up
       compare: 28
     basket:
-      title: Average basket
+      title: Average basket, quarter so far
       value: sum(revenue) / sum(transactions)
       description: Revenue by transaction over all retailers and days of the quarter so far.
       format: decimal2
       better: up
       compare: 28
     days:
-      title: Days with sales
+      title: Days with sales, quarter so far
       value: max(days)
       description: Of the retailer with the most. Fewer days than have passed mean that one is held or missing.
       unit: days

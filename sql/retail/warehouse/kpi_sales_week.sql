@@ -14,19 +14,19 @@ kpi:
       format: decimal2
       better: up
     revenue_per_day:
-      title: Revenue by day
+      title: Revenue per day, week so far
       value: sum(revenue) / max(days)
       description: Of the week so far, by the days of the retailer with sales on the most days.
       format: decimal2
       better: up
     basket:
-      title: Average basket
+      title: Average basket, week so far
       value: sum(revenue) / sum(transactions)
       description: Revenue by transaction over all retailers and days of the week so far.
       format: decimal2
       better: up
     days:
-      title: Days with sales
+      title: Days with sales, week so far
       value: max(days)
       description: Of the retailer with the most. Fewer days than have passed mean that one is held or missing.
       unit: days

@@ -14,7 +14,7 @@ kpi:
       better: up
       compare: 28
     revenue:
-      title: Their revenue
+      title: Revenue of products sold often
       value: sum(revenue)
       description: Of 28 days, of products with at least 5 transactions.
       format: decimal2

@@ -1,6 +1,6 @@
 /* @question
 title: Who are the best customers?
-description: Customers with the most revenue in all sales that are known on the load_date.
+description: Customers with the most revenue in all sales that are known on this day.
 owner: team:analytics
 parameters:
   at_least: {title: With at least so many purchases, type: integer, default: 2, range: [1, 10000]}

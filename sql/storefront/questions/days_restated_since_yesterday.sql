@@ -1,6 +1,6 @@
 /* @question
-title: Which days have other sales than the load_date before said?
-description: Past days whose revenue is another one than on the load_date of yesterday, since sales were corrected or deleted.
+title: Which days have other sales than the day before said?
+description: Past days whose revenue is another one than the day before said, since sales were corrected or deleted.
 owner: team:analytics
 columns:
   date: {title: Day of sale}

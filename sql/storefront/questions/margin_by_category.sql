@@ -1,6 +1,6 @@
 /* @question
 title: Which categories earn, and which only sell?
-description: Revenue and margin by category, over all sales that are known on the load_date.
+description: Revenue and margin by category, over all sales that are known on this day.
 owner: team:analytics
 columns:
   category: {title: Category}

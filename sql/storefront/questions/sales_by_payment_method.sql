@@ -1,6 +1,6 @@
 /* @question
 title: How do people pay?
-description: Sales of the days up to the load_date by payment method, as known on the load_date.
+description: Sales of the days up to this one by payment method, as known on this day.
 owner: team:analytics
 parameters:
   days: {title: Of the last so many days, type: integer, default: 28, range: [1, 3660]}
