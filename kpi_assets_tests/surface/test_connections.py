@@ -30,7 +30,8 @@ def ask(connection: socket.socket) -> None:
     connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
     found = b""
     while b'"ok"' not in found:
-        assert (more := connection.recv(65536))
+        more = connection.recv(65536)
+        assert more
         found += more
 
 
