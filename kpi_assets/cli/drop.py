@@ -20,6 +20,8 @@ from kpi_assets.materialize.drop import (
 )
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.monitoring.declared_kpis import record_declared
+from kpi_assets.monitoring.thresholds import report_breached
 from kpi_assets.sources.refusals import LakeError
 from kpi_assets.sources.store import open_store
 from kpi_assets.warehouse.connection import connect
@@ -66,6 +68,9 @@ def drop(
             say(f"{dropped}{and_view}; {again}.")
             _confirm(yes=yes)
             drop_table(work.server, pipeline, relation, lambda _phase, _done, _total: None)
+        with connect(work.server, pipeline, "drop") as connection:  # the latest load_date of a KPI may be another one
+            record_declared(connection, found)
+            report_breached(connection, found)
     say(styled("dropped", "green"), f" {dropped}; the ledger keeps what was published.")
 
 

@@ -37,15 +37,17 @@ class Shown:
     value: Decimal | None
 
 
-def record(connection: Connection[Any], values: Sequence[Value]) -> None:
+def record(connection: Connection[Any], values: Sequence[Value], *, refreshed: bool = False) -> None:
     """Record values, inside the transaction that shows them to readers; a value that was recorded is replaced."""
     if values:
         connection.execute(
-            "insert into ops.kpi_values (publish_id, measure, measure_version, value) "
-            "select * from unnest(%s::bigint[], %s::text[], %s::text[], %s::numeric[]) "
+            "insert into ops.kpi_values (publish_id, measure, measure_version, value, refreshed_at) "
+            "select v.*, case when %s then clock_timestamp() end "
+            "from unnest(%s::bigint[], %s::text[], %s::text[], %s::numeric[]) as v "
             "on conflict (publish_id, measure) do update set "
-            "measure_version = excluded.measure_version, value = excluded.value",
+            "measure_version = excluded.measure_version, value = excluded.value, refreshed_at = excluded.refreshed_at",
             [
+                refreshed,
                 [each.publish_id for each in values],
                 [each.measure for each in values],
                 [each.measure_version for each in values],

@@ -138,7 +138,7 @@ def _refresh(connection: Connection[Any], table: Table, shown: Shown) -> Refresh
         if now is None or now.publish_id != shown.publish_id:
             return Refreshed(table, shown.load_date, 0)
         computed = of_published(connection, table, shown.load_date)
-        kpi_values.record(connection, computed.of_publish(shown.publish_id))
+        kpi_values.record(connection, computed.of_publish(shown.publish_id), refreshed=True)
     return Refreshed(table, shown.load_date, len(computed.values), computed.warnings)
 
 

@@ -21,6 +21,7 @@ from kpi_assets.model.names import LOAD_DATE, quoted
 from kpi_assets.model.sentences import shown
 
 LONGEST = 2_000  # characters of an expression
+DEEPEST = 60  # levels of an expression
 _FEW_DIGITS = re.compile(r"[0-9]{1,40}(\.[0-9]{1,40})?|\.[0-9]{1,40}")
 _DAY = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?(Z|[-+][0-9]{2}:[0-9]{2})?)?"
@@ -82,7 +83,10 @@ def aggregate(text: str, types: Mapping[str, str] | None = None) -> Aggregate:
         raise ValueError("it has a percent sign, which begins a parameter, and a measure has none: take it out")
     writer = _Writer(types)
     try:
-        sql, kind = writer.write(_parsed(text))
+        tree = _parsed(text)
+        if max(node.depth for node in tree.walk()) > DEEPEST:
+            raise RecursionError
+        sql, kind = writer.write(tree)
     except RecursionError:
         raise ValueError("it is nested too deeply: compute parts of it in the SELECT") from None
     if not writer.has_aggregate:

@@ -23,6 +23,7 @@ from kpi_assets.model.clock import is_chance, is_clock
 from kpi_assets.model.differences import column_differences
 from kpi_assets.model.field_types import Owner, Sentence, Value
 from kpi_assets.model.header import Lookback, cut
+from kpi_assets.model.hidden_reads import is_beyond
 from kpi_assets.model.lookback import WINDOW_START
 from kpi_assets.model.names import LOAD_DATE, PREVIOUS, Identifier, Relation
 from kpi_assets.model.number_format import NumberFormat
@@ -349,5 +350,12 @@ def _problems_of(header: QuestionHeader, lines: Lines, query: Query) -> Iterator
                 query.line_at(node),
                 f"{node.sql('postgres')} gives another answer each time: ask by load_date instead",
             )
+        if is_beyond(node):
+            yield (
+                query.line_at(node),
+                f"{node.sql('postgres')} reads or does something that the SELECT does not name: take it out",
+            )
+        if node.args.get("locks"):
+            yield query.line_at(node), "the SELECT locks rows, but a question only reads: take that out"
     if not query.tree.args.get("order"):
         yield query.line, "the SELECT ends without ORDER BY: add it, so that the same rows always come in one order"

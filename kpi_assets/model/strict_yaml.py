@@ -6,7 +6,7 @@ at once. Not here: what any key means, and the text of an error (sentences.py).
 
 import re
 from collections.abc import Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -130,10 +130,11 @@ _FORMS = {
 }
 _WORDS = ("true", "false", "null")  # keys that are words of a header, although they look like another value
 _DIGITS = 1_000  # the most characters of a number
+_READ_OTHERWISE = re.compile("[\t]")  # libyaml takes tabs where PyYAML refuses them
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # an escape in double quotes may produce them
 
 
-class _Loader(yaml.SafeLoader):
+class _Schema(yaml.constructor.SafeConstructor, yaml.resolver.Resolver):
     """YAML 1.2's core schema (`no`, `22:30` and `2026-01-01` are text, `010` is ten), and no duplicate keys."""
 
     yaml_implicit_resolvers = {}
@@ -191,9 +192,17 @@ def _is_exact(text: str, number: float) -> bool:
 
 
 for _form, _pattern in _FORMS.items():
-    _Loader.add_implicit_resolver(_CORE + _form, re.compile(rf"(?:{_pattern})\Z"), [*"-+.0123456789~nNtTfF", ""])
+    _Schema.add_implicit_resolver(_CORE + _form, re.compile(rf"(?:{_pattern})\Z"), [*"-+.0123456789~nNtTfF", ""])
 for _form in ("bool", "int", "float", "doubtful"):
-    _Loader.add_constructor(_CORE + _form, _Loader.construct_core)
+    _Schema.add_constructor(_CORE + _form, _Schema.construct_core)  # type: ignore[type-var]  # it needs no stream
+
+
+class _Loader(_Schema, yaml.SafeLoader):
+    """Reads text with PyYAML's own parser, whose errors are those that people are told."""
+
+
+class _FastLoader(_Schema, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Reads text with libyaml, which is ten times as fast. Not every build of PyYAML has it."""
 
 
 @dataclass(frozen=True)
@@ -259,11 +268,11 @@ def read(model: type[M], text: str, path: Path) -> tuple[M, Lines]:
 
 
 def _parse(text: str, path: Path) -> tuple[yaml.Node | None, Any]:
-    loader = None
+    if not _READ_OTHERWISE.search(text):
+        with suppress(yaml.YAMLError, RecursionError):  # the other loader says what is wrong
+            return _read_with(_FastLoader, text)
     try:
-        loader = _Loader(text)
-        node = loader.get_single_node()
-        return node, loader.construct_document(node) if node is not None else {}
+        return _read_with(_Loader, text)
     except yaml.MarkedYAMLError as error:
         own = isinstance(error, yaml.constructor.ConstructorError) and error.context is None
         own = own and not str(error.problem).startswith("could not determine")
@@ -274,6 +283,13 @@ def _parse(text: str, path: Path) -> tuple[yaml.Node | None, Any]:
         raise ModelError(path, line, f"contains the control character U+{error.character:04X}: take it out") from None
     except RecursionError:
         raise ModelError(path, 1, "its lists are nested too deeply: write them flat") from None
+
+
+def _read_with(kind: Any, text: str) -> tuple[yaml.Node | None, Any]:
+    """Return the document of a text, as a tree and as values."""
+    loader = kind(text)
+    try:
+        node = loader.get_single_node()
+        return node, loader.construct_document(node) if node is not None else {}
     finally:
-        if loader:
-            loader.dispose()
+        loader.dispose()

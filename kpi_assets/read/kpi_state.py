@@ -39,6 +39,7 @@ class Restatement:
     why: str  # a clause for readers, such as `the source object of orders was replaced`
     was: Values
     now: Values
+    versions: Mapping[str, str] = field(default_factory=dict)  # measure -> the version of the expression that gave both
 
 
 @dataclass(frozen=True)

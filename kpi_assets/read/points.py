@@ -90,7 +90,7 @@ def read_points(connection: Connection[Any], asked: Asked, latest: Mapping[str, 
         asked.pipeline,
         {(before.publish_id, after.publish_id): _gap(before, after) for before, after in pairs},
     )
-    values = _read_values(connection, [each[-1].publish_id for _, _, each in shown], pairs)
+    values = _read_values(connection, asked, [each[-1].publish_id for _, _, each in shown], pairs)
     checks = _read_checks(connection, asked, [load_date for _, load_date, _ in shown])
     points: dict[str, dict[date, Point]] = {name: {} for name in asked.names}
     for asset, load_date, publishes in shown:
@@ -117,6 +117,7 @@ def read_points(connection: Connection[Any], asked: Asked, latest: Mapping[str, 
                     reasons[before.publish_id, after.publish_id],
                     values.get(before.publish_id, _NO_VALUES).like(values.get(after.publish_id, _NO_VALUES)),
                     values.get(after.publish_id, _NO_VALUES).values,
+                    values.get(after.publish_id, _NO_VALUES).versions,
                 )
                 for before, after in pairwise(publishes)
                 if before.checksum != after.checksum
@@ -155,14 +156,18 @@ _NO_VALUES = _Values({}, {})
 
 
 def _read_values(
-    connection: Connection[Any], shown: Sequence[int], pairs: Iterable[tuple[_Publish, _Publish]]
+    connection: Connection[Any], asked: Asked, shown: Sequence[int], pairs: Iterable[tuple[_Publish, _Publish]]
 ) -> dict[int, _Values]:
-    """Return the values of the publishes that are shown, and of those that were restated."""
+    """Return the values of the publishes that are shown, and of those that were restated.
+
+    A value that was refreshed after `as_of` is left out: readers saw another one, or none.
+    """
     wanted = {*shown, *(each.publish_id for pair in pairs for each in pair)}
     found: dict[int, _Values] = {}
     for publish_id, measure, version, value in connection.execute(
-        "select publish_id, measure, measure_version, value from ops.kpi_values where publish_id = any(%s)",
-        [sorted(wanted)],
+        "select publish_id, measure, measure_version, value from ops.kpi_values where publish_id = any(%s) "
+        "and (refreshed_at is null or refreshed_at <= %s::timestamptz)",
+        [sorted(wanted), asked.at],
     ).fetchall():
         of = found.get(publish_id)
         if of is None:

@@ -50,6 +50,7 @@ class RestatedValue:
     now: Decimal | None
     was_text: str
     now_text: str
+    is_like_shown: bool = True  # whether the same expression gave the value that is shown of the load_date now
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,22 @@ class Tile:
     def breached_since(self) -> datetime | None:
         """Since when the newest value is beyond the threshold of the measure; None if it is not, or has none."""
         return self.kpi.breached.get(self.name) if self.point is self.kpi.latest else None
+
+    def restated_to(self, point: Point) -> list[RestatedValue]:
+        """Return what can be compared with the value that is shown of a load_date: its expression gave both."""
+        return [each for each in self.restated if each.load_date == point.load_date and each.is_like_shown]
+
+    @property
+    def otherwise_restated(self) -> int:
+        """How many times there were other rows, of which the values before and after cannot be compared."""
+        every = (each for point in self.kpi.points for each in point.restated)
+        return sum(self.name not in each.was or self.name not in each.now for each in every)
+
+    @property
+    def otherwise_defined(self) -> int:
+        """How many load_dates show a value that another expression gave than the one that the header has now."""
+        versions = (point.versions.get(self.name, self.measure.version) for point in self.kpi.points)
+        return sum(version != self.measure.version for version in versions)
 
     @property
     def series(self) -> list[tuple[date, Decimal | None]]:
@@ -141,13 +158,24 @@ def _target_of(measure: Measure, value: Decimal | None) -> TargetState | None:
 def _restated_of(kpi: KpiState, name: str, measure: Measure) -> list[RestatedValue]:
     """Return what readers saw before, where that is known and the text is another one; the newest load_date first."""
     found = []
-    for each in (each for point in reversed(kpi.points) for each in reversed(point.restated)):
+    for point, each in ((shown, each) for shown in reversed(kpi.points) for each in reversed(shown.restated)):
         if name not in each.was or name not in each.now:
             continue
         was, now = each.was[name], each.now[name]
         texts = write(was, measure.format), write(now, measure.format)
         if texts[0] != texts[1]:
+            is_like_shown = each.versions.get(name) == point.versions.get(name)
             found.append(
-                RestatedValue(each.load_date, each.publish_id, each.was_publish_id, each.at, each.why, was, now, *texts)
+                RestatedValue(
+                    each.load_date,
+                    each.publish_id,
+                    each.was_publish_id,
+                    each.at,
+                    each.why,
+                    was,
+                    now,
+                    *texts,
+                    is_like_shown,
+                )
             )
     return found

@@ -40,6 +40,7 @@ logger = logging.getLogger(__name__)
 RENDERS = 4  # answers that are made at once
 PATIENCE = 30.0  # seconds that making one may take
 _AWAY_ERRORS = (WarehouseError, psycopg.OperationalError, psycopg.InterfaceError)
+_TOO_LONG = ("It took too long", "Ask for less: fewer load_dates, or fewer rows.")
 _AWAY = "The warehouse does not answer now. The page comes back as soon as it does."
 
 
@@ -67,6 +68,7 @@ class Reading:
         self._databases, self._reader, self._names = databases, reader, frozenset(names)
         self._open: dict[str, Connection[Any]] = {}
         self._held = ExitStack()
+        self._is_over = False
 
     def of(self, pipeline: Pipeline) -> Connection[Any]:
         """Return the session on a pipeline's database, in its snapshot.
@@ -74,6 +76,8 @@ class Reading:
         Raises Problem (503) if the server does not answer, or if the pipeline was never run (see `has`).
         """
         assert pipeline.name in self._names, f"the ETag would not follow {pipeline.name}: name it in answer()"
+        if self._is_over:
+            raise Problem(503, *_TOO_LONG)  # it waited for a thread for so long that nobody waits for it any more
         if pipeline.name not in self._open:
             try:
                 connection = self._held.enter_context(self._databases.lend(pipeline.name))
@@ -100,7 +104,8 @@ class Reading:
             self._held.close()
 
     def cancel(self) -> None:
-        """Stop what is being read, from another thread."""
+        """Stop what is being read, from another thread, and read nothing more."""
+        self._is_over = True
         for connection in list(self._open.values()):
             with suppress(psycopg.Error):
                 connection.cancel_safe(timeout=2)
@@ -152,11 +157,13 @@ class Answers:
     async def answer(self, request: Request, names: Sequence[str], make: Callable[[Reading], Body]) -> Response:
         """Answer one request; see the function `answer`."""
         arrived, key = time.monotonic(), _key(request)
+        # `make` knows the files as they are now. They may be read anew before it ends, and the tag must not say so.
+        digest = self.files.digest
         try:
             versions = await self.versions(names)
         except _AWAY_ERRORS as error:
             raise self._away(error) from None
-        tag = self._tag(key, versions)
+        tag = self._tag(key, digest, versions)
         if tag in request.headers.get("if-none-match", ""):
             self.numbers.unchanged += 1
             return Response(status_code=304, headers=_head(tag))
@@ -164,13 +171,19 @@ class Answers:
         if entry and entry.tag == tag:
             self.numbers.kept += 1
             return entry.response(request, _head(tag))
-        made = await self._made_once(key, tag, arrived, versions, make)
+        made = await self._made_once(key, tag, arrived, digest, versions, make)
         if isinstance(made, Entry):
             return made.response(request, _head(made.tag))
         return Response(made.content, made.status, {"Cache-Control": "no-store", **made.headers}, made.media)
 
     async def _made_once(
-        self, key: str, tag: str, arrived: float, versions: Mapping[str, Version], make: Callable[[Reading], Body]
+        self,
+        key: str,
+        tag: str,
+        arrived: float,
+        digest: str,
+        versions: Mapping[str, Version],
+        make: Callable[[Reading], Body],
     ) -> "Entry | Body":
         """Return what one thread makes for all who wait; only those who came after it began wait for the next."""
         while (flight := self._flights.get(key)) is not None and flight.began < arrived:
@@ -180,12 +193,14 @@ class Answers:
                 self.numbers.kept += 1
                 return entry
         if flight is None:
-            task = asyncio.ensure_future(self._make(key, versions, make))
+            task = asyncio.ensure_future(self._make(key, digest, versions, make))
             flight = self._flights[key] = _Flight(time.monotonic(), task)
             task.add_done_callback(lambda _: self._flights.pop(key))
         return await asyncio.shield(flight.task)
 
-    async def _make(self, key: str, versions: Mapping[str, Version], make: Callable[[Reading], Body]) -> "Entry | Body":
+    async def _make(
+        self, key: str, digest: str, versions: Mapping[str, Version], make: Callable[[Reading], Body]
+    ) -> "Entry | Body":
         asked_at = time.monotonic()
         reading = Reading(self.databases, self.files, self._reader, list(versions), datetime.now(timezone.utc))
 
@@ -196,7 +211,7 @@ class Answers:
                 reading.close()
             if body.status != 200:
                 return body
-            tag = self._tag(key, {**versions, **reading.versions})
+            tag = self._tag(key, digest, {**versions, **reading.versions})
             return Entry.of(tag, body.content, body.media, body.headers, asked_at)
 
         work = asyncio.get_running_loop().run_in_executor(self._renderers, render)
@@ -205,7 +220,7 @@ class Answers:
         except asyncio.TimeoutError:
             await asyncio.get_running_loop().run_in_executor(None, reading.cancel)
             work.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
-            raise Problem(503, "It took too long", "Ask for less: fewer load_dates, or fewer rows.") from None
+            raise Problem(503, *_TOO_LONG) from None
         except Problem:
             raise
         except _AWAY_ERRORS as error:
@@ -222,12 +237,12 @@ class Answers:
 
     def _away(self, error: Exception) -> Problem:
         if isinstance(error, psycopg.errors.QueryCanceled):
-            return Problem(503, "It took too long", "Ask for less: fewer load_dates, or fewer rows.")
+            return Problem(503, *_TOO_LONG)
         logger.warning("%s", scrub(str(error)))
         return Problem(503, detail=_AWAY, headers={"Retry-After": "5"})
 
-    def _tag(self, key: str, versions: Mapping[str, Version]) -> str:
-        parts = [code_hash(), self.files.digest, key, *(f"{name}={each.digest}" for name, each in versions.items())]
+    def _tag(self, key: str, digest: str, versions: Mapping[str, Version]) -> str:
+        parts = [code_hash(), digest, key, *(f"{name}={each.digest}" for name, each in versions.items())]
         return f'W/"{hashlib.blake2s(" ".join(parts).encode(), digest_size=16).hexdigest()}"'
 
     def close(self) -> None:

@@ -88,8 +88,10 @@ def make_app(settings: Settings, pipelines: Mapping[str, Pipeline] | None = None
 async def _watch(files: Files) -> None:
     while True:
         try:
-            if await asyncio.get_running_loop().run_in_executor(None, files.refresh) and files.problem:
-                logger.warning("%s", files.problem)
+            if found := await asyncio.get_running_loop().run_in_executor(None, files.read_anew):
+                files.take(found)
+                if files.problem:
+                    logger.warning("%s", files.problem)
         except Exception as error:
             logger.error("The pipelines' files could not be read: %s", scrub("".join(format_exception(error))))
         await asyncio.sleep(LOOK_AGAIN)

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from kpi_assets.errors import UserError
 from kpi_assets.model.pipeline import Pipeline
@@ -31,6 +32,14 @@ def code_hash() -> str:
     return found.hexdigest()
 
 
+class Found(NamedTuple):
+    """Pipelines as their files were read, a sentence for readers if some cannot be read, and a hash of the files."""
+
+    pipelines: Mapping[str, Pipeline]
+    problem: str | None
+    digest: str
+
+
 class Files:
     """The pipelines by name, a hash of their files, and a sentence if some cannot be read as they are now."""
 
@@ -44,21 +53,31 @@ class Files:
 
     def refresh(self) -> bool:
         """Read the files again if one has changed since. Return whether they were read."""
+        found = self.read_anew()
+        if found:
+            self.take(found)
+        return found is not None
+
+    def take(self, found: "Found") -> None:
+        """Know the files as they were read. Call it where requests are answered, so that none knows a part of it."""
+        self.pipelines, self.problem, self.digest, self.is_read = found.pipelines, found.problem, found.digest, True
+
+    def read_anew(self) -> "Found | None":
+        """Read the files if one has changed since they were read last; None if none has."""
         marks = self._look()
         if self.is_read and marks == self._marks:
-            return False
+            return None
         self._marks = marks
-        digest = self._hash()
+        pipelines = self.pipelines
         try:
             sound, broken = load_sound(self._sql_dir, self._min_rows)
         except (UserError, OSError, ValueError):  # ValueError: bytes that are not UTF-8
-            self.problem = "The pipelines' files cannot be read any more: `kpi check` says why."
+            problem: str | None = "The pipelines' files cannot be read any more: `kpi check` says why."
         else:
             kept = {name: pipeline for name, pipeline in self.pipelines.items() if name in broken}
-            self.pipelines = dict(sorted({**sound, **kept}.items()))
-            self.problem = _sentence(sorted(broken), sorted(kept))
-        self.digest, self.is_read = digest, True
-        return True
+            pipelines = dict(sorted({**sound, **kept}.items()))
+            problem = _sentence(sorted(broken), sorted(kept))
+        return Found(pipelines, problem, self._hash())
 
     def _look(self) -> _Marks:
         found = []

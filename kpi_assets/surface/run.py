@@ -13,10 +13,11 @@ import uvicorn
 
 from kpi_assets.errors import UserError
 from kpi_assets.settings import Settings
+from kpi_assets.surface.connections import ImpatientProtocol
 from kpi_assets.surface.limits import HEADERS
 
 OPTIONS: Mapping[str, Any] = {
-    "http": "h11",  # it bounds what it reads of a request before the request is refused
+    "http": ImpatientProtocol,  # of h11, which bounds what it reads of a request before the request is refused
     "h11_max_incomplete_event_size": 2 * HEADERS,
     "ws": "none",
     "log_config": None,

@@ -90,3 +90,17 @@ def test_what_cannot_be_printed_is_said(kpi: CliHarness, tmp_path: Path) -> None
     said = kpi("measures", NAME, "--load-date", never, code=1, **first).err
     assert said.startswith(f"error: marts.things is not published for {never} in ")
     assert said.endswith(": run that load_date first.\n")
+
+
+def test_what_is_trusted_follows_a_load_date_that_is_taken_out(kpi: CliHarness, tmp_path: Path) -> None:
+    days = [FIRST + timedelta(days=number) for number in (90, 91)]
+    declared = sql_with(tmp_path, KPI.replace("kpi:\n", "freshness: {within_hours: 24}\nkpi:\n", 1).replace("40", "20"))
+    for day in days:
+        upload(kpi, day)
+        kpi("run", NAME, "--load-date", day, **declared)
+    trust = "select load_date, gate, due_by is not null from ops.kpi_trust where kpi = 'marts.things'"
+    assert kpi.rows(trust, database=NAME) == [(days[1], "late", True)]
+    kpi("drop", NAME, "marts.things", "--load-date", days[1], "--yes", **declared)
+    assert kpi.rows(trust, database=NAME) == [(days[0], "late", True)]
+    breached = "select load_date from ops.alerts where kind = 'breached' and closed_at is null"
+    assert kpi.rows(breached, database=NAME) == [(days[0],)]

@@ -205,6 +205,22 @@ REFUSED = {
         "reads the column 'weight' of marts.sold, which has no such column",
     ),
     "the clock": ("select name, now() as thing_id from {sold} order by 1", 9, "gives another answer each time"),
+    "another SELECT in a text": (
+        "select name, query_to_xml('select 1', true, true, '')::text as thing_id from {sold} order by 1",
+        9,
+        "reads or does something that the SELECT does not name",
+    ),
+    "a setting": (
+        "select name, pg_catalog.set_config('role', 'none', false) as thing_id from {sold} order by 1",
+        9,
+        "reads or does something that the SELECT does not name",
+    ),
+    "a lock": (
+        "select name, pg_advisory_lock(1)::text as thing_id from {sold} order by 1",
+        9,
+        "reads or does something that the SELECT does not name",
+    ),
+    "a lock of rows": ("select name, thing_id from {sold} order by 1 for update", 9, "the SELECT locks rows"),
     "chance": ("select name, random() as thing_id from {sold} order by 1", 9, "gives another answer each time"),
     "a window without the word": (
         "select name, thing_id from marts.sold where load_date between %(window_start)s and %(load_date)s order by 1",

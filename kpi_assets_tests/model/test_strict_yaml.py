@@ -5,9 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
+from kpi_assets.model import strict_yaml
 from kpi_assets.model.checks.declared import Checks
 from kpi_assets.model.strict_yaml import ModelError, Strict, read
+from kpi_assets_tests.examples import examples
 
 PATH = Path("sql/shop/raw/things.sql")
 
@@ -84,3 +89,68 @@ def test_a_merge_key_is_an_unknown_word() -> None:
 def test_infinity_and_null_have_different_versions() -> None:
     bounded, endless = (Checks(range={"x": [0, end]}).model_dump_json() for end in (None, inf))
     assert bounded != endless
+
+
+def _tree(node: yaml.Node | None) -> object:
+    """Return a node with the lines of all its parts."""
+    if node is None:
+        return None
+    line = node.start_mark.line
+    if isinstance(node, yaml.MappingNode):
+        return line, [(_tree(key), _tree(value)) for key, value in node.value]
+    if isinstance(node, yaml.SequenceNode):
+        return line, [_tree(each) for each in node.value]
+    return line if node.value else None, node.tag, node.value, node.style in ("|", ">")
+
+
+WORDS = [
+    "a",
+    "b: 1",
+    "- ",
+    "  ",
+    "\n",
+    ": ",
+    "[",
+    "]",
+    "{",
+    "}",
+    ", ",
+    '"x"',
+    "'y'",
+    "# c",
+    "|\n",
+    ">\n",
+    "? ",
+    "&a ",
+    "*a",
+]
+WORDS += [
+    "é",
+    "\t",
+    "1_0",
+    "0x1f",
+    "~",
+    "true",
+    "%",
+    "@",
+    "!!str ",
+    "---\n",
+    "...\n",
+    "\\",
+    '"\\u0000"',
+    "<<: ",
+    "\r\n",
+    "\u2028",
+]
+
+
+@settings(max_examples=examples(2_000), deadline=None)
+@given(st.lists(st.sampled_from(WORDS), max_size=14).map("".join))
+def test_both_loaders_read_the_same(text: str) -> None:
+    assume(not strict_yaml._READ_OTHERWISE.search(text))
+    try:
+        fast = strict_yaml._read_with(strict_yaml._FastLoader, text)
+    except yaml.YAMLError:
+        return  # the other one decides then
+    slow = strict_yaml._read_with(strict_yaml._Loader, text)
+    assert (_tree(fast[0]), repr(fast[1])) == (_tree(slow[0]), repr(slow[1]))

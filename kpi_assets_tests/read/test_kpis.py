@@ -1,17 +1,18 @@
 """What readers are shown of a KPI: its load_dates, those that are held, failed or late, and what was restated."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 
 from kpi_assets.ledger import publishes, runs
 from kpi_assets.materialize.build import build
+from kpi_assets.materialize.measures import find_outdated, refresh
 from kpi_assets.materialize.recheck import recheck
 from kpi_assets.materialize.verify_object import verify
 from kpi_assets.model.names import Relation
 from kpi_assets.monitoring import freshness, thresholds
 from kpi_assets.read import said
 from kpi_assets.read.kpis import FailedCheck, read_kpis
-from kpi_assets.read.tiles import tiles_of
+from kpi_assets.read.tiles import tile_of, tiles_of
 from kpi_assets_tests.pipeline_harness import DOUBLED
 from kpi_assets_tests.read.kpi_shop import KPI, LATE, MORE_THINGS, KpiShop
 from kpi_assets_tests.two_source_pipeline import THINGS, WEIGHED
@@ -265,6 +266,45 @@ def test_a_measure_that_was_computed_otherwise_is_not_restated(kpi_shop: KpiShop
     assert restated.now["kilograms"] == Decimal(61)
     versions = {name: measure.version for name, measure in kpi_shop.kpi().measures.items()}
     assert latest.versions == versions
+
+
+def test_what_was_refreshed_later_is_not_what_readers_saw(kpi_shop: KpiShop) -> None:
+    kpi_shop.land()
+    kpi_shop.run()
+    kpi_shop.land(things=MORE_THINGS)
+    kpi_shop.run()
+    before = kpi_shop.kpi()
+    assert before.latest
+    [was] = tile_of(before, "kilograms").restated_to(before.latest)
+    assert (was.was, was.now) == (KILOGRAMS, Decimal("30.50"))
+    kpi_shop.file("marts/heavy.sql", KPI.replace("sum(weight)", "2 * sum(weight)"))
+    assert tile_of(kpi_shop.kpi(), "kilograms").otherwise_defined == 1
+    seen = datetime.now(timezone.utc)
+    table = kpi_shop.pipeline().table("marts.heavy")
+    with kpi_shop.reader() as session:
+        outdated = [each for each in find_outdated(session, table) if each.load_date == kpi_shop.day]
+    assert len(list(refresh(kpi_shop.server, kpi_shop.pipeline(), table, outdated, lambda *_: None))) == 1
+    after = kpi_shop.kpi()
+    assert after.latest
+    tile = tile_of(after, "kilograms")
+    assert (tile.value, tile.restated, tile.otherwise_restated, tile.otherwise_defined) == (Decimal(61), [], 1, 0)
+    then = kpi_shop.kpi(as_of=seen)
+    assert then.latest
+    assert then.latest.values == {}  # the values that readers saw then were replaced
+
+
+def test_a_value_that_was_restated_before_it_was_defined_otherwise(kpi_shop: KpiShop) -> None:
+    kpi_shop.land()
+    kpi_shop.run()
+    kpi_shop.land(things=MORE_THINGS)
+    kpi_shop.run()
+    kpi_shop.file("marts/heavy.sql", KPI.replace("sum(weight)", "2 * sum(weight)"))
+    kpi_shop.run()
+    kpi = kpi_shop.kpi()
+    assert kpi.latest
+    tile = tile_of(kpi, "kilograms")
+    assert [(each.was, each.now) for each in tile.restated] == [(KILOGRAMS, Decimal("30.50"))]
+    assert (tile.value, tile.restated_to(kpi.latest)) == (Decimal(61), [])
 
 
 def test_the_same_rows_again_restate_nothing(kpi_shop: KpiShop) -> None:

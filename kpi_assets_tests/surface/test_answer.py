@@ -109,6 +109,20 @@ def test_all_that_wait_share_one_answer_and_those_who_come_later_get_a_newer_one
     assert site.probe.made in {1, 2}  # the first one may have read only after the publish
 
 
+def test_an_answer_that_was_begun_with_earlier_files_is_not_kept_for_later_ones(site: Site) -> None:
+    site.probe.until.clear()
+    with ThreadPoolExecutor(1) as threads:
+        early = threads.submit(site.client.get, "/probe")
+        while not site.probe.made:
+            time.sleep(0.01)
+        files = site.client.app.state.surface.files
+        files.digest = "read anew"
+        site.probe.until.set()
+        tag = early.result().headers["ETag"]
+    found = site.client.get("/probe", If_None_Match=tag)
+    assert (found.status, found.headers["ETag"] == tag, site.probe.made) == (200, False, 2)
+
+
 def test_a_problem_is_told_and_not_kept(site: Site) -> None:
     site.probe.problem = Problem(404, detail="There is no such thing.")
     page = site.client.get("/probe")
@@ -125,6 +139,27 @@ def test_an_error_shows_nothing_of_itself(site: Site, caplog: pytest.LogCaptureF
     assert b"the-inside" not in page.data
     assert b"Traceback" not in page.data
     assert "the-inside" in caplog.text
+
+
+def test_what_nobody_waits_for_any_more_reads_nothing(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kpi_assets.surface.answer.PATIENCE", 0.5)
+    read, ended = [], threading.Event()
+
+    def make(reading: Reading) -> Body:
+        site.probe.until.wait(10)
+        try:
+            read.append(reading.of(site.probe.pipeline))
+        finally:
+            ended.set()
+        return Body(b"")
+
+    site.probe.make = make  # type: ignore[method-assign]
+    site.probe.until.clear()
+    found = site.client.get("/probe")
+    assert (found.status, b"It took too long" in found.data) == (503, True)
+    site.probe.until.set()
+    assert ended.wait(10)
+    assert read == []
 
 
 def test_a_pipeline_without_a_database_breaks_nothing(site: Site, lab: PipelineHarness) -> None:

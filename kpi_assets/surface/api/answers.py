@@ -442,7 +442,8 @@ def _values_before(kpi: KpiState, name: str) -> dict[date, list[Decimal | None]]
     """Return what readers were shown before, by load_date, the oldest first."""
     found: dict[date, list[Decimal | None]] = {}
     for each in reversed(tile_of(kpi, name).restated):
-        found.setdefault(each.load_date, []).append(each.was)
+        if each.is_like_shown:
+            found.setdefault(each.load_date, []).append(each.was)
     return found
 
 

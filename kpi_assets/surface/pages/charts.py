@@ -97,13 +97,13 @@ def _values(tile: Tile, days: Sequence[date]) -> Mapping[date, Decimal | None]:
 
 
 def _was(tile: Tile, point: Point) -> list[Decimal | None]:
-    return [each.was for each in tile.restated if each.load_date == point.load_date]
+    return [each.was for each in tile.restated_to(point)]
 
 
 def _lines(tile: Tile, point: Point) -> list[str]:
     value = write(point.values.get(tile.name), tile.measure.format)
     lines = [day(point.load_date, year=True), f"{value} {tile.measure.unit}".strip()]
-    lines += [f"restated, was {each.was_text}" for each in tile.restated if each.load_date == point.load_date]
+    lines += [f"restated, was {each.was_text}" for each in tile.restated_to(point)]
     if point.warnings:
         lines.append(things(point.warnings, "warning"))
     lines.append(f"publish {point.publish_id} · {clock(point.published_at)}")

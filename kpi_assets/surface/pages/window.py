@@ -73,9 +73,9 @@ def instant_of(name: str, text: str | None, now: datetime) -> datetime | None:
     try:
         # A + of an address that nobody escaped became a blank.
         at = datetime.fromisoformat(text.replace(" ", "+").replace("Z", "+00:00") if "T" in text else text)
-    except ValueError:
+        at = at.astimezone(timezone.utc) if at.tzinfo else at.replace(tzinfo=timezone.utc)
+    except (ValueError, OverflowError):  # the second where no UTC is: before the year 1 or after 9999
         raise Problem(422, f"{name} is not an instant.", f"Write it as 2026-11-24T12:00:00Z; it is {text!r}.") from None
-    at = at if at.tzinfo else at.replace(tzinfo=timezone.utc)
     if at > now:
         raise Problem(422, f"{name} is in the future.", "Name an instant that has passed.")
     return at

@@ -144,6 +144,7 @@ def test_an_overview_finds_without_a_script(pages: Client, kpi_shop: KpiShop) ->
         ("load_date=2025-02-30", "load_date is not a day."),
         ("from=yesterday", "from is not a day."),
         ("as_of=noon", "as_of is not an instant."),
+        ("as_of=0001-01-01T00:00:00%2B14:00", "as_of is not an instant."),
         ("as_of=2999-01-01T00:00:00Z", "as_of is in the future."),
         ("last=7", "last is not one of its words."),
     ],
