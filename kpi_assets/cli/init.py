@@ -20,7 +20,7 @@ NEXT = (
     ("kpi land website --load-date 2025-06-01 --from samples/2025-06-01", "uploads the files of a day to S3"),
     ("kpi run website --load-date 2025-06-01", "builds, checks and publishes that day"),
     ("kpi show website marts.kpi_visits_by_page", "prints what readers see"),
-    ("kpi up", "serves the web UI"),
+    ("kpi up", "serves the pages of the KPIs and Dagster's UI"),
 )
 
 

@@ -42,6 +42,7 @@ class Browser:
             "--headless=new",
             "--window-size=1500,1200",
             "--disable-dev-shm-usage",
+            "--force-prefers-reduced-motion",  # a picture within a transition shows two pages
             f"--user-data-dir={folder}",
             *more,
         ]
