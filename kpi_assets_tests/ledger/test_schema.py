@@ -38,8 +38,7 @@ RELEASED = {
     "0011_quality.sql": "0b7d8529b130f6cbe7aa872661e9e6af434611693301dfa388225efa3fd27f28",
     "0012_histories.sql": "c3b2a3dfcf2e6663bbe9ffafa39c3565b7c7aaceb0a8400ac75ba17bbaff6702",
     "0013_apis.sql": "32b9df6ecb0e42bdca8b91f97ca0f6f6151e56a58d1b019b15916c838a5a2994",
-    "0014_kpi_values.sql": "948217ff9c8357b58627f21fd609586bbc3d9b6d7d34209acbda13633c817754",
-    "0015_refreshed_values.sql": "712ce80e4c9d5fe2ad4dbe603b03cebacaafa2e3edd9bf2809f2f1c9f0406c6d",
+    "0014_kpi_values.sql": "0edde9c896d4c842df91b757aa4b3eba160005d14d1281022dc4384009d8403c",
 }
 NUMBERS = [number for number, _ in schema.migrations()]
 TABLES = [

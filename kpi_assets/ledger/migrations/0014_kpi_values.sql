@@ -5,6 +5,7 @@ create table ops.kpi_values (
     measure text not null,
     measure_version text not null,
     value numeric,
+    refreshed_at timestamp with time zone,
     primary key (publish_id, measure)
 );
 comment on table ops.kpi_values is
@@ -15,6 +16,8 @@ comment on column ops.kpi_values.measure_version is
 'Version of the expression of the measure: another version may give another value for the same rows.';
 comment on column ops.kpi_values.value is
 'The value; NULL if the rows give none, or if it could not be computed, of which the build warned.';
+comment on column ops.kpi_values.refreshed_at is
+'When `kpi measures --refresh` computed it, long after the publish; NULL if it was computed for the publish itself.';
 
 create table ops.kpis (
     kpi text primary key,
