@@ -70,6 +70,7 @@ def make_app(settings: Settings, pipelines: Mapping[str, Pipeline] | None = None
         docs_url=None,
         redoc_url=None,
         openapi_url=None,  # operations.py serves it, as any other answer
+        redirect_slashes=False,  # to an address that the request would name
         lifespan=lifespan,
     )
     app.state.surface = surface

@@ -133,6 +133,10 @@ class SeriesPoint(Answer):
     publish_id: int
     published_at: datetime
     warnings: int
+    measure_version: str | None = Field(
+        description="The version of the expression that gave the value; null without one. Only values of one version "
+        "can be compared."
+    )
     restated_from: list[Exact | None] = Field(description="What readers were shown before, the oldest first.")
 
 
@@ -418,6 +422,7 @@ def series_answer(
             publish_id=point.publish_id,
             published_at=point.published_at,
             warnings=point.warnings,
+            measure_version=point.versions.get(name),
             restated_from=before.get(point.load_date, []),
         )
         for point in kpi.points

@@ -77,12 +77,19 @@ def test_a_measure_over_load_dates(site: Site) -> None:
         (str(site.first), Decimal("40.00"), ids[2], [Decimal("30.00")]),
         (str(site.latest), Decimal("30.00"), ids[1], []),
     ]
+    kept = site.shop.rows("select distinct measure_version from ops.kpi_values where measure = 'kilograms'")
+    assert [(each["measure_version"],) for each in found["points"]] == kept * 2
     [stopped] = found["not_published"]
     assert (stopped["load_date"], stopped["state"], stopped["table"]) == (str(site.held), "held", "raw.things")
     assert (stopped["reason"], stopped["shown_instead"]) == ("1 row of things stands twice", None)
     labels = ask(site, f"{site.base}/series?measure=labels&from={site.latest}&to={site.latest}")
     assert [(each["load_date"], each["value"]) for each in labels["points"]] == [(str(site.latest), 2)]
     assert labels["not_published"] == []
+
+
+def test_an_address_with_a_slash_too_many_leads_nowhere_else(site: Site) -> None:
+    found = site.client.get(f"{site.base}/", redirect=False)
+    assert (found.status, found.headers.get("location")) == (404, None)
 
 
 def test_what_was_restated(site: Site) -> None:
