@@ -148,7 +148,7 @@ def test_a_difference_from_the_template_is_named_with_its_file(installed: Instal
         f"differs: {case.parent}/unknown/other.csv: it is not a file of a case: name it <schema>.<table>.csv, "
         "<schema>.<table>@YYYY-MM-DD.csv, object.csv (or .parquet, .csv.gz and so on), object.NAME.csv, expect.csv, "
         "aside.csv, decisions.jsonl or case.yaml",
-        "3 differences in 6 fixtures: website.",
+        "3 differences in 7 fixtures: website.",
     ]
     assert installed("kpi", "check", "--no-fixtures", cwd=tmp_path) == "All files can be read: website.\n"
 
