@@ -56,6 +56,15 @@ def plain_environment() -> dict[str, str]:
     }
 
 
+class _Started(subprocess.Popen[str]):
+    """A process that does not outlive a test that failed."""
+
+    def __exit__(self, kind: Any, *rest: Any) -> None:
+        if kind:
+            self.kill()
+        super().__exit__(kind, *rest)
+
+
 class Kpi:
     """The command in one home. No call may print one of the `secrets`."""
 
@@ -64,8 +73,8 @@ class Kpi:
         self.environment = {**plain_environment(), "KPI_HOME": str(home), **environment}
 
     def start(self, *words: object, **environment: str) -> "subprocess.Popen[str]":
-        """Start a call and return its process; the caller ends it."""
-        return subprocess.Popen(
+        """Start a call and return its process; the caller ends it. In a `with`, an error kills it."""
+        return _Started(
             [KPI, *map(str, words)],
             env={**self.environment, **environment},
             cwd=self.folder,

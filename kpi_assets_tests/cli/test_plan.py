@@ -21,7 +21,8 @@ class ThreeObjectPipeline:
         self.kpi, self.sql, self.name = kpi, folder / "sql", name
         self.raw = self.sql / name / "raw"
         self.raw.mkdir(parents=True)
-        shutil.copy(SQL / "instacart/pipeline.yaml", self.raw.parent)
+        settings = (SQL / "instacart/pipeline.yaml").read_text().partition("boards:")[0]  # it has no KPI
+        (self.raw.parent / "pipeline.yaml").write_text(settings)
         for source in ("aisles", "departments", "products"):
             shutil.copy(SQL / f"instacart/raw/{source}.sql", self.raw)
 

@@ -27,7 +27,7 @@ def test_it_answers_until_it_is_stopped_and_stops_the_servers_that_it_started(al
     with alone.start("serve", "--port", port) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == f"http://127.0.0.1:{port}  (Ctrl-C stops it)\n"
-        for path in ("/healthz", "/readyz", "/", "/api/v1/kpis", "/api/v1/version"):
+        for path in ("/healthz", "/", "/readyz", "/api/v1/kpis", "/api/v1/version"):  # `/` waits for the files
             found = pool.request("GET", f"http://127.0.0.1:{port}{path}", timeout=PATIENCE)
             assert found.status == 200, (path, found.data)
             assert "server" not in found.headers

@@ -7,7 +7,7 @@ import pytest
 from kpi_assets.assets.factory import pipeline_assets
 from kpi_assets.fixtures.database import clear
 from kpi_assets.materialize.context import BuildOutcome
-from kpi_assets.materialize.verify_object import checks
+from kpi_assets.materialize.object_checks import checks
 from kpi_assets.model import written
 from kpi_assets.model.format_kinds import FORMAT_KINDS
 from kpi_assets.plan.collect import collect
