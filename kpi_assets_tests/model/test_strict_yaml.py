@@ -154,3 +154,8 @@ def test_both_loaders_read_the_same(text: str) -> None:
         return  # the other one decides then
     slow = strict_yaml._read_with(strict_yaml._Loader, text)
     assert (_tree(fast[0]), repr(fast[1])) == (_tree(slow[0]), repr(slow[1]))
+
+
+def test_a_tab_where_a_word_may_begin_is_refused_by_the_loader_that_people_are_told_of() -> None:
+    with pytest.raises(ModelError, match=r"tab|\\t"):
+        read(Words, "words: [a]\t\n", PATH)
