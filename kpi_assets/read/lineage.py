@@ -13,12 +13,10 @@ from typing import Any, Literal, NamedTuple
 from psycopg import Connection
 
 from kpi_assets.errors import UserError
-from kpi_assets.ledger.publishes import current
 from kpi_assets.materialize import object_checks
 from kpi_assets.model.names import AS_PUBLISHED, OBJECTS, InputName, Relation
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.pipeline_config import Layer
-from kpi_assets.model.table import Table
 
 
 @dataclass(frozen=True)
@@ -145,14 +143,6 @@ def read_lineage(connection: Connection[Any], pipeline: Pipeline, publish_id: in
     }
     nodes = [_node(pipeline, each, publishes, files, builds, histories) for each in walked]
     return Lineage(nodes, _read_checks(connection, pipeline, nodes))
-
-
-def lineage_of(connection: Connection[Any], pipeline: Pipeline, table: Table, load_date: date) -> Lineage:
-    """Return the same of the publish of a load_date that readers are shown. Raises UserError if there is none."""
-    found = current(connection, [table.relation], load_date).get(table.relation)
-    if found is None:
-        raise UserError(f"{table.relation} of {load_date} is not published: there is nothing that it comes from.")
-    return read_lineage(connection, pipeline, found.publish_id)
 
 
 class _Publish(NamedTuple):
