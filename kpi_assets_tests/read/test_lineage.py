@@ -5,20 +5,18 @@ import hashlib
 import pytest
 
 from kpi_assets.errors import UserError
-from kpi_assets.ledger.publishes import current
-from kpi_assets.model.names import Relation
 from kpi_assets.read.lineage import Lineage, Node, read_lineage
 from kpi_assets_tests.pipeline_harness import RAW_THINGS
 from kpi_assets_tests.read.kpi_shop import MORE_THINGS, KpiShop
+from kpi_assets_tests.read.shown import shown_lineage
 from kpi_assets_tests.two_source_pipeline import THINGS
 
-HEAVY = Relation("marts", "heavy")
+HEAVY = "marts.heavy"
 
 
 def shown(kpi_shop: KpiShop) -> Lineage:
     with kpi_shop.reader() as connection:
-        published = current(connection, [HEAVY], kpi_shop.day)[HEAVY]
-        return read_lineage(connection, kpi_shop.pipeline(), published.publish_id)
+        return shown_lineage(connection, kpi_shop.pipeline(), HEAVY, kpi_shop.day)
 
 
 def nodes(lineage: Lineage) -> dict[str, Node]:

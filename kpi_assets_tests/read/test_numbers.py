@@ -13,7 +13,6 @@ from kpi_assets.embedded.stack import Stack
 from kpi_assets.model.number_format import write
 from kpi_assets.read.breakdown import read_breakdown
 from kpi_assets.read.kpis import KpiState, read_kpis
-from kpi_assets.read.lineage import lineage_of
 from kpi_assets.read.rows import read_rows
 from kpi_assets.read.tiles import tile_of
 from kpi_assets.samples import GENERATORS
@@ -21,6 +20,7 @@ from kpi_assets.warehouse.connection import connect, one_snapshot
 from kpi_assets.warehouse.provision import READER
 from kpi_assets_tests.oracle import FILES, Kpis, kpis
 from kpi_assets_tests.pipeline_harness import DAY, PipelineHarness
+from kpi_assets_tests.read.shown import shown_lineage
 from kpi_assets_tests.test_oracle import INSTACART, land_all, run_all
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=timezone.utc)
@@ -96,7 +96,7 @@ def test_the_rows_behind_them(instacart: PipelineHarness, oracle: Kpis) -> None:
 def test_every_record_of_the_files_is_accounted_for(instacart: PipelineHarness, files: Path) -> None:
     pipeline = instacart.pipeline()
     with connect(instacart.server, instacart.name, "test", role=READER) as connection, one_snapshot(connection):
-        found = lineage_of(connection, pipeline, pipeline.table("marts.kpi_products_reorder"), DAY)
+        found = shown_lineage(connection, pipeline, "marts.kpi_products_reorder", DAY)
     digests = {hashlib.sha256(path.read_bytes()).hexdigest() for path in files.glob("*.csv")}
     assert {file.sha256 for file in found.files} <= digests
     rows = sum(node.rows for node in found.raw)

@@ -8,10 +8,11 @@ import pytest
 
 from kpi_assets.embedded.stack import Stack
 from kpi_assets.read.kpis import Point, read_kpis
-from kpi_assets.read.lineage import Lineage, lineage_of
+from kpi_assets.read.lineage import Lineage
 from kpi_assets_tests.carry_on import CarryingPipeline
 from kpi_assets_tests.lookback import RECENT, labels
 from kpi_assets_tests.pipeline_harness import PipelineHarness
+from kpi_assets_tests.read.shown import shown_lineage
 from kpi_assets_tests.two_source_pipeline import TwoSourcePipeline
 from kpi_assets_tests.warehouse.history_harness import Customers, day
 
@@ -19,9 +20,8 @@ NOW = datetime(2026, 11, 26, 12, tzinfo=timezone.utc)
 
 
 def of(lab: PipelineHarness, name: str, load_date: date) -> Lineage:
-    pipeline = lab.pipeline()
     with lab.session() as session:
-        return lineage_of(session, pipeline, pipeline.table(name), load_date)
+        return shown_lineage(session, lab.pipeline(), name, load_date)
 
 
 def point(lab: PipelineHarness, name: str, load_date: date) -> Point:
