@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from obstore import GetOptions
     from obstore.store import ClientConfig, RetryConfig
 
+__all__ = ["ChangedError", "Entry", "Lake", "MissingError", "open_lake"]
+
 PAGE = 1000  # entries that are fetched at once
 MOST_BYTES = 16 << 20  # of one request that sends; larger objects are sent in parts
 RETRIES = 4  # of a request that was not answered, or with a failure of the server
