@@ -357,5 +357,3 @@ def is_free(port: int) -> bool:
         except OSError:
             return False
     return True
-
-
