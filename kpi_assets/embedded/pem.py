@@ -72,7 +72,7 @@ def _to_be_signed(public: bytes) -> bytes:
 
 
 def _signature(private: int, secret: bytes, signed: bytes) -> bytes:
-    """Return the ECDSA signature. Its nonce is derived too, and depends on all that is signed, so it is never reused."""
+    """Return the ECDSA signature. Its nonce is derived too, from all that is signed, so it is never used twice."""
     nonce = _scalar(secret + signed)
     r = _known(_times(nonce, G))[0] % N
     s = pow(nonce, -1, N) * (int.from_bytes(hashlib.sha256(signed).digest(), "big") + r * private) % N

@@ -9,8 +9,9 @@ import re
 import signal
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from kpi_assets.embedded import weed
+from kpi_assets.embedded import rclone_home, weed
 from kpi_assets.embedded.home import Home
 from kpi_assets.embedded.server import PORTS, Answer, Launch, Server, is_free
 from kpi_assets.errors import UserError
@@ -39,8 +40,24 @@ class S3(Server):
         return f"http://127.0.0.1:{self.port}"
 
     def is_main(self, arguments: Sequence[str]) -> bool:
-        """Return whether a process with these arguments is the SeaweedFS of this home."""
-        return "mini" in arguments and f"-dir={self.home.s3_data}" in arguments
+        """Return whether a process with these arguments is the SeaweedFS of this home, or the rclone it once had."""
+        is_weed = "mini" in arguments and f"-dir={self.home.s3_data}" in arguments
+        return is_weed or rclone_home.is_rclone(arguments, self.home)
+
+    def launch(self) -> None:
+        """Start the server unless it runs. Raises UserError as Server does, and if the home's old rclone still runs."""
+        super().launch()
+        process = self.process()
+        if process is not None and rclone_home.is_rclone(process.cmdline(), self.home):
+            raise UserError(
+                f"The S3 of an earlier version of kpi_assets (rclone, process {process.pid}) runs in {self.home.root}: "
+                "run `kpi down`, then try again."
+            )
+
+    def await_ready(self) -> None:
+        """Wait until the server answers, and move the objects of a home of rclone's into it."""
+        super().await_ready()
+        rclone_home.move(self.home, self.make_bucket, self._client)
 
     def may_use(self, port: int) -> bool:
         """Return whether the port is free, and no other user waits on a socket of that port."""
@@ -75,6 +92,18 @@ class S3(Server):
             )
         if self._request("PUT", f"/{name}") not in {200, 409}:  # 409: it is there already
             self._fail(f"cannot make the bucket {name}")
+
+    def _client(self) -> Any:
+        import boto3  # noqa: PLC0415  takes half a second, and hardly anybody needs it here
+
+        keys = self.home.credentials
+        return boto3.Session().client(
+            "s3",
+            endpoint_url=self.url(),
+            region_name=REGION,
+            aws_access_key_id=keys.s3_access_key_id.get_secret_value(),
+            aws_secret_access_key=keys.s3_secret_access_key.get_secret_value(),
+        )
 
     def _request(self, method: str, path: str) -> int:
         """Send one signed request and return its status. A boto3 client takes longer to create than the servers."""

@@ -18,7 +18,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
-from pathlib import Path
 from typing import IO, Any, ClassVar, NoReturn
 
 import psutil
@@ -102,7 +101,7 @@ class Server(ABC):
         """Return whether the server may listen on this port."""
         return is_free(port)
 
-    def sweep(self, ports: Sequence[int]) -> None:
+    def sweep(self, ports: Sequence[int]) -> None:  # noqa: B027  most leave nothing
         """Remove what a server that ran on these ports, and runs no longer, has left outside of the home."""
 
     @abstractmethod
