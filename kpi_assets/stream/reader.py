@@ -70,9 +70,10 @@ class Reader(Protocol):
     def partitions(self) -> list[int]:
         """Return the numbers of the partitions, in order. There may be more of them later."""
 
-    def seek(self, partition: int, position: int | None) -> None:
+    def seek(self, partition: int, position: int | None) -> int:
         """Read a partition from this position on; None is the earliest there is. Nothing is read without a seek.
 
+        Return the position, which is that of the earliest event, or of the next one, if none was given.
         Raises PositionGoneError if the broker does not hold the position. The position after the last event is held.
         """
 
@@ -82,6 +83,9 @@ class Reader(Protocol):
         After a seek, the first event of the partition is the first one at or after that position. Raises
         PositionGoneError if retention overtook the reader; the partition is not read again until it is sought.
         """
+
+    def landed(self, partition: int, position: int) -> None:
+        """Take note that all events before this position lie on the lake, so that a broker may drop them."""
 
     def ends(self) -> dict[int, int]:
         """Return the position after the last event of each partition that was sought.
@@ -111,7 +115,11 @@ def open_reader(settings: Settings, stream: str) -> Reader:
             f"No broker is named that holds the stream {stream}: set KPI_STREAM_URL to kafka://host:9092 or "
             "kinesis://region."
         )
-    # Each needs a library that takes time to import, and one of them is an extra.
-    from kpi_assets.stream.kafka import KafkaReader  # noqa: PLC0415
+    # Each needs a library that takes time to import, and that of Kafka is an extra.
+    if settings.stream_url.startswith("kinesis://"):
+        from kpi_assets.stream.kinesis import KinesisReader  # noqa: PLC0415
 
-    return KafkaReader(settings, stream)
+        return KinesisReader(settings, stream)
+    from kpi_assets.stream.kafka import reader_of  # noqa: PLC0415
+
+    return reader_of(settings, stream)
