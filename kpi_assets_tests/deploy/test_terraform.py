@@ -78,7 +78,7 @@ def test_the_providers_know_every_argument(cloud: str, tmp_path: Path) -> None:
     assert [text for each in found for text in problems(each, tmp_path)] == []
     first = found[0]
     wrong = Block("here", first.kind, first.type, {"foo": 1, **{key: first.body[key] for key in list(first.body)[1:]}})
-    assert f"here: the provider does not know foo" in problems(wrong, tmp_path)
+    assert "here: the provider does not know foo" in problems(wrong, tmp_path)
     formatter = shutil.which("terraform")
     if formatter:
         done = subprocess.run([formatter, "fmt", "-check", "-recursive", FOLDER], capture_output=True, check=False)
