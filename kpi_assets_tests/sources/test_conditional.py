@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kpi_assets.sources import landing
+from kpi_assets.sources import s3_objects
 from kpi_assets.sources.landing import land, land_body
 from kpi_assets.sources.refusals import LakeError
 from kpi_assets.sources.store import Store
@@ -31,7 +31,7 @@ def file(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     path = tmp_path / "things.csv"
     path.write_bytes(b"thing_id\n" + b"1\n" * (3 << 20))
     if request.param == "in parts":
-        monkeypatch.setattr(landing, "UPLOAD_PART", 5 << 20)
+        monkeypatch.setattr(s3_objects, "UPLOAD_PART", 5 << 20)
     return path
 
 
@@ -98,7 +98,7 @@ def test_the_pinned_version_is_read_in_a_bucket_with_versions(through: Store) ->
 def test_an_answer_that_comes_second_leaves_the_first_as_it_is(
     through: Store, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, part: int
 ) -> None:
-    monkeypatch.setattr(landing, "UPLOAD_PART", part)
+    monkeypatch.setattr(s3_objects, "UPLOAD_PART", part)
     body = b"2" * (6 << 20)
     words = {"content_type": "application/json", "metadata": {"records": "2"}}
     put(through, KEY, b"the first")
