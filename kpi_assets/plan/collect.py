@@ -62,7 +62,7 @@ def collect(
                 raw,
                 start,
                 end,
-                ignored=[pipeline.recheck_job],
+                ignored=[pipeline.recheck_job, pipeline.live_job],
                 lookbacks=lookbacks,
                 carrying_on=carrying_on,
                 history_readers=history_readers,
