@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager, suppress
-from datetime import date
+from datetime import date, datetime, timezone
 from threading import Lock
 from typing import Any
 
@@ -29,6 +29,7 @@ from kpi_assets.monitoring.declared_kpis import record_declared
 from kpi_assets.monitoring.recovery import close_recovered
 from kpi_assets.monitoring.thresholds import report_breached
 from kpi_assets.plan.collect import collect
+from kpi_assets.plan.growing import is_closed
 from kpi_assets.sources.store import client, open_store
 from kpi_assets.warehouse.connection import open_session
 
@@ -127,6 +128,11 @@ class Run:
         """Whether this run may be the live run of a load_date: there is one, until its session ends."""
         self.is_live = True
         return try_lock(self._begun(pipeline, servers_for_life().postgres), live_lock(load_date))
+
+    def is_closed(self, pipeline: Pipeline, load_date: date) -> bool:
+        """Whether nothing lands in a load_date any more."""
+        session = self._begun(pipeline, servers_for_life().postgres)
+        return is_closed(pipeline, session, load_date, datetime.now(timezone.utc))
 
     def published(self, pipeline: Pipeline, relation: Relation, load_date: date) -> Publish | None:
         """Return what is published of a table for a load_date."""

@@ -1,7 +1,7 @@
 """Jobs of a pipeline: all assets of one load_date, its KPIs only, and its checks only on published rows.
 
-The last of these is an op, because the checks of the assets are part of a build. It cannot release a held build: it checks
-the rows that readers see, and held rows are not among them.
+The last of these is an op, because the checks of the assets are part of a build. It cannot release a held build: it
+checks the rows that readers see, and held rows are not among them.
 """
 
 from collections.abc import Iterator

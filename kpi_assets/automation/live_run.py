@@ -24,20 +24,25 @@ import dagster as dg
 from kpi_assets.assets.factory import RESOURCES
 from kpi_assets.assets.live_events import LiveEvents
 from kpi_assets.assets.partitions import load_dates
+from kpi_assets.assets.resources import Run
 from kpi_assets.assets.run_tags import requested_load_dates
 from kpi_assets.assets.steps import user_errors_as_failures
+from kpi_assets.automation.unfinished_runs import live_load_dates
 from kpi_assets.dagster_internals import MAX_RETRIES_TAG
 from kpi_assets.embedded.stack import servers_for_life
 from kpi_assets.errors import UsageError
 from kpi_assets.instance.processes import close_dead_runs
 from kpi_assets.instance.starters import live_sensor_name
+from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.prepare import prepare
-from kpi_assets.materialize.tick import Tick, tick
-from kpi_assets.model.names import Relation
+from kpi_assets.materialize.tick import Tick, finish, tick
 from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.plan.growing import find_growing
+from kpi_assets.sources.store import open_store
 from kpi_assets.warehouse.connection import connect
 
 LEAST_PAUSE = 0.6  # seconds between two ticks: who waits for the turn of the load_date looks every half second
+NOTHING_GROWS = "No load_date grows that could be built."
 SAID_AGAIN = 60.0  # seconds after which the run's log repeats that another run has the turn, or that a table fails
 
 
@@ -46,7 +51,8 @@ class Loop:
     """The ticks of one live run. `turn` gives the turn of the load_date if no other run has it.
 
     `is_closed` says whether nothing lands in the load_date any more. The loop ends after `stay` seconds, or with the
-    first tick that began after that and found nothing to do.
+    first tick that began after the closing and found nothing to do. `is_finished` says then that everything is built:
+    a table whose batch is held has more to come, once its SQL or its checks have changed.
     """
 
     make_tick: Callable[[bool], Tick]
@@ -74,7 +80,7 @@ class Loop:
                     self._say(f"{relation} failed: {error}")
                 yield done
                 if is_closed and done.is_idle:
-                    self.is_finished = True
+                    self.is_finished = not done.held
                     return
             pause = max(self.every - (self.clock() - began), LEAST_PAUSE)
             self.sleep(max(0.0, min(pause, ends_at - self.clock())))
@@ -124,7 +130,9 @@ def _the_load_date(pipeline: Pipeline, tags: Mapping[str, str]) -> date:
 def _events(context: dg.OpExecutionContext, work: BuildContext, run: Run, load_date: date) -> Iterator[Any]:
     """Make the ticks of a run, and yield what Dagster is told of them."""
     pipeline, live = work.pipeline, work.pipeline.config.live
-    events = LiveEvents(context.instance, pipeline, load_date, partial(run.published, pipeline, load_date))
+    events = LiveEvents(
+        context.instance, pipeline, load_date, lambda relation: run.published(pipeline, relation, load_date)
+    )
     loop = Loop(
         make_tick=lambda is_last: tick(work, load_date, is_last=is_last),
         turn=partial(run.turn, pipeline, load_date),
@@ -133,12 +141,32 @@ def _events(context: dg.OpExecutionContext, work: BuildContext, run: Run, load_d
         every=live.tick_seconds,
         log=context.log.warning,
     )
-    try:
-        for done in loop.ticks():
-            yield from events.after(done.outcomes)
-    finally:
-        pass
+    for done in loop.ticks():
+        yield from events.after(done.outcomes)
+    if loop.is_finished:
+        finish(work, load_date)
+        context.log.info(f"{load_date} is closed, and all of it is built.")
     yield from events.at_end()
+
+
+class _Watch:
+    """Finds the load_dates of one pipeline that grow, and the live runs that build them."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline, self._is_prepared = pipeline, False
+
+    def look(self, instance: dg.DagsterInstance) -> tuple[list[date], list[date]]:
+        """Return the load_dates that lack a live run, and those that have one. Raises UserError."""
+        pipeline, servers, now = self._pipeline, servers_for_life(), datetime.now(timezone.utc)
+        if not self._is_prepared:
+            prepare(pipeline, servers.postgres)
+            self._is_prepared = True
+        close_dead_runs(instance)  # those of this machine; Dagster finds the others, which takes longer
+        covered = set(live_load_dates(instance, pipeline))
+        with connect(servers.postgres, pipeline.name, "live sensor") as connection:
+            store = open_store(pipeline, servers.settings)
+            found = find_growing(pipeline, connection, store, pipeline.config.start_date, now.date(), now)
+        return sorted(day for day, each in found.items() if not each.is_stuck and day not in covered), sorted(covered)
 
 
 def live_sensor(pipeline: Pipeline) -> dg.SensorDefinition:
@@ -156,7 +184,8 @@ def live_sensor(pipeline: Pipeline) -> dg.SensorDefinition:
     def growing(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         lacking, covered = watch.look(context.instance)
         if not lacking:
-            return dg.SkipReason(f"Live runs: {_days(covered)}." if covered else "No load_date grows.")
+            days = ", ".join(map(str, covered))
+            return dg.SkipReason(f"A live run builds each load_date that grows: {days}." if days else NOTHING_GROWS)
         tags = {MAX_RETRIES_TAG: "0", "dagster/priority": "10"}  # the sensor is the retry; new events go first
         return dg.SensorResult([dg.RunRequest(partition_key=day.isoformat(), tags=tags) for day in lacking])
 

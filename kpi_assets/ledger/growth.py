@@ -52,7 +52,8 @@ def between(connection: Connection[Any], first: date, last: date) -> dict[date, 
     """Return what is known of the load_dates of a range, by load_date."""
     with connection.cursor(row_factory=class_row(Growth)) as cursor:
         rows = cursor.execute(
-            "select load_date, run_id, through, ticked_at, finished_at from ops.growth where load_date between %s and %s",
+            "select load_date, run_id, through, ticked_at, finished_at from ops.growth "
+            "where load_date between %s and %s",
             [first, last],
         )
         return {row.load_date: row for row in rows}
@@ -72,5 +73,16 @@ def closed_between(
 
 def landed_by_us(connection: Connection[Any], streams: Collection[str]) -> frozenset[str]:
     """Return those of some streams of which `kpi stream` has reported how far it landed them."""
-    rows = connection.execute("select distinct stream from ops.stream_positions where stream = any(%s)", [list(streams)])
+    rows = connection.execute(
+        "select distinct stream from ops.stream_positions where stream = any(%s)", [list(streams)]
+    )
     return frozenset(stream for (stream,) in rows)
+
+
+def objects_between(connection: Connection[Any], first: date, last: date) -> dict[date, int]:
+    """Return how many objects of streams are built, by load_date of a range."""
+    rows = connection.execute(
+        "select load_date, count(*) from ops.stream_objects where load_date between %s and %s group by load_date",
+        [first, last],
+    )
+    return dict(rows.fetchall())

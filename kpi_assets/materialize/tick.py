@@ -9,7 +9,7 @@ Belongs here: which tables a tick touches, and in which order. Not here: a batch
 often there is a tick (automation/live_run.py).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
 from functools import partial
@@ -19,6 +19,7 @@ import psycopg
 from psycopg import Connection
 
 from kpi_assets.errors import UserError
+from kpi_assets.ledger import batches, growth, streams
 from kpi_assets.ledger.holds import last_build
 from kpi_assets.materialize.build import build
 from kpi_assets.materialize.changed import AFTER_FAILURE, need
@@ -36,7 +37,9 @@ Outcome = TypeVar("Outcome")
 class Tick:
     """What one tick did: the batches of growing tables, the builds of others, and why some failed.
 
-    `waiting` are the tables that are to be built and rest: after a failure, or until their `refresh` is over.
+    `waiting` are the tables that are to be built and rest: after a failure, or until their `refresh` is over. `held`
+    are the growing tables whose latest batch is held, now or since an earlier tick. All events that brokers took before
+    `through` are built, unless they are held; None if that is not known.
     """
 
     load_date: date
@@ -44,9 +47,11 @@ class Tick:
     built: list[BuildOutcome] = field(default_factory=list)
     failed: dict[Relation, str] = field(default_factory=dict)
     waiting: list[Relation] = field(default_factory=list)
+    held: list[Relation] = field(default_factory=list)
+    through: datetime | None = None
 
     @property
-    def outcomes(self) -> list[Grown | BuildOutcome]:
+    def outcomes(self) -> "list[Grown | BuildOutcome]":
         """What was built or held, in build order."""
         return [*self.grown, *self.built]
 
@@ -64,26 +69,62 @@ def tick(context: BuildContext, load_date: date, *, is_last: bool = False) -> Ti
     """
     pipeline, done = context.pipeline, Tick(load_date)
     with connect(context.server, pipeline.name, f"{context.run_id[:8]} tick {load_date}") as connection:
+        landed = _landed_through(connection, pipeline)  # before the objects are listed
         for table in growing_tables(pipeline, load_date):
-            if _failed_just_now(connection, table, load_date):
-                done.waiting.append(table.relation)
-            else:
-                done.grown += _attempt(done, table, partial(grow, context, table, load_date)) or []
+            _grow(done, context, connection, table)
         for table in tables_after(pipeline, load_date):
-            if any(relation in done.failed for relation in table.reads):
-                continue
-            rest = timedelta() if is_last else _rest(table)
-            found = need(pipeline, connection, table, load_date, rest=rest)
-            if found == "later":
-                done.waiting.append(table.relation)
-            elif found == "now" and (outcome := _attempt(done, table, partial(build, context, table, load_date))):
-                done.built.append(outcome)
+            _build(done, context, connection, table, timedelta() if is_last else _rest(table))
+        done.through = None if done.failed else _built_through(connection, pipeline, done, landed)
+        growth.record_tick(connection, load_date, run_id=context.run_id, through=done.through)
     return done
 
 
-def _failed_just_now(connection: Connection[Any], table: Table, load_date: date) -> bool:
-    last = last_build(connection, table.relation, load_date)
-    return bool(last and last.status == "failed" and datetime.now(timezone.utc) - last.at < AFTER_FAILURE)
+def _grow(done: Tick, context: BuildContext, connection: Connection[Any], table: Table) -> None:
+    """Add the batches that a growing table lacks, unless it failed just now."""
+    last = last_build(connection, table.relation, done.load_date)
+    if last and last.status == "failed" and datetime.now(timezone.utc) - last.at < AFTER_FAILURE:
+        done.waiting.append(table.relation)
+        return
+    grown = _attempt(done, table, partial(grow, context, table, done.load_date)) or []
+    done.grown += grown
+    if grown[-1].held if grown else last and last.status == "held":
+        done.held.append(table.relation)
+
+
+def _build(done: Tick, context: BuildContext, connection: Connection[Any], table: Table, rest: timedelta) -> None:
+    """Build a table whole that reads other rows now than when it was built; not from what failed in this tick."""
+    if any(relation in done.failed for relation in table.reads):
+        return
+    found = need(context.pipeline, connection, table, done.load_date, rest=rest)
+    if found == "later":
+        done.waiting.append(table.relation)
+    elif found == "now" and (outcome := _attempt(done, table, partial(build, context, table, done.load_date))):
+        done.built.append(outcome)
+
+
+def finish(context: BuildContext, load_date: date) -> None:
+    """End the growing of a load_date that is closed and of which everything is built. Safe to repeat."""
+    with connect(context.server, context.pipeline.name, f"{context.run_id[:8]} finish {load_date}") as connection:
+        growth.finish(connection, load_date)
+
+
+def _landed_through(connection: Connection[Any], pipeline: Pipeline) -> dict[Relation, datetime | None]:
+    """Return before which instant all events of each stream are landed, by raw table."""
+    found = pipeline.stream_tables
+    return {table.relation: streams.through(connection, table.stream) if table.stream else None for table in found}
+
+
+def _built_through(
+    connection: Connection[Any], pipeline: Pipeline, done: Tick, landed: Mapping[Relation, datetime | None]
+) -> datetime | None:
+    """Return before which instant all events are built: where nothing new was found, all that had landed."""
+    found = []
+    for table in pipeline.stream_tables:
+        last = batches.last(connection, table.relation, done.load_date)
+        is_new = table.relation in {each.relation for each in done.grown} or table.relation in done.held
+        found.append((last.through if last else None) if is_new else landed[table.relation])
+    known = [each for each in found if each is not None]
+    return min(known) if known and len(known) == len(found) else None
 
 
 def growing_tables(pipeline: Pipeline, load_date: date) -> list[Table]:
@@ -102,7 +143,7 @@ def tables_after(pipeline: Pipeline, load_date: date) -> list[Table]:
 
 
 def _rest(table: Table) -> timedelta:
-    refresh = table.header.refresh
+    refresh = getattr(table.header, "refresh", None)
     return timedelta(minutes=refresh.minutes) if refresh else timedelta()
 
 
@@ -113,4 +154,3 @@ def _attempt(done: Tick, table: Table, make: Callable[[], Outcome]) -> Outcome |
     except (UserError, psycopg.Error) as error:
         done.failed[table.relation] = run_log_message(error)
         return None
-

@@ -19,6 +19,7 @@ from typing import Any
 from psycopg import Connection
 
 from kpi_assets.ledger import growth, streams
+from kpi_assets.ledger.holds import last_build
 from kpi_assets.ledger.recorded import Attempt
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.plan.status import State
@@ -33,7 +34,9 @@ class Growing:
     is_closed: bool
     through: datetime | None  # None if nothing is known
     lag: int | None  # events that the brokers have and that have not landed; None if nothing is known
+    objects: int = 0  # that are built
     within: timedelta | None = None  # the least freshness of a KPI that counts from `through`
+    is_stuck: bool = False  # closed, and what is left is held by the SQL and the checks as they are
 
     @property
     def facts(self) -> str:
@@ -84,11 +87,30 @@ def find_growing(
         )
     ]
     lag = _lag(connection, names) if grows else None
+    built = growth.objects_between(connection, grows[0], grows[-1]) if grows else {}
     within = _within(pipeline)
     return {
-        day: Growing(day, ended[day].is_closed, known[day].through if day in known else None, lag, within)
+        day: Growing(
+            day,
+            ended[day].is_closed,
+            known[day].through if day in known else None,
+            lag,
+            built.get(day, 0),
+            within,
+            ended[day].is_closed and _is_stuck(pipeline, connection, day),
+        )
         for day in grows
     }
+
+
+def _is_stuck(pipeline: Pipeline, connection: Connection[Any], load_date: date) -> bool:
+    """Whether a growing table is held, with the SQL and the checks that it has now."""
+    last = ((table, last_build(connection, table.relation, load_date)) for table in pipeline.growing_tables)
+    return any(
+        each.status == "held" and (each.code_version, each.checks_version) == (table.code_version, table.checks_version)
+        for table, each in last
+        if each
+    )
 
 
 @dataclass(frozen=True)
@@ -134,7 +156,9 @@ def _lag(connection: Connection[Any], names: Collection[str]) -> int | None:
     """Return how many events the brokers have that have not landed; None if it is not known."""
     mine = [each for each in streams.positions(connection) if each.stream in names]
     counts = [
-        each.high_watermark - (each.next or 0) for each in mine if each.high_watermark is not None and each.next is not None
+        each.high_watermark - (each.next or 0)
+        for each in mine
+        if each.high_watermark is not None and each.next is not None
     ]
     return sum(max(count, 0) for count in counts) if counts else None
 
@@ -142,5 +166,5 @@ def _lag(connection: Connection[Any], names: Collection[str]) -> int | None:
 def _within(pipeline: Pipeline) -> timedelta | None:
     """Return the least freshness in minutes of a KPI; None if no KPI has one."""
     freshness = [table.header.freshness for table in pipeline.tables.values() if table.header.freshness]
-    minutes = [each.within_minutes for each in freshness if each.within_minutes is not None]
+    minutes = [found for each in freshness if (found := getattr(each, "within_minutes", None)) is not None]
     return timedelta(minutes=min(minutes)) if minutes else None
