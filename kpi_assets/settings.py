@@ -195,6 +195,11 @@ class Settings(BaseSettings):
         description="A store other than Azure that speaks as its Blob Storage does, such as Azurite, without the "
         "account and without credentials. Not set: `https://<account>.blob.core.windows.net`.",
     )
+    s3_program: Path | None = Field(
+        default=None,
+        description="The file `weed` of SeaweedFS that the embedded S3 runs, instead of the one that is installed with "
+        "kpi_assets: for a program that you have built or examined yourself, of the version that kpi_assets pins.",
+    )
     api_urls: dict[str, dict[str, ApiAddress]] = Field(
         default_factory=dict,
         description="The address of one API of a pipeline, as in `KPI_API_URLS__RETAIL__RETAILER_1=https://host/path`. "
@@ -318,12 +323,13 @@ class Settings(BaseSettings):
         "password is sent over TLS only.",
     )
 
-    @field_validator("home", "sql_dir", "secrets_dir", mode="before")
+    @field_validator("home", "sql_dir", "secrets_dir", "s3_program", mode="before")
     @classmethod
-    def _is_named(cls, value: object) -> object:
+    def _is_named(cls, value: object, field: ValidationInfo) -> object:
         """Refuse an empty text, which Python would read as the current folder."""
+        kind = "file" if field.field_name == "s3_program" else "folder"
         if isinstance(value, str) and not value.strip():
-            raise ValueError("it is empty: name a folder, or leave the setting out")
+            raise ValueError(f"it is empty: name a {kind}, or leave the setting out")
         return value
 
     @field_validator("home", "sql_dir")
@@ -331,6 +337,11 @@ class Settings(BaseSettings):
     def _is_the_same_from_everywhere(cls, value: Path, field: ValidationInfo) -> Path:
         value = value.expanduser()
         return value.resolve() if field.field_name == "home" else value.absolute()
+
+    @field_validator("s3_program")
+    @classmethod
+    def _is_a_program(cls, value: Path | None) -> Path | None:
+        return value and value.expanduser().absolute()
 
     @field_validator("ui_url", "serve_url")
     @classmethod
