@@ -15,7 +15,7 @@ from pathlib import Path
 from kpi_assets.errors import UsageError
 from kpi_assets.model.calendar import EVERY_DAY, Calendar, described, named
 from kpi_assets.model.history import version_columns
-from kpi_assets.model.names import LOW_VOLUME, Relation
+from kpi_assets.model.names import BATCH, LOW_VOLUME, Relation
 from kpi_assets.model.pipeline_config import PIPELINE_FILE, Layer, PipelineConfig
 from kpi_assets.model.question import QUESTIONS, Question
 from kpi_assets.model.sentences import known_names, known_words
@@ -168,6 +168,16 @@ class Pipeline:
         """The raw tables that each read one S3 object a load_date."""
         return [table for table in self.tables.values() if table.has_object]
 
+    @property
+    def stream_tables(self) -> list[Table]:
+        """The raw tables whose source is a stream."""
+        return [table for table in self.tables.values() if table.stream]
+
+    @property
+    def growing_tables(self) -> list[Table]:
+        """The tables that grow, in build order."""
+        return [table for table in self.tables.values() if table.grows]
+
     @cached_property
     def tile_names(self) -> list[str]:
         """The measures of all KPIs as boards name them: `kpi.measure`, with the schema if two KPIs have one name."""
@@ -264,6 +274,8 @@ class Pipeline:
             return {}
         of_query = table.query.lineage({relation: [*other.header.readable] for relation, other in self.tables.items()})
         found = {name: [leaf for leaf in of if leaf[0] != table.relation] for name, of in of_query.items()}
+        if found and table.grows:
+            found[BATCH] = [(read, BATCH) for read in table.growing_reads]
         volume = table.header.min_volume
         if history := table.header.history if found else None:
             made = version_columns(history, table.header.grain)

@@ -60,7 +60,14 @@ def custom_check(name: str, spec: CustomCheck, table: TableDeclaration) -> Table
     else:
         assert spec.bad_rows
         line = table.lines.of_text(*place, "bad_rows")
-        query = parse_query(spec.bad_rows, table.path, line, lookback=table.has_lookback, histories=table.histories)
+        query = parse_query(
+            spec.bad_rows,
+            table.path,
+            line,
+            lookback=table.has_lookback,
+            histories=table.histories,
+            grows=table.grows,
+        )
         found = BadRows(name, "", query=query)
     return replace(
         found,
