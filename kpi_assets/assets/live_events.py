@@ -130,5 +130,5 @@ def _described_outcome(outcome: Outcome) -> dict[str, Any]:
     counts = ("batch", "objects", "records", "rows", "repeats", "quarantined")
     return {
         **{f"batch/{name}" if name != "batch" else name: getattr(outcome, name) for name in counts},
-        "through": dg.MetadataValue.timestamp(outcome.through),
+        **({"through": dg.MetadataValue.timestamp(outcome.through)} if outcome.through else {}),
     }
