@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -44,6 +44,7 @@ _SENTENCES: Mapping[str, str] = {
     **dict.fromkeys(("bool_type", "bool_parsing"), "write true or false"),
     "greater_than_equal": "write {ge} or more",
     "less_than_equal": "write {le} or less",
+    "literal_error": "write {expected}",
     "string_type": "write a text, in double quotes",
     "dict_type": 'write a JSON object: {{"name": value}}',
     **dict.fromkeys(("path_type", "path_not_file"), "write the path of a folder"),
@@ -161,10 +162,43 @@ class Settings(BaseSettings):
         description="An S3-compatible store other than AWS, without credentials in the address. Not set while a "
         "bucket is set: AWS.",
     )
+    stream_url: str | None = Field(
+        default=None,
+        description="The broker of the streams, without credentials in the address: `kafka://host:9092`, "
+        "`kafka+ssl://host:9093` over TLS, several brokers by commas, or `kinesis://region`. Azure Event Hubs is "
+        "`kafka+ssl://NAMESPACE.servicebus.windows.net:9093`. Kinesis takes the credentials of AWS. Not set: the "
+        "embedded broker, if S3 is the embedded one too.",
+    )
+    stream_user: str | None = Field(
+        default=None,
+        description="The user to log in to a broker of Kafka's protocol with. That of Azure Event Hubs is "
+        "`$ConnectionString`. Not set: no login.",
+    )
+    stream_sasl: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        default="PLAIN",
+        description="How the login is done: `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`. `PLAIN` sends the password, "
+        "and so over TLS only. Amazon MSK uses `SCRAM-SHA-512`.",
+    )
+    stream_ca: Path | None = Field(
+        default=None,
+        description="A file of certificates, in PEM, by which to know the broker. Not set: those of the system.",
+    )
+    # Declared after the others, because its validator needs them.
+    stream_password: SecretStr | None = Field(
+        default=None,
+        validate_default=True,  # half a login is refused
+        description="The password of that user. That of Azure Event Hubs is the connection string, as its page shows "
+        "it.",
+    )
     azure_endpoint_url: str | None = Field(
         default=None,
         description="A store other than Azure that speaks as its Blob Storage does, such as Azurite, without the "
         "account and without credentials. Not set: `https://<account>.blob.core.windows.net`.",
+    )
+    s3_program: Path | None = Field(
+        default=None,
+        description="The file `weed` of SeaweedFS that the embedded S3 runs, instead of the one that is installed with "
+        "kpi_assets: for a program that you have built or examined yourself, of the version that kpi_assets pins.",
     )
     api_urls: dict[str, dict[str, ApiAddress]] = Field(
         default_factory=dict,
@@ -289,12 +323,13 @@ class Settings(BaseSettings):
         "password is sent over TLS only.",
     )
 
-    @field_validator("home", "sql_dir", "secrets_dir", mode="before")
+    @field_validator("home", "sql_dir", "secrets_dir", "s3_program", mode="before")
     @classmethod
-    def _is_named(cls, value: object) -> object:
+    def _is_named(cls, value: object, field: ValidationInfo) -> object:
         """Refuse an empty text, which Python would read as the current folder."""
+        kind = "file" if field.field_name == "s3_program" else "folder"
         if isinstance(value, str) and not value.strip():
-            raise ValueError("it is empty: name a folder, or leave the setting out")
+            raise ValueError(f"it is empty: name a {kind}, or leave the setting out")
         return value
 
     @field_validator("home", "sql_dir")
@@ -302,6 +337,11 @@ class Settings(BaseSettings):
     def _is_the_same_from_everywhere(cls, value: Path, field: ValidationInfo) -> Path:
         value = value.expanduser()
         return value.resolve() if field.field_name == "home" else value.absolute()
+
+    @field_validator("s3_program")
+    @classmethod
+    def _is_a_program(cls, value: Path | None) -> Path | None:
+        return value and value.expanduser().absolute()
 
     @field_validator("ui_url", "serve_url")
     @classmethod
@@ -361,6 +401,37 @@ class Settings(BaseSettings):
             raise ValueError(
                 "write http://host:port or https://host, without a user, a password or a query: the store's keys are "
                 "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            )
+        return value
+
+    @field_validator("stream_url")
+    @classmethod
+    def _is_a_broker(cls, value: str | None) -> str | None:
+        if value is not None and not is_broker(value):
+            raise ValueError(
+                "write kafka://host:9092, kafka+ssl://host:9093 or kinesis://region, without a user or a password: the "
+                "login is KPI_STREAM_USER and KPI_STREAM_PASSWORD"
+            )
+        return value
+
+    @field_validator("stream_ca")
+    @classmethod
+    def _is_a_file(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_file():
+            raise ValueError(f"there is no file {value}")
+        return value
+
+    @field_validator("stream_password")
+    @classmethod
+    def _can_log_in(cls, value: SecretStr | None, others: ValidationInfo) -> SecretStr | None:
+        """Refuse half a login, and one whose password would cross a network in the clear."""
+        if (value is None) != (others.data.get("stream_user") is None):
+            raise ValueError("set both KPI_STREAM_USER and KPI_STREAM_PASSWORD, or neither")
+        url = others.data.get("stream_url") or ""
+        if value is not None and others.data.get("stream_sasl") == "PLAIN" and not _is_private(url):
+            raise ValueError(
+                "PLAIN would send it in the clear: write kafka+ssl:// in KPI_STREAM_URL, or set KPI_STREAM_SASL to "
+                "SCRAM-SHA-512"
             )
         return value
 
@@ -508,9 +579,30 @@ class Settings(BaseSettings):
         for url in (self.alert_slack_url, self.alert_webhook_url):
             if url and (found := urls.parse(url.get_secret_value(), "http", "https")):
                 yield from found.capability()
+        if self.stream_password:
+            yield self.stream_password.get_secret_value()
+            yield from re.findall(r"SharedAccessKey=([^;]+)", self.stream_password.get_secret_value())
         for of_pipeline in self.api_secrets.values():
             yield from (secret.get_secret_value() for secret in of_pipeline.values())
         yield from self.serve_key_hashes.values()
+
+
+def is_broker(text: str) -> bool:
+    """Whether a text names the brokers of Kafka's protocol or a region of Kinesis, and nothing else."""
+    found = urls.parse(text, "kafka", "kafka+ssl", "kinesis")
+    if found is None or (found.user, found.path, found.query) != (None, "", None):
+        return False
+    if found.scheme == "kinesis":
+        return re.fullmatch(r"[a-z]{2}(-[a-z]+)+-[0-9]", found.hosts) is not None
+    return all(host.partition(":")[0] for host in found.hosts.split(","))
+
+
+def _is_private(broker: str) -> bool:
+    """Whether nobody on a network can read what is sent to a broker: over TLS, or within this machine."""
+    hosts = broker.removeprefix("kafka://").split(",")
+    return broker.startswith("kafka+ssl://") or all(
+        re.fullmatch(r"(127\.0\.0\.1|localhost)(:[0-9]+)?", h) for h in hosts
+    )
 
 
 def is_plain_address(text: str) -> bool:

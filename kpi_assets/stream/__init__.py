@@ -1,4 +1,5 @@
-"""Streams: events from a broker, landed as immutable objects of which each continues the one before.
+"""Streams: the events of a broker, landed as immutable objects on the lake.
 
-Belongs here: readers of brokers, the landing, the format of the objects. Not here: tables made of them (materialize/).
+Belongs here: reading a broker (reader.py, with kafka.py and kinesis.py behind it), and landing what was read. Not here:
+the embedded broker (embedded/broker.py), and building tables from the objects (materialize/).
 """
