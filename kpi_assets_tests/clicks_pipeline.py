@@ -120,6 +120,8 @@ class ClicksPipeline(PipelineHarness):
 
     def stock(self) -> "ClicksPipeline":
         """Write the files of the pipeline as in this module, and advance to load_dates that no test has used."""
+        for path in self.folder.rglob("*.sql"):
+            path.unlink()
         for name, text in TABLES.items():
             self.file(name, text)
         (self.folder / "pipeline.yaml").write_text(PIPELINE_YAML.format(bucket=self.bucket))
@@ -151,8 +153,9 @@ class ClicksPipeline(PipelineHarness):
 
     def report(self, through: datetime, lag: int = 0, partition: int = 0) -> None:
         """Report as `kpi stream` does how far the stream is landed."""
+        end = self.next_position.get((self.day, partition), 0)
         with self.session() as session:
-            streams.write_positions(session, [streams.Position("clicks", partition, 10, 10 + lag, through)])
+            streams.write_positions(session, [streams.Position("clicks", partition, end, end + lag, through)])
 
     def close(self, day: date | None = None) -> None:
         """Close a load_date as `kpi stream` does."""

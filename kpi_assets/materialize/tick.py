@@ -24,7 +24,7 @@ from kpi_assets.ledger.holds import last_build
 from kpi_assets.materialize.build import build
 from kpi_assets.materialize.changed import AFTER_FAILURE, need
 from kpi_assets.materialize.context import BuildContext, BuildOutcome, run_log_message
-from kpi_assets.materialize.grow import Grown, grow
+from kpi_assets.materialize.grow import Grown, forget_listing, grow
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.table import Table
@@ -71,7 +71,7 @@ def tick(context: BuildContext, load_date: date, *, is_last: bool = False) -> Ti
     with connect(context.server, pipeline.name, f"{context.run_id[:8]} tick {load_date}") as connection:
         landed = _landed_through(connection, pipeline)  # before the objects are listed
         for table in growing_tables(pipeline, load_date):
-            _grow(done, context, connection, table)
+            _grow(done, context, connection, table, is_last=is_last)
         for table in tables_after(pipeline, load_date):
             _build(done, context, connection, table, timedelta() if is_last else _rest(table))
         done.through = None if done.failed else _built_through(connection, pipeline, done, landed)
@@ -79,13 +79,23 @@ def tick(context: BuildContext, load_date: date, *, is_last: bool = False) -> Ti
     return done
 
 
-def _grow(done: Tick, context: BuildContext, connection: Connection[Any], table: Table) -> None:
-    """Add the batches that a growing table lacks, unless it failed just now."""
+def _grow(
+    done: Tick, context: BuildContext, connection: Connection[Any], table: Table, *, is_last: bool
+) -> None:
+    """Add the batches that a growing table lacks, unless it failed just now.
+
+    Most objects are asked for by name, and a listing now and then finds the others. After the last ones have landed,
+    what is asked for by name is not enough to say that there are no more.
+    """
     last = last_build(connection, table.relation, done.load_date)
     if last and last.status == "failed" and datetime.now(timezone.utc) - last.at < AFTER_FAILURE:
         done.waiting.append(table.relation)
         return
-    grown = _attempt(done, table, partial(grow, context, table, done.load_date)) or []
+    make = partial(grow, context, table, done.load_date)
+    grown = _attempt(done, table, make) or []
+    if is_last and table.stream and not grown and table.relation not in done.failed:
+        forget_listing(context, table, done.load_date)
+        grown = _attempt(done, table, make) or []
     done.grown += grown
     if grown[-1].held if grown else last and last.status == "held":
         done.held.append(table.relation)

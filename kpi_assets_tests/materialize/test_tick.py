@@ -63,7 +63,8 @@ def test_a_tick_without_anything_new_does_nothing(clicks: ClicksPipeline) -> Non
 
 
 def test_the_next_tick_adds_a_batch_and_a_repeat_is_no_click(clicks: ClicksPipeline) -> None:
-    clicks.land("a", "b")
+    clicks.land("a")
+    clicks.land("b", partition=1)
     make_tick(clicks)
     clicks.land("b", "c")
     clicks.land("d", partition=1)
@@ -145,10 +146,11 @@ def test_a_backfill_of_the_load_date_gives_the_same_rows_and_growth_goes_on_from
 def test_what_is_built_through_which_instant(clicks: ClicksPipeline) -> None:
     noon = datetime.combine(clicks.day, time(12), timezone.utc)
     clicks.land("a")
-    assert make_tick(clicks).through is None, "no landing reports"
-    clicks.report(noon)
+    assert make_tick(clicks).through == noon, "the newest event, where no landing reports"
+    assert make_tick(clicks).through is None, "nothing is known, and the ledger keeps what it knew"
     clicks.land("b")
-    assert make_tick(clicks).through == noon
+    clicks.report(noon + timedelta(seconds=9))
+    assert make_tick(clicks).through == noon + timedelta(seconds=9)
     clicks.report(noon + timedelta(hours=3))
     assert make_tick(clicks).through == noon + timedelta(hours=3), "nothing came, so all is built"
     with clicks.session() as session:
@@ -158,14 +160,23 @@ def test_what_is_built_through_which_instant(clicks: ClicksPipeline) -> None:
 
 def test_a_held_batch_keeps_the_instant_of_the_one_before(clicks: ClicksPipeline) -> None:
     noon = datetime.combine(clicks.day, time(12), timezone.utc)
-    clicks.report(noon)
     clicks.land("a")
+    clicks.report(noon)
     make_tick(clicks)
-    clicks.report(noon + timedelta(hours=1))
     clicks.land_values([b'{"event_id": null}', b'{"event_id": null}'])
+    clicks.report(noon + timedelta(hours=1))
     held = make_tick(clicks)
     assert told(held) == ["raw.clicks 2 held"]
     assert held.through == noon
+
+
+def test_after_the_closing_every_object_is_looked_for_also_of_a_partition_that_is_new(clicks: ClicksPipeline) -> None:
+    clicks.land("a")
+    make_tick(clicks)
+    clicks.land("b", partition=1)
+    assert make_tick(clicks).is_idle, "a listing once a minute finds it"
+    assert told(make_tick(clicks, is_last=True)) == [*batch(2), *ALL]
+    assert make_tick(clicks, is_last=True).is_idle
 
 
 def test_a_load_date_that_is_finished_stays_so_until_the_next_tick(clicks: ClicksPipeline) -> None:
