@@ -86,6 +86,12 @@ kpi:
       alert: {below: 8, for: 3 load_dates}
   dimensions: [order_dow]
 """
+# Words of checks that a table which grows cannot have, with the reason.
+_NOT_OF_BATCHES = {
+    "min_rows": "a batch has as many rows as there were events",
+    "unique": "it sees one batch, and another one may have the same values",
+    "foreign_key": "a row that comes later may be the one that is looked for",
+}
 # The words of a file whose storage has no load_dates.
 _WITHOUT_LOAD_DATES = {"description", "owner", "grain", "columns", "storage"}
 
@@ -300,7 +306,10 @@ class Header(Strict):
                 *(
                     (("columns", name), f"every table that grows has this column ({word}): take it out")
                     if self._grows
-                    else (("source", word), f"it makes the column {name!r}, which is declared too: take one of them out")
+                    else (
+                        ("source", word),
+                        f"it makes the column {name!r}, which is declared too: take one of them out",
+                    )
                     for name, (word, _) in added.items()
                     if name in self.columns
                 ),
@@ -426,12 +435,9 @@ class Header(Strict):
             yield ("kpi",), "a KPI is computed again from what has grown: select it from this table, without the batch"
         if self.quality:
             yield ("quality",), "a score is of a whole load_date, and a batch is a part of one: take it out"
-        if self.checks.min_rows:
-            yield ("checks", "min_rows"), "a batch has as many rows as there were events: take it out"
-        if self.checks.unique:
-            yield ("checks", "unique"), "it sees one batch, and another one may have the same values: name them in grain"
-        if self.checks.foreign_key:
-            yield ("checks", "foreign_key"), "a row that comes later may be the one that is looked for: take it out"
+        for word, reason in _NOT_OF_BATCHES.items():
+            if getattr(self.checks, word):
+                yield ("checks", word), f"{reason}: take it out"
         yield from self._problems_of_stream() if self.source else self._problems_of_growing_select()
 
     def _problems_of_stream(self) -> Iterator[tuple[Loc, str]]:
@@ -451,8 +457,8 @@ class Header(Strict):
         if not self.repeats and BATCH not in self.grain:
             yield (
                 ("grain",),
-                f"two batches may have rows with the same {', '.join(self.grain)}: add {BATCH}, or leave out what comes "
-                "again by `repeats: {keep: first}`",
+                f"two batches may have rows with the same {', '.join(self.grain)}: add {BATCH}, or leave out what "
+                "comes again by `repeats: {keep: first}`",
             )
         if self.repeats and BATCH in self.grain:
             yield ("repeats",), f"no row of another batch has the same grain, which names {BATCH}: take one of them out"

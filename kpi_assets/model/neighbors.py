@@ -231,7 +231,9 @@ def check_streams(pipeline: Pipeline, folder: Folder, problems: Problems) -> Non
             )
     if not streams and "live" in pipeline.config.model_fields_set:
         line = folder.lines.of("live") if folder.lines else 1
-        problems.add(folder.config_path, line, "live is for pipelines with a stream, and no source has one: take it out")
+        problems.add(
+            folder.config_path, line, "live is for pipelines with a stream, and no source has one: take it out"
+        )
 
 
 def _is_below(key: str, folder: str) -> bool:
