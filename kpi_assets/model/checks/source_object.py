@@ -11,7 +11,6 @@ from kpi_assets.model.checks.base import AuditFacts, Measured, SameBytes, TableC
 from kpi_assets.model.quarantine import QuarantineSpec
 from kpi_assets.model.results import SAMPLES, CheckResult, Subject
 
-
 # Records that a stream with `quarantine` may always set aside: of a batch with few records, one is a large share.
 ALWAYS = 20
 
@@ -35,6 +34,15 @@ class RowAccounting(SourceObjectCheck):
             message += f" + {missing} unexplained" + (f": {facts.lost}" if facts.lost else "")
         passed = missing == 0 and not facts.unreadable
         return self.judged(passed=passed, metric=missing, message=facts.unreadable or message)
+
+
+@dataclass(frozen=True)
+class Chain(SourceObjectCheck):
+    """Each object of a stream continues the one before it in its partition, and has the events that it counts."""
+
+    def result(self, measured: Measured, facts: AuditFacts) -> CheckResult:  # noqa: ARG002
+        """Fail if an object is missing between two others, or cannot be read; the message names it."""
+        return self.judged(passed=not facts.unreadable, metric=int(bool(facts.unreadable)), message=facts.unreadable)
 
 
 @dataclass(frozen=True, kw_only=True)
