@@ -13,9 +13,9 @@ from kpi_assets.doctor.finding import Finding, advice, clock, errors_as_findings
 from kpi_assets.model.object_key import ObjectKey
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.settings import Settings
+from kpi_assets.sources.boto_refusals import explained
 from kpi_assets.sources.deliveries import near
 from kpi_assets.sources.listing import landed
-from kpi_assets.sources.refusals import explained
 from kpi_assets.sources.store import Store, bucket_of, client
 
 LOOKED_AT = 7  # days back from today

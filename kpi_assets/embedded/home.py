@@ -58,8 +58,10 @@ class Home:
         self.api_secrets_file = self.root / "apis.json"
         self.cluster = self.root / "postgres"
         self.postgres_conf = self.root / "postgres.conf"
-        self.buckets = self.root / "s3"
-        self.etags = self.root / "s3-etags"
+        self.s3_data = self.root / "s3-data"
+        self.s3_conf = self.root / "s3-conf"
+        self.rclone_buckets = self.root / "s3"  # of homes of earlier versions, as is the next
+        self.rclone_etags = self.root / "s3-etags"
         self.instance = self.root / "dagster"
         self.logs = self.root / "logs"
         self.run = self.root / "run"
@@ -69,7 +71,7 @@ class Home:
     def create(self) -> None:
         """Make the missing folders of the embedded servers, and close existing ones to others."""
         self.create_root()
-        for folder in (self.run, self.logs, self.buckets):
+        for folder in (self.run, self.logs, self.s3_data):
             make_folder(folder, 0o700)
 
     def create_root(self) -> None:
@@ -91,8 +93,10 @@ class Home:
             self.api_secrets_file,
             self.cluster,
             self.postgres_conf,
-            self.buckets,
-            self.etags,
+            self.s3_data,
+            self.s3_conf,
+            self.rclone_buckets,
+            self.rclone_etags,
         )
         return (*servers, self.instance, self.logs, self.run)
 
@@ -225,7 +229,7 @@ def trim_log(log: Path) -> None:
         previous.unlink(missing_ok=True)
         with (
             log.open("rb") as current,
-            os.fdopen(os.open(previous, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as kept,
+            os.fdopen(os.open(previous, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as kept,
         ):
             shutil.copyfileobj(current, kept)
         os.truncate(log, 0)

@@ -42,11 +42,22 @@ PATIENCE = 180  # seconds to wait while another process starts or stops the serv
 class Stack:
     """The embedded servers of one home, in use for as long as the context lasts."""
 
-    def __init__(self, home: Path, *, postgres: bool = True, s3: bool = True, apis: ApiNames | None = None):
-        """With `apis`, pipelines and names of their APIs, the simulated APIs run too, and stand in for these."""
+    def __init__(
+        self,
+        home: Path,
+        *,
+        postgres: bool = True,
+        s3: bool = True,
+        apis: ApiNames | None = None,
+        s3_program: Path | None = None,
+    ):
+        """With `apis`, pipelines and names of their APIs, the simulated APIs run too, and stand in for these.
+
+        `s3_program` runs as the S3 instead of the one that is installed.
+        """
         self._home = Home(home)
         self._postgres = Postgres(self._home) if postgres else None
-        self._s3 = S3(self._home) if s3 else None
+        self._s3 = S3(self._home, s3_program) if s3 else None
         self.simulated: ApiNames = apis or {}
         self._apis = Apis(self._home) if apis else None
         self._lock_fd: int | None = None
@@ -110,8 +121,6 @@ class Stack:
             found["AWS_ACCESS_KEY_ID"] = keys.s3_access_key_id.get_secret_value()
             found["AWS_SECRET_ACCESS_KEY"] = keys.s3_secret_access_key.get_secret_value()
             found["AWS_DEFAULT_REGION"] = REGION
-            # rclone sends the checksum of the whole object with a part of it, and boto3 would report a mismatch.
-            found["AWS_RESPONSE_CHECKSUM_VALIDATION"] = "when_required"
         if self._apis:
             urls, secrets = self._of_apis(self._apis)
             found |= merged("KPI_API_URLS", urls)
@@ -140,13 +149,13 @@ class Stack:
         keep_secret(complete.secrets())
         return complete
 
-    def make_bucket(self, name: str) -> Path:
-        """Return the folder of a bucket on the embedded S3, and make the bucket if it is missing.
+    def make_bucket(self, name: str) -> None:
+        """Make a bucket on the embedded S3 if it is missing.
 
         Raises UserError for a name that S3 would refuse.
         """
         assert self._s3 is not None, "this stack has no S3"
-        return self._s3.make_bucket(name)
+        self._s3.make_bucket(name)
 
     def check_alive(self) -> None:
         """Raise UserError if a server has exited while it is in use."""
@@ -197,7 +206,13 @@ def embedded_servers(settings: Settings, pipelines: Iterable[Pipeline] = ()) -> 
         yield Servers(settings, None)
         return
     apis = needed_apis(settings, pipelines)
-    stack = Stack(settings.home, postgres=settings.embedded_postgres, s3=settings.embedded_s3, apis=apis)
+    stack = Stack(
+        settings.home,
+        postgres=settings.embedded_postgres,
+        s3=settings.embedded_s3,
+        apis=apis,
+        s3_program=settings.s3_program,
+    )
     with _environ(_neutral_environment(settings, apis)), stack, _environ(stack.environment()):
         yield Servers(stack.add_servers_to(settings), stack)
 

@@ -26,8 +26,20 @@ FOR_READERS: Mapping[str, Collection[str]] = {
     "publishes": (),
     "quarantine": ("record", "value", "reason", "key", "corrected"),
     "requests": (),
+    "stream_closings": (),
+    "stream_positions": (),
 }
 # Those of them whose rows are of no load_date, or of the latest one alone, so that no question can be tied to them.
 OF_NO_LOAD_DATE = frozenset(
-    ("alert_deliveries", "api_turns", "holds", "kpi_trust", "kpi_values", "kpis", "manifest_parts", "migrations")
+    (
+        "alert_deliveries",
+        "api_turns",
+        "holds",
+        "kpi_trust",
+        "kpi_values",
+        "kpis",
+        "manifest_parts",
+        "migrations",
+        "stream_positions",
+    )
 )

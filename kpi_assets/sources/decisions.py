@@ -21,8 +21,10 @@ from kpi_assets.model.manifest import etag_of_parts
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.table import Table
-from kpi_assets.sources.refusals import LakeError, explained
-from kpi_assets.sources.store import Entry, Store
+from kpi_assets.sources.boto_refusals import explained
+from kpi_assets.sources.lake import Entry
+from kpi_assets.sources.refusals import LakeError
+from kpi_assets.sources.store import Store
 
 FOLDER = "decisions/"
 AT_ONCE = 5  # objects that are read at the same time

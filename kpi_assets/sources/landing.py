@@ -21,9 +21,11 @@ from kpi_assets.errors import UsageError, UserError
 from kpi_assets.model.manifest import Manifest
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.table import Table
+from kpi_assets.sources.boto_refusals import explained
 from kpi_assets.sources.dated_files import DatedFile
-from kpi_assets.sources.refusals import LakeError, explained
-from kpi_assets.sources.store import LEAST_SECONDS, Store
+from kpi_assets.sources.lake import LEAST_SECONDS
+from kpi_assets.sources.refusals import LakeError
+from kpi_assets.sources.store import Store
 
 AT_ONCE = 4  # uploads at the same time, each with a part in memory
 MARKER_TYPE = "application/octet-stream"

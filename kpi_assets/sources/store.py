@@ -9,8 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
-from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from functools import partial
 from itertools import islice
 from threading import Lock
@@ -22,11 +21,14 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, ResponseStreamingError
 from urllib3.exceptions import HTTPError
 
+from kpi_assets import lake_places
 from kpi_assets.model.manifest import Manifest
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.settings import LEAST_RATE, Settings, is_plain_address
+from kpi_assets.sources.boto_refusals import explained, is_page, unusable
 from kpi_assets.sources.checksums import ALGORITHMS, Checksum, PartSums, Summing, sum_of
-from kpi_assets.sources.refusals import MISSING, NO_S3, LakeError, explained, is_page, unusable
+from kpi_assets.sources.lake import LEAST_SECONDS, Entry
+from kpi_assets.sources.refusals import MISSING, NO_S3, LakeError, foreign_endpoint
 
 # Bytes of one request; a part that fails is requested again alone. The sha256 in the ledger is composed of those of
 # parts of this size: with another size, every object would seem changed.
@@ -37,7 +39,6 @@ PIECE = 256 << 10  # the most bytes that are read from the connection at once
 # Bytes; no hash is computed over all parts of a larger object: it has to read them one after the other, a second for
 # each 600 MB with MD5. CRCs take a tenth of that, and large objects are uploaded in parts, without an MD5.
 MOST_HASHED = 256 << 20
-LEAST_SECONDS = 10.0  # a part may always take so long, however small it is
 NEIGHBORS = 3  # objects that are read to find out whether a store's ETags are MD5s
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _MD5_SERVER = "AmazonS3"  # the name of AWS' server and of its imitations: an ETag that looks like an MD5 is one
@@ -67,26 +68,18 @@ def client(settings: Settings) -> Any:
         raise unusable(error) from None
     # boto3 has its own variables and files for an endpoint; they must not hold a secret that could be shown or stored.
     if not is_plain_address(made.meta.endpoint_url):
-        raise LakeError(
-            "The endpoint that AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL or AWS's configuration file names cannot be used: "
-            "write http://host:port or https://host, without a user, a password or a query."
-        )
+        raise foreign_endpoint()
     return made
 
 
 def bucket_of(pipeline: Pipeline, settings: Settings) -> str:
-    """Return the pipeline's bucket: from the environment, or else from pipeline.yaml."""
-    return settings.s3_buckets.get(pipeline.name) or settings.s3_bucket or pipeline.config.bucket
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One object in a listing."""
-
-    key: str
-    size_bytes: int
-    etag: str
-    last_modified: datetime
+    """Return the pipeline's bucket as manifests name it: from the environment, or else from pipeline.yaml."""
+    name = pipeline.name
+    if url := settings.lake_urls.get(name) or (None if name in settings.s3_buckets else settings.lake_url):
+        place = lake_places.parse(url)
+        assert place is not None  # the settings refuse what is no address
+        return place.bucket
+    return settings.s3_buckets.get(name) or settings.s3_bucket or pipeline.config.bucket
 
 
 class Store:

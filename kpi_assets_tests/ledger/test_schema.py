@@ -39,12 +39,14 @@ RELEASED = {
     "0012_histories.sql": "c3b2a3dfcf2e6663bbe9ffafa39c3565b7c7aaceb0a8400ac75ba17bbaff6702",
     "0013_apis.sql": "32b9df6ecb0e42bdca8b91f97ca0f6f6151e56a58d1b019b15916c838a5a2994",
     "0014_kpi_values.sql": "0edde9c896d4c842df91b757aa4b3eba160005d14d1281022dc4384009d8403c",
+    "0015_streams.sql": "b00dd2415dc08a3ff35612a9245235b67faac8dada50dd00ddb9605017a9cf3e",
 }
 NUMBERS = [number for number, _ in schema.migrations()]
 TABLES = [
     *("alert_deliveries", "alerts", "api_turns", "bad_rows", "data_quality_results", "holds"),
     *("kpi_tiles", "kpi_trust", "kpi_values", "kpis", "locks", "manifest_parts", "manifests"),
     *("migrations", "pipeline_runs", "published", "publishes", "quarantine", "requests"),
+    *("stream_closings", "stream_positions"),
 ]
 RELATIONS = "select relname from pg_class where relnamespace = 'ops'::regnamespace and relkind in ('r', 'v') order by 1"
 

@@ -16,7 +16,8 @@ import pytest
 
 from kpi_assets.settings import Settings
 from kpi_assets.sources import store as store_module
-from kpi_assets.sources.refusals import LakeError, explained
+from kpi_assets.sources.boto_refusals import explained
+from kpi_assets.sources.refusals import LakeError
 from kpi_assets.sources.store import Store, client
 
 KEY = "raw/things/load_date=2025-03-01/things.csv"

@@ -15,7 +15,8 @@ from kpi_assets.model.manifest import Manifest
 from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import default_sql_dir, settings
 from kpi_assets.sources import store as store_module
-from kpi_assets.sources.refusals import LakeError, explained
+from kpi_assets.sources.boto_refusals import explained
+from kpi_assets.sources.refusals import LakeError
 from kpi_assets.sources.store import Store, bucket_of, client, sha256_of
 from kpi_assets_tests.s3_proxy import Cut, Drip, Fault, HangUp, Refuse, Short
 from kpi_assets_tests.sources.conftest import DAY, Faulty, put
