@@ -84,13 +84,11 @@ class Lake:
                 if etag and _bare(answer.meta["e_tag"]) != _bare(etag):
                     raise self._changed(key)
                 return bytes(answer.bytes())
-            except PreconditionError:
-                raise self._changed(key) from None
+            except PreconditionError:  # Azure says so of an object that is missing, too
+                raise self._changed(key) if self.head(key) else self._missing(key) from None
             except FileNotFoundError as error:
                 self._check_container(error)
-                raise MissingError(
-                    f"{object_url(self.bucket, key)} is not there: land it again, or look who removed it."
-                ) from None
+                raise self._missing(key) from None
 
     def head(self, key: str) -> Entry | None:
         """Return an object as a listing would, or None if there is none."""
@@ -135,6 +133,8 @@ class Lake:
                 return
 
     def _listed(self, folder: str, offset: str | None, prefix: str) -> Iterator[Entry]:
+        if self.place.scheme == "file":
+            _check_folder(self.place)
         pages = obstore.list(self.store, prefix=folder or None, offset=offset, chunk_size=PAGE)
         for number, page in enumerate(pages):
             if number >= MOST_PAGES:
@@ -149,14 +149,16 @@ class Lake:
         if is_missing_container(error):
             raise error
         if self.place.scheme == "file":
-            if not Path(self.place.name).is_dir():
-                raise error
+            _check_folder(self.place)
         elif "Error performing HEAD" in str(error):  # the answer to a HEAD does not say what is missing
             with suppress(StopIteration):
                 next(iter(obstore.list(self.store, prefix=".kpi-nothing", chunk_size=1)))
 
     def _entry(self, found: Mapping[str, Any]) -> Entry:
         return Entry(found["path"], found["size"], found["e_tag"] or "", found["last_modified"])
+
+    def _missing(self, key: str) -> MissingError:
+        return MissingError(f"{object_url(self.bucket, key)} is not there: land it again, or look who removed it.")
 
     def _changed(self, key: str) -> ChangedError:
         return ChangedError(
@@ -235,9 +237,13 @@ def _open_azure(place: Place, settings: Settings, options: "ClientConfig", retri
 
 
 def _open_folder(place: Place, _settings: Settings, _options: "ClientConfig", _retries: "RetryConfig") -> LocalStore:
+    _check_folder(place)
+    return LocalStore(place.name)
+
+
+def _check_folder(place: Place) -> None:
     if not Path(place.name).is_dir():
         raise LakeError(f"There is no folder {place.name}: make it, or correct KPI_LAKE_URL.")
-    return LocalStore(place.name)
 
 
 def _just_before(prefix: str) -> str:

@@ -33,12 +33,14 @@ columns:
   cart_share: {type: "numeric(7,6)", description: "with_cart / sessions, 0 to 1; NULL of an hour without sessions."}
   checkout_share: {type: "numeric(7,6)", description: "with_checkout / sessions, 0 to 1; NULL of an hour without sessions."}
 checks:
+  # Before the first click there is no newest hour.
+  min_rows: {at_least: 0}
   range:
     cart_share: [0, 1]
     checkout_share: [0, 1]
   every_hour_is_here:
     description: There are 24 hours, also those in which nobody came.
-    bad_rows: select count(*) as hours from {this} having count(*) <> 24
+    bad_rows: select count(distinct hour) as hours from {this} having count(distinct hour) not in (0, 24)
 @end */
 -- A session belongs to the hour of its first click, whatever comes later. All 24 hours are in the two load_dates, except
 -- for sessions that last longer than an hour and began before them. Clicks that come more than a day late are counted in
