@@ -153,7 +153,7 @@ def tables_after(pipeline: Pipeline, load_date: date) -> list[Table]:
 
 
 def _rest(table: Table) -> timedelta:
-    refresh = getattr(table.header, "refresh", None)
+    refresh = table.header.refresh
     return timedelta(minutes=refresh.minutes) if refresh else timedelta()
 
 

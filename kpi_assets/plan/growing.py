@@ -166,5 +166,5 @@ def _lag(connection: Connection[Any], names: Collection[str]) -> int | None:
 def _within(pipeline: Pipeline) -> timedelta | None:
     """Return the least freshness in minutes of a KPI; None if no KPI has one."""
     freshness = [table.header.freshness for table in pipeline.tables.values() if table.header.freshness]
-    minutes = [found for each in freshness if (found := getattr(each, "within_minutes", None)) is not None]
+    minutes = [each.within_minutes for each in freshness if each.within_minutes is not None]
     return timedelta(minutes=min(minutes)) if minutes else None
