@@ -25,7 +25,9 @@ from kpi_assets.materialize.retry import wait_for_lock
 from kpi_assets.model.calendar import parse_date
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.monitoring.alerting_checks import report_failing
 from kpi_assets.monitoring.declared_kpis import record_declared
+from kpi_assets.monitoring.drifted import report_drifted
 from kpi_assets.monitoring.recovery import close_recovered
 from kpi_assets.monitoring.thresholds import report_breached
 from kpi_assets.plan.collect import collect
@@ -192,6 +194,8 @@ class Run:
                     outcomes.add(closed)
                     record_declared(session, pipeline)
                     report_breached(session, pipeline)
+                    report_failing(session, pipeline)
+                    report_drifted(session, pipeline)
                     close_recovered(session, pipeline)
         return outcomes
 
