@@ -210,11 +210,11 @@ def _would_be_held(
     held = batches.held(connection, table.relation, load_date)
     if held is None or not _is_same(held, table):
         return False
-    if followed.problem:  # what held it last time holds it still, unless that was something else
-        return held.manifest_hash == (own.manifest_hash if own else NOTHING) and not _is_long_ago(held)
     old = own.manifest_hash if own else NOTHING
+    was_chain = held.manifest_hash in {old, NOTHING}  # it had no objects, because they could not be read
+    if followed.problem:
+        return was_chain and not _is_long_ago(held)
     same = held.manifest_hash == added_hash(old, context.store.bucket, (each.entry for each in followed.found))
-    was_chain = held.manifest_hash == old
     return same or not (was_chain or _is_long_ago(held))
 
 
