@@ -82,6 +82,11 @@ def build_lock(relation: Relation, load_date: date) -> str:
     return f"build {relation} {load_date.isoformat()}"
 
 
+def repeats_lock(relation: Relation) -> str:
+    """The name of the lock of all builds of a table that leaves repeats out, since each must see what others publish."""
+    return f"repeats {relation}"
+
+
 def _publish_lock(relation: Relation) -> str:
     return f"publish {relation}"
 

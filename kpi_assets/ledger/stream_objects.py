@@ -4,7 +4,7 @@ Belongs here: statements on ops.stream_objects. Not here: finding objects (sourc
 of them (batches.py).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -34,12 +34,13 @@ _ENDS = """
 with recursive partitions (partition) as (
     (
         select partition from ops.stream_objects
-        where asset = %(asset)s and load_date = %(load_date)s order by partition limit 1
+        where asset = %(asset)s and load_date = %(load_date)s and base_build_id = %(base)s order by partition limit 1
     )
     union all
     select (
         select o.partition from ops.stream_objects as o
-        where o.asset = %(asset)s and o.load_date = %(load_date)s and o.partition > p.partition
+        where o.asset = %(asset)s and o.load_date = %(load_date)s and o.base_build_id = %(base)s
+        and o.partition > p.partition
         order by o.partition limit 1
     )
     from partitions as p where p.partition is not null
@@ -48,37 +49,39 @@ select e.partition, e.first_position, e.next_position, e.records, e.newest_at, e
 from partitions as p
 cross join lateral (
     select o.* from ops.stream_objects as o
-    where o.asset = %(asset)s and o.load_date = %(load_date)s and o.partition = p.partition
+    where o.asset = %(asset)s and o.load_date = %(load_date)s and o.base_build_id = %(base)s
+    and o.partition = p.partition
     order by o.first_position {order} limit 1
 ) as e
 """
 
 
-def ends(connection: Connection[Any], relation: Relation, load_date: date) -> dict[int, StreamObject]:
-    """Return the last object of each partition."""
-    return _of_partitions(connection, relation, load_date, "desc")
+def ends(connection: Connection[Any], relation: Relation, load_date: date, base: int) -> dict[int, StreamObject]:
+    """Return the last object of each partition; `base` is the build of the first of the batches."""
+    return _of_partitions(connection, relation, load_date, base, "desc")
 
 
-def starts(connection: Connection[Any], relation: Relation, load_date: date) -> dict[int, StreamObject]:
+def starts(connection: Connection[Any], relation: Relation, load_date: date, base: int) -> dict[int, StreamObject]:
     """Return the first object of each partition."""
-    return _of_partitions(connection, relation, load_date, "asc")
+    return _of_partitions(connection, relation, load_date, base, "asc")
 
 
 def _of_partitions(
-    connection: Connection[Any], relation: Relation, load_date: date, order: str
+    connection: Connection[Any], relation: Relation, load_date: date, base: int, order: str
 ) -> dict[int, StreamObject]:
     rows = connection.execute(
-        _ENDS.format(order=order), {"asset": str(relation), "load_date": load_date}
+        _ENDS.format(order=order), {"asset": str(relation), "load_date": load_date, "base": base}
     ).fetchall()
     return {row[0]: _object(row) for row in rows}
 
 
-def of_load_date(connection: Connection[Any], relation: Relation, load_date: date) -> list[StreamObject]:
+def of_load_date(connection: Connection[Any], relation: Relation, load_date: date, base: int) -> list[StreamObject]:
     """Return all objects of a load_date, by partition, each after the one that it continues."""
     rows = connection.execute(
         "select partition, first_position, next_position, records, newest_at, key, size_bytes, etag "
-        "from ops.stream_objects where asset = %s and load_date = %s order by partition, first_position",
-        [str(relation), load_date],
+        "from ops.stream_objects where asset = %s and load_date = %s and base_build_id = %s "
+        "order by partition, first_position",
+        [str(relation), load_date, base],
     ).fetchall()
     return [_object(row) for row in rows]
 
@@ -95,15 +98,13 @@ def record(
     objects: Iterable[StreamObject],
     *,
     batch: int,
-    is_first: bool,
+    base: int,
 ) -> None:
-    """Record the objects of a batch in the transaction that publishes it; those of a first batch are all there are."""
-    if is_first:
-        forget(connection, relation, load_date)
+    """Record the objects of a batch in the transaction that publishes it."""
     with (
         connection.cursor() as cursor,
         cursor.copy(
-            "copy ops.stream_objects (asset, load_date, partition, first_position, next_position, records, newest_at, "
+            "copy ops.stream_objects (asset, load_date, base_build_id, partition, first_position, next_position, records, newest_at, "
             "batch, key, size_bytes, etag) from stdin"
         ) as copy,
     ):
@@ -112,6 +113,7 @@ def record(
                 (
                     str(relation),
                     load_date,
+                    base,
                     each.partition,
                     Decimal(each.first),
                     Decimal(each.next),
@@ -124,19 +126,3 @@ def record(
                 )
             )
 
-
-def forget(
-    connection: Connection[Any], relation: Relation, load_date: date, *, but: Mapping[int, StreamObject] | None = None
-) -> None:
-    """Delete the objects of a load_date, or those before the last one of each partition, given by `but`."""
-    connection.execute(
-        "delete from ops.stream_objects as o where o.asset = %s and o.load_date = %s and not exists ("
-        "select 1 from unnest(%s::integer[], %s::numeric[]) as k (partition, first_position) "
-        "where k.partition = o.partition and k.first_position = o.first_position)",
-        [
-            str(relation),
-            load_date,
-            list(but or {}),
-            [Decimal(each.first) for each in (but or {}).values()],
-        ],
-    )

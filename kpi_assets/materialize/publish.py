@@ -21,6 +21,7 @@ from kpi_assets.ledger.locks import lock_publish
 from kpi_assets.ledger.publishes import ViewPublish, shown_as
 from kpi_assets.materialize import measures
 from kpi_assets.materialize.audit import AuditedCandidate
+from kpi_assets.materialize.batch import PublishedRows, add, record_batch
 from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.measures import Computed
 from kpi_assets.materialize.retry import LOCK_TIMEOUT, retry_on_lock, wait_for_snapshots
@@ -59,10 +60,12 @@ def publish(context: BuildContext, connection: Connection[Any], audited: Audited
     """
     candidate, computed = audited.candidate, list[Computed]()
     try:
-        strategy, others = strategy_of(candidate.table), _others(connection, candidate)
-        if strategy.publish_swaps(connection, candidate.table, candidate.load_date, others):
+        strategy = strategy_of(candidate.table)
+        others = [] if candidate.is_added else _others(connection, candidate)
+        if not candidate.is_added and strategy.publish_swaps(connection, candidate.table, candidate.load_date, others):
             wait_for_snapshots(connection, "published", context.on_progress, context.publish_timeout)
-        strategy.prove(connection, candidate.table)
+        if not candidate.is_added:
+            strategy.prove(connection, candidate.table)
         computed = measures.of_candidate(connection, context.pipeline, candidate)
         outcome = retry_on_lock(
             partial(_publish, context, connection, audited, computed),
@@ -91,11 +94,15 @@ def _publish(
         connection.execute("select set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
         audited.inputs.check_unchanged(connection)
         lock_publish(connection, table.relation, load_date if table.header.history else None)
-        tables.ensure(connection, table, load_date, _others(connection, candidate))
-        compared = audited.comparison.if_valid(connection, candidate) if audited.comparison else None
-        versions = strategy_of(table).publish(connection, candidate, compared)
-        tables.declare(connection, table)
-        set_aside.drop(connection, candidate)
+        published = PublishedRows(audited.audit.rows, audited.audit.checksum, audited.size_bytes)
+        if candidate.is_added:
+            versions, published = None, add(connection, audited)
+        else:
+            tables.ensure(connection, table, load_date, _others(connection, candidate))
+            compared = audited.comparison.if_valid(connection, candidate) if audited.comparison else None
+            versions = strategy_of(table).publish(connection, candidate, compared)
+            tables.declare(connection, table)
+            set_aside.drop(connection, candidate)
         publish_id = publishes.record(
             connection,
             table.relation,
@@ -104,12 +111,14 @@ def _publish(
             run_id=context.run_id,
             manifest_hash=audited.filled.manifest_hash,
             code_version=table.code_version,
-            rows=audited.audit.rows,
-            checksum=audited.audit.checksum,
-            size_bytes=audited.size_bytes,
+            rows=published.rows,
+            checksum=published.checksum,
+            size_bytes=published.size_bytes,
             inputs=audited.inputs.publish_ids,
             columns=table.types,
         )
+        if table.grows:
+            record_batch(connection, audited, publish_id)
         shown = _publish_views(context, connection, table, load_date)
         warnings = _record_values(context, connection, candidate, publish_id, shown, computed)
         layer = context.pipeline.layer(table.relation)

@@ -58,7 +58,6 @@ NDJSON = FormatKind(
     content_type="application/gzip",
     start_check="Its first line is the frame that says which events of the stream it has.",
     ends_with_line_end=True,
-    place="position",
 )
 STREAM_KINDS = {NDJSON.name: NDJSON}  # of the objects that kpi_assets itself lands from a stream (stream/)
 NAMED_WORDS = tuple(dict.fromkeys(word for kind in FORMAT_KINDS.values() for word in kind.words))  # by any format

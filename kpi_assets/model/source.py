@@ -351,7 +351,7 @@ class Source(Strict):
     def null_texts(self) -> tuple[str, ...]:
         """The texts that are NULL: those of the word `null`, or those of the format."""
         if self.null is None:
-            return () if self.format == JSON.name else ("",)
+            return () if self.format in (JSON.name, *STREAM_KINDS) else ("",)
         return tuple(self.null)
 
     @property

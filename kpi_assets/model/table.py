@@ -21,7 +21,7 @@ from kpi_assets.model.format_kinds import FormatKind
 from kpi_assets.model.header import Header
 from kpi_assets.model.history import HistoryRead
 from kpi_assets.model.kinds import StorageKind
-from kpi_assets.model.names import OBJECTS, Relation
+from kpi_assets.model.names import BATCH, OBJECTS, Relation
 from kpi_assets.model.query import Query
 from kpi_assets.model.source import Source
 
@@ -31,6 +31,11 @@ class Origin(NamedTuple):
 
     relation: Relation
     columns: Mapping[str, str]
+
+
+def hashed(types: Mapping[str, str]) -> dict[str, str]:
+    """Return the columns of a table that grows which its checksum counts."""
+    return {name: type_ for name, type_ in types.items() if name != BATCH}
 
 
 @dataclass(frozen=True)
@@ -122,6 +127,11 @@ class Table:
     def types(self) -> dict[str, str]:
         """The types of the columns: name -> type."""
         return {name: column.type for name, column in self.header.columns.items()}
+
+    @property
+    def hashed_types(self) -> dict[str, str]:
+        """The types of the columns that a checksum counts: all but the batch, which a replay gives other numbers."""
+        return hashed(self.types) if self.grows else self.types
 
     @property
     def readable_types(self) -> dict[str, str]:

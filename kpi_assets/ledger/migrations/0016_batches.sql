@@ -57,6 +57,7 @@ comment on column ops.batches.superseded_at is 'When the load_date was built as 
 create table ops.stream_objects (
     asset text not null,
     load_date date not null,
+    base_build_id bigint not null,
     partition integer not null,
     first_position numeric not null,
     next_position numeric not null,
@@ -66,12 +67,14 @@ create table ops.stream_objects (
     key text not null,
     size_bytes bigint not null,
     etag text not null,
-    primary key (asset, load_date, partition, first_position)
+    primary key (asset, load_date, base_build_id, partition, first_position)
 );
 comment on table ops.stream_objects is
 'The objects of streams from which the published batches of raw tables were made: each is a link of its partition.';
 comment on column ops.stream_objects.asset is 'Raw table, as schema.table.';
 comment on column ops.stream_objects.load_date is 'load_date of the events.';
+comment on column ops.stream_objects.base_build_id is
+'Build of the first batch, as in ops.batches: the objects of a load_date are those of its published batches.';
 comment on column ops.stream_objects.partition is 'Partition of the stream.';
 comment on column ops.stream_objects.first_position is 'Position from which the object goes on.';
 comment on column ops.stream_objects.next_position is 'Position from which the next object of the partition goes on.';

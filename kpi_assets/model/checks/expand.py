@@ -19,7 +19,7 @@ from kpi_assets.model.checks.quality import quality_checks
 from kpi_assets.model.checks.reconcile import Reconcile
 from kpi_assets.model.checks.row_counts import MinRowsSpec
 from kpi_assets.model.checks.set_aside import RowsSetAside
-from kpi_assets.model.checks.source_object import ALWAYS, NotSeenBefore, Quarantine, RowAccounting
+from kpi_assets.model.checks.source_object import ALWAYS, Chain, NotSeenBefore, Quarantine, RowAccounting
 from kpi_assets.model.checks.word import CheckWord, TableDeclaration
 from kpi_assets.model.checks.words import WORDS
 from kpi_assets.model.format_kinds import FORMAT_KINDS
@@ -179,6 +179,7 @@ def _of_source(header: Header, lines: Lines) -> Iterator[TableCheck]:
         always=ALWAYS if few else 0,
     )
     if source.stream:
+        yield Chain("chain", "Each object continues the one before it in its partition, and is whole.")
         return
     if FORMAT_KINDS[source.format].has_field_counts:
         yield from _of_fields(header, source, lines)

@@ -37,6 +37,15 @@ class RowAccounting(SourceObjectCheck):
         return self.judged(passed=passed, metric=missing, message=facts.unreadable or message)
 
 
+@dataclass(frozen=True)
+class Chain(SourceObjectCheck):
+    """Each object of a stream continues the one before it in its partition, and has the events that it counts."""
+
+    def result(self, measured: Measured, facts: AuditFacts) -> CheckResult:  # noqa: ARG002
+        """Fail if an object is missing between two others, or cannot be read; the message names it."""
+        return self.judged(passed=not facts.unreadable, metric=int(bool(facts.unreadable)), message=facts.unreadable)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Quarantine(SourceObjectCheck):
     """The records that were set aside, because a value or the record itself cannot be read, are within the budget.
