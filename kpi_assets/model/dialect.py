@@ -123,7 +123,10 @@ def problems(source: Source | None, columns: Mapping[str, Column]) -> Iterator[t
             yield ("columns", name, word), f"{source.format} says by itself how its values are written: take it out"
     if source.stream:
         for name, word in _written_words(columns, _OF_FILES):
-            yield ("columns", name, word), "is for files, and an event may lack any field that not_null does not name: take it out"
+            yield (
+                ("columns", name, word),
+                "is for files, and an event may lack any field that not_null does not name: take it out",
+            )
     names = Counter(column.field or name for name, column in columns.items())
     for name, column in columns.items():
         yield from ((("columns", name, *loc), problem) for loc, problem in _column_problems(source, column))

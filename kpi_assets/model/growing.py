@@ -69,7 +69,8 @@ def as_one_batch(relation: Relation, columns: Iterable[str], instead: str | None
     """
     source = f"{instead} as every_row" if instead else quoted(*relation)
     names = ", ".join(quoted(name) for name in (LOAD_DATE, *columns) if name != BATCH)
-    return f"(select {names}, %({BATCH})s::integer as {quoted(BATCH)} from {source})"
+    batch = f"%({BATCH})s::integer as {quoted(BATCH)}"
+    return f"(select {names}, {batch} from {source})"  # noqa: S608  names of the model
 
 
 def problems(scope: Scope) -> Iterator[tuple[exp.Table, str]]:
@@ -112,25 +113,45 @@ def across_rows(tree: exp.Query) -> Iterator[tuple[exp.Expr, str]]:
     >>> across("select t.a from raw.t join raw.t as u using (a)")
     ['a second place that reads raw.t']
 
-    What is computed of the values of one row alone, such as the elements of a list, passes.
+    >>> across("with s as (select a from raw.t) select x.a from s as x join s as y using (a)")
+    ['a second place that reads s']
+    >>> across("with s as (select a from raw.t) select a from s union select 1 as a")
+    ['UNION']
+    >>> across("select 1 as a where exists (select 1 from raw.t)")
+    ['a subquery of raw.t']
+
+    What is computed of the values of one row alone, such as the elements of a list, passes, and so does UNION ALL.
 
     >>> across("select a, (select max(e) from unnest(t.list) as e) as m from raw.t")
     []
+    >>> across("with s as (select a from raw.t) select a from s union all select 1 as a")
+    []
     """
-    seen: list[exp.Table] = []
-    for scope in traverse_scope(tree):
-        tables = [table for table in tables_in(scope) if table.name != THIS]
-        seen += tables
-        if not tables and not _reads_rows(scope):
-            continue
-        select = scope.expression
-        for clause in (name for name in _ACROSS_ROWS if select.args.get(name)):
-            yield select, _sees(clause.upper() if clause != "group" else "GROUP BY")
-        for node in scope.find_all(exp.AggFunc, exp.Window):
-            if not node.find_ancestor(exp.Window):
-                yield node, _sees(node.sql("postgres").lower())
-    for table in seen[1:]:
-        yield table, _sees(f"a second place that reads {table.db}.{table.name}")
+    of_rows = [scope for scope in traverse_scope(tree) if _reads_rows(scope)]
+    for scope in of_rows:
+        yield from _clauses_across_rows(scope)
+    seen: set[str] = set()
+    for scope in of_rows:
+        for table in _sources(scope):
+            name = f"{table.db}.{table.name}" if table.db else table.name
+            if name in seen:
+                yield table, _sees(f"a second place that reads {name}")
+            elif scope.is_subquery:
+                yield table, _sees(f"a subquery of {name}")
+            seen.add(name)
+
+
+def _clauses_across_rows(scope: Scope) -> Iterator[tuple[exp.Expr, str]]:
+    select = scope.expression
+    if isinstance(select, exp.SetOperation):
+        if select.args.get("distinct") or not isinstance(select, exp.Union):
+            yield select, _sees(type(select).__name__.upper())
+        return
+    for clause in (name for name in _ACROSS_ROWS if select.args.get(name)):
+        yield select, _sees("GROUP BY" if clause == "group" else clause.upper())
+    for node in scope.find_all(exp.AggFunc, exp.Window):
+        if not node.find_ancestor(exp.Window):
+            yield node, _sees(node.sql("postgres").lower())
 
 
 def _sees(what: str) -> str:
@@ -140,10 +161,22 @@ def _sees(what: str) -> str:
     )
 
 
+def _sources(scope: Scope) -> list[exp.Table]:
+    """Return the tables of a scope, and the CTEs that read some."""
+    tables = [table for table in tables_in(scope) if table.name != THIS]
+    ctes = [
+        table
+        for table in scope.tables
+        if not table.db and isinstance(of := scope.cte_sources.get(table.name), Scope) and _reads_rows(of)
+    ]
+    return [*tables, *ctes]
+
+
 def _reads_rows(scope: Scope) -> bool:
-    """Whether a scope reads rows of a table through a CTE or a subquery, not only the values of one row."""
+    """Whether a scope reads rows of a table, also through a CTE or a subquery, and not only the values of one row."""
     inner = [source for _, source in scope.selected_sources.values() if isinstance(source, Scope)]
-    return bool(scope.is_union) or any(list(tables_in(each)) or _reads_rows(each) for each in inner)
+    inner += scope.set_operation_scopes or []
+    return any(table.name != THIS for table in tables_in(scope)) or any(map(_reads_rows, inner))
 
 
 def of_neighbors(

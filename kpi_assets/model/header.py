@@ -25,7 +25,7 @@ from kpi_assets.model.growing import PLACE, has_batch, made_columns
 from kpi_assets.model.history import HistorySpec, history_problems, version_columns
 from kpi_assets.model.indexes import index_problems
 from kpi_assets.model.kinds import STORAGES, StorageKind
-from kpi_assets.model.kpi import Freshness, Kpi, MinVolume
+from kpi_assets.model.kpi import Freshness, Kpi, MinVolume, Refresh
 from kpi_assets.model.lookback import LONGEST
 from kpi_assets.model.names import (
     BATCH,
@@ -86,6 +86,18 @@ kpi:
       alert: {below: 8, for: 3 load_dates}
   dimensions: [order_dow]
 """
+# Words that a table which grows cannot have, and words of its checks, with the reason.
+_NOT_OF_GROWING = {
+    "refresh": "a table that grows is not built again, but gets each batch: take it out",
+    "lookback": "a table that grows reads one batch: look back in a table that reads it",
+    "kpi": "a KPI is computed again from what has grown: select it from this table, without the batch",
+    "quality": "a score is of a whole load_date, and a batch is a part of one: take it out",
+}
+_NOT_OF_BATCHES = {
+    "min_rows": "a batch has as many rows as there were events",
+    "unique": "it sees one batch, and another one may have the same values",
+    "foreign_key": "a row that comes later may be the one that is looked for",
+}
 # The words of a file whose storage has no load_dates.
 _WITHOUT_LOAD_DATES = {"description", "owner", "grain", "columns", "storage"}
 
@@ -194,8 +206,14 @@ class Header(Strict):
     freshness: Annotated[Freshness | None, Affects.NOTHING] = Field(
         default=None,
         description="For a KPI: it is late when its latest published load_date ended longer ago than this. A load_date "
-        "ends at 24:00 UTC.",
-        examples=["freshness: {within_hours: 36}"],
+        "ends at 24:00 UTC. A KPI that reads tables that grow may count in minutes.",
+        examples=["freshness: {within_hours: 36}", "freshness: {within_minutes: 3}"],
+    )
+    refresh: Annotated[Refresh | None, Affects.NOTHING] = Field(
+        default=None,
+        description="For a table that reads tables that grow: a live run builds it again only so long after its last "
+        "build. Without this word, it is built in each tick that has new rows for it.",
+        examples=["refresh: {minutes: 15}"],
     )
 
     repeats: Annotated[Repeats | None, Affects.ROWS] = Field(
@@ -300,7 +318,10 @@ class Header(Strict):
                 *(
                     (("columns", name), f"every table that grows has this column ({word}): take it out")
                     if self._grows
-                    else (("source", word), f"it makes the column {name!r}, which is declared too: take one of them out")
+                    else (
+                        ("source", word),
+                        f"it makes the column {name!r}, which is declared too: take one of them out",
+                    )
                     for name, (word, _) in added.items()
                     if name in self.columns
                 ),
@@ -415,23 +436,19 @@ class Header(Strict):
     def _growing_problems(self) -> Iterator[tuple[Loc, str]]:
         """Yield the words that a table that grows cannot have, and `repeats` at any other."""
         if not self._grows:
+            if self.refresh and self.source:
+                yield ("refresh",), "a raw table is built from its object: take it out"
             if self.repeats:
                 yield ("repeats",), f"is for a SELECT that grows, which reads one batch (%({BATCH})s): take it out"
             return
         if not self.storage_kind.sliceable:
             yield ("storage",), "a table that grows keeps each load_date apart: write storage: partitions"
-        if self.lookback:
-            yield ("lookback",), "a table that grows reads one batch: look back in a table that reads it"
-        if self.kpi:
-            yield ("kpi",), "a KPI is computed again from what has grown: select it from this table, without the batch"
-        if self.quality:
-            yield ("quality",), "a score is of a whole load_date, and a batch is a part of one: take it out"
-        if self.checks.min_rows:
-            yield ("checks", "min_rows"), "a batch has as many rows as there were events: take it out"
-        if self.checks.unique:
-            yield ("checks", "unique"), "it sees one batch, and another one may have the same values: name them in grain"
-        if self.checks.foreign_key:
-            yield ("checks", "foreign_key"), "a row that comes later may be the one that is looked for: take it out"
+        for word, reason in _NOT_OF_GROWING.items():
+            if getattr(self, word):
+                yield (word,), reason
+        for word, reason in _NOT_OF_BATCHES.items():
+            if getattr(self.checks, word):
+                yield ("checks", word), f"{reason}: take it out"
         yield from self._problems_of_stream() if self.source else self._problems_of_growing_select()
 
     def _problems_of_stream(self) -> Iterator[tuple[Loc, str]]:
@@ -451,8 +468,8 @@ class Header(Strict):
         if not self.repeats and BATCH not in self.grain:
             yield (
                 ("grain",),
-                f"two batches may have rows with the same {', '.join(self.grain)}: add {BATCH}, or leave out what comes "
-                "again by `repeats: {keep: first}`",
+                f"two batches may have rows with the same {', '.join(self.grain)}: add {BATCH}, or leave out what "
+                "comes again by `repeats: {keep: first}`",
             )
         if self.repeats and BATCH in self.grain:
             yield ("repeats",), f"no row of another batch has the same grain, which names {BATCH}: take one of them out"

@@ -229,9 +229,20 @@ def check_streams(pipeline: Pipeline, folder: Folder, problems: Problems) -> Non
                 f"the object lies in {stream.source.object}, where {stream.relation} has the objects of its stream: "
                 "give it another folder",
             )
+    for table in pipeline.tables.values():
+        words = {"refresh": table.header.refresh, "freshness.within_minutes": _in_minutes(table)}
+        for word in (word for word, is_there in words.items() if is_there and not pipeline.streams_of(table)):
+            text = f"{word} is for tables that read tables that grow, and {table.relation} reads none: take it out"
+            problems.add(table.path, 1, text)
     if not streams and "live" in pipeline.config.model_fields_set:
         line = folder.lines.of("live") if folder.lines else 1
-        problems.add(folder.config_path, line, "live is for pipelines with a stream, and no source has one: take it out")
+        problems.add(
+            folder.config_path, line, "live is for pipelines with a stream, and no source has one: take it out"
+        )
+
+
+def _in_minutes(table: Table) -> bool:
+    return table.header.freshness is not None and table.header.freshness.within_minutes is not None
 
 
 def _is_below(key: str, folder: str) -> bool:

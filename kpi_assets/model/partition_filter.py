@@ -182,7 +182,7 @@ def batchless_tables(scope: Scope) -> list[exp.Table]:
     >>> batchless('select 1 from "{this}" as t join raw.u on t.batch = u.batch')
     []
     """
-    proven = {Given.BATCH, Given.OUTER, *_audited(scope), *_derived(scope)}
+    proven: set[Node] = {Given.BATCH, Given.OUTER, *_audited(scope), *_derived(scope)}
     bound = closure(equality_edges(scope, column=BATCH), proven)
     return [table for table in _tables(scope) if Source(table.alias_or_name) not in bound]
 
@@ -229,9 +229,7 @@ def closure(edges: Iterable[Edge], roots: Iterable[Node]) -> set[Node]:
     return bound
 
 
-def equality_edges(
-    scope: Scope, columns: Mapping[Relation, str] = NO_COLUMNS, *, column: str = LOAD_DATE
-) -> set[Edge]:
+def equality_edges(scope: Scope, columns: Mapping[Relation, str] = NO_COLUMNS, *, column: str = LOAD_DATE) -> set[Edge]:
     """Return every edge that the conditions of a scope prove, of the load_date or of another `column`.
 
     **Equality.** `load_date = %(load_date)s` binds a table, and `t.load_date = u.load_date` binds each table by the

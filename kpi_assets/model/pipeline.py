@@ -178,6 +178,11 @@ class Pipeline:
         """The tables that grow, in build order."""
         return [table for table in self.tables.values() if table.grows]
 
+    def streams_of(self, table: Table) -> list[Table]:
+        """The raw tables of streams from which the rows of a table come, in build order; itself if it is one."""
+        names = {*self.made_of[table.relation]}
+        return [each for each in self.stream_tables if str(each.relation) in names]
+
     @cached_property
     def tile_names(self) -> list[str]:
         """The measures of all KPIs as boards name them: `kpi.measure`, with the schema if two KPIs have one name."""

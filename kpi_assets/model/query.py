@@ -270,17 +270,17 @@ def parse_query(
 ) -> Query:
     """Parse one SELECT and prove that it reads one load_date only, or with `lookback` a window that ends there.
 
-    With `grows`, prove as well that it reads one batch of the load_date; such a SELECT has no window. Without a load_date, it has no parameters, and the tables that it reads have no load_dates that could bind them.
-    `line` is the line of the file on which `sql` begins. `itself` is the table that the SELECT makes, of which it may
-    read the load_date before; the query of a check makes none. `histories` need no condition. Raises ModelError for a
-    syntax error, for anything but one SELECT, for a table without its schema, an unknown parameter, and a table that is
-    not bound to the load_date.
+    With `grows`, prove as well that it reads one batch of the load_date; such a SELECT has no window. Without a
+    load_date, it has no parameters, and the tables that it reads have no load_dates that could bind them. `line` is the
+    line of the file on which `sql` begins. `itself` is the table that the SELECT makes, of which it may read the
+    load_date before; the query of a check makes none. `histories` need no condition. Raises ModelError for a syntax
+    error, for anything but one SELECT, for a table without its schema, an unknown parameter, and a table that is not
+    bound to the load_date.
     """
     itself = itself if has_load_date else None
-    known = [LOAD_DATE, *([WINDOW_START] if lookback else []), *([PREVIOUS] if itself else [])]
-    if grows:
-        known, lookback = [LOAD_DATE, BATCH], False
-    _check_parameters(sql, path, line, known if has_load_date else [])
+    lookback = lookback and not grows
+    known = {LOAD_DATE: has_load_date, WINDOW_START: lookback, PREVIOUS: bool(itself) and not grows, BATCH: grows}
+    _check_parameters(sql, path, line, [name for name, is_known in known.items() if is_known and has_load_date])
     line += sql[: len(sql) - len(sql.lstrip())].count("\n")
     tree = _parse(as_parsed(sql), path, line)
     windows: set[TableRef] = set()
@@ -314,7 +314,12 @@ def parse_query(
             windows.update(table for table in found if table.relation != own)
     if itself and not problems.found and (problem := carry_on.unused(tree, itself)):
         problems.add(path, line, problem)
-    if windows or own or grows or any(Relation(table.db, table.name) in histories for table in tree.find_all(exp.Table)):
+    if (
+        windows
+        or own
+        or grows
+        or any(Relation(table.db, table.name) in histories for table in tree.find_all(exp.Table))
+    ):
         _check_names(tree, path, line, problems)
     problems.raise_any()
     return Query(sql, tree, line, tuple(sorted(windows)), itself=own, grows=grows)
@@ -401,7 +406,9 @@ def _check_parameters(sql: str, path: Path, line: int, known: Collection[str]) -
             problems.add(path, at, f"{match.group(0)} has no value in a live view, which has no load_date: take it out")
         elif match.group(1) in (WINDOW_START, PREVIOUS) and BATCH in known:
             problems.add(
-                path, at, f"{match.group(0)} is not for a table that grows, which reads one batch (%({BATCH})s): take it out"
+                path,
+                at,
+                f"{match.group(0)} is not for a table that grows, which reads one batch (%({BATCH})s): take it out",
             )
         elif match.group(1) == BATCH and BATCH not in known:
             problems.add(path, at, f"%({BATCH})s is for a SELECT that grows and for its checks: take it out")

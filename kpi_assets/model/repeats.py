@@ -43,8 +43,8 @@ def place_problems(columns: Mapping[str, Column]) -> Iterator[tuple[Loc, str]]:
         if name not in columns:
             yield (
                 ("repeats",),
-                f"which row is the first is told by {' and '.join(PLACE)}, and {name} is not one of the columns: "
-                "select it from the table that is read, and declare it",
+                f"the place in the stream tells which row is the first, and {name} is not one of the columns: add it "
+                "to the SELECT and to the columns",
             )
         elif columns[name].type != wanted[name].type:
             yield ("columns", name), f"it tells which row is the first (repeats), so its type is {wanted[name].type}"

@@ -147,11 +147,11 @@ class Source(Strict):
     )
     stream: Annotated[str | None, AfterValidator(_is_stream), Affects.ROWS | Affects.CHECKS] = Field(
         default=None,
-        description="The stream whose events are the rows, by its name at the broker that KPI_STREAM_URL names: a "
-        "topic of Kafka or Event Hubs, or a stream of Kinesis. `kpi stream` lands them, and the load_date of an event is "
-        "the day in UTC on which the broker took it. Then `object` is a folder: a key with `{load_date}` that ends in a "
-        "slash. The table grows, and has the columns `stream_partition`, `stream_position`, `received_at`, `unexpected` "
-        "(the fields of the event that are no column) and `batch` without declaring them.",
+        description="The stream whose events are the rows, by its name at the broker: a topic of Kafka or Event "
+        "Hubs, or a stream of Kinesis. kpi_assets lands them itself, and the load_date of an event is the day in UTC "
+        "on which the broker took it. Then `object` is a folder: a key with `{load_date}` that ends "
+        "in a slash. The table grows, and has the columns `stream_partition`, `stream_position`, `received_at`, "
+        "`unexpected` (the fields of the event that are no column) and `batch` without declaring them.",
         examples=["stream: clicks"],
     )
     api: Annotated[Identifier | None, Affects.NOTHING] = Field(
@@ -435,8 +435,8 @@ class Source(Strict):
         if not self.object.endswith("/") or self.key.is_pattern or self.key.is_reference:
             yield (
                 ("object",),
-                "the objects of a stream lie in a folder of each load_date: end it with a slash, with {load_date} in it "
-                "and without * and ?, as in raw/clicks/load_date={load_date}/",
+                "the objects of a stream lie in a folder of each load_date: end it with a slash, with {load_date} in "
+                "it and without * and ?, as in raw/clicks/load_date={load_date}/",
             )
         for word in sorted(self.model_fields_set - _OF_STREAM):
             if word not in NAMED_WORDS:  # _format_problems refuses these

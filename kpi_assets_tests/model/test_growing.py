@@ -223,7 +223,7 @@ REFUSED = {
     "a text": (f"select a from raw.t where {DAY} and batch::text = %(batch)s", ALL_BATCHES),
     "no load_date": ("select a from raw.t where batch = %(batch)s", "raw.t is read for all load_dates at once"),
     "a window": (
-        f"select a from raw.t where batch = %(batch)s and load_date between %(window_start)s and %(load_date)s and {DAY}",
+        f"select a from raw.t where {HERE} and load_date between %(window_start)s and %(load_date)s",
         "%(window_start)s is not for a table that grows, which reads one batch (%(batch)s): take it out",
     ),
     "the load_date before": (
@@ -283,7 +283,7 @@ WRONG: dict[str, tuple[str, str, str, str]] = {
     ),
     "no place": (
         *(SELECT, "  stream_position: {type: numeric, description: Position in it.}\n", ""),
-        "repeats: which row is the first is told by stream_partition and stream_position, and stream_position is not",
+        "repeats: the place in the stream tells which row is the first, and stream_position is not one of the columns",
     ),
     "another place": (SELECT, "{type: numeric,", "{type: bigint,", "columns.stream_position: it tells which row"),
     "a key of two batches": (
@@ -298,7 +298,12 @@ WRONG: dict[str, tuple[str, str, str, str]] = {
         *(SELECT, "batch = %(batch)s and amount <> 0", "batch = %(batch)s\ngroup by 1, 2, 3, 4"),
         "GROUP BY sees several rows, and a replay of the load_date would show it more of them than one batch did",
     ),
-    "no table": (GRAIN, "from stg.clicks\n", "from (select 1 as amount, 2 as load_date, 3 as batch) as s\n", "reads none"),
+    "no table": (
+        GRAIN,
+        "from stg.clicks\n",
+        "from (select 1 as amount, 2 as load_date, 3 as batch) as s\n",
+        "reads none",
+    ),
     "two tables": (
         *(GRAIN, "from stg.clicks\n", "from stg.clicks join raw.clicks as r using (load_date, batch, amount)\n"),
         "reads raw.clicks beside stg.clicks, and the batches of two tables do not belong together: read one of them",
@@ -325,16 +330,31 @@ WRONG: dict[str, tuple[str, str, str, str]] = {
     ),
     "repeats of a stream": (STREAM, "columns:", "repeats: {keep: first}\ncolumns:", "repeats: each event of a stream"),
     "rows of a stream": (STREAM, "{share: 0.01}", "{rows: 3}", "quarantine.rows: a stream has no end to count to"),
-    "the format of a stream": (STREAM, "ndjson", "json", "source.format: the events of a stream are landed as 'ndjson': write"),
+    "the format of a stream": (
+        STREAM,
+        "ndjson",
+        "json",
+        "source.format: the events of a stream are landed as 'ndjson': write",
+    ),
     "the format of no stream": (
         *("raw/things.sql", "format: csv", "format: ndjson"),
         "source.format: ndjson is what `kpi stream` writes: name the stream, or correct format",
     ),
     "no folder": (STREAM, "={load_date}/\n", "={load_date}/c.json\n", "source.object: the objects of a stream lie in"),
     "no load_date in it": (STREAM, "/load_date={load_date}/", "/all/", "source.object: the objects of a stream lie in"),
-    "a word of files": (STREAM, "  format:", "  optional: true\n  format:", "source.optional: is for objects that somebo"),
+    "a word of files": (
+        STREAM,
+        "  format:",
+        "  optional: true\n  format:",
+        "source.optional: is for objects that somebo",
+    ),
     "days": (STREAM, "  format:", "  every: monday\n  format:", "source.every: is for objects that somebody delivers"),
-    "a dialect": (STREAM, "  format:", "  null: [x]\n  format:", "source.null: ndjson says by itself how its values are"),
+    "a dialect": (
+        STREAM,
+        "  format:",
+        "  null: [x]\n  format:",
+        "source.null: ndjson says by itself how its values are",
+    ),
     "a column's dialect": (STREAM, "field: Amount", 'null: ["x"]', "columns.amount.null: ndjson says by itself how"),
     "an optional column": (STREAM, "field: Amount", "optional: true", "columns.amount.optional: is for files, and an"),
     "a name": (STREAM, "stream: clicks", "stream: a b", "source.stream: 'a b' is no name of a stream: write up to 128"),
@@ -371,8 +391,9 @@ def test_two_streams_share_neither_name_nor_folder(streams: Tree) -> None:
 
 def test_an_object_does_not_lie_among_those_of_a_stream(streams: Tree) -> None:
     streams.edit("shop/raw/things.sql", "raw/things/load_date", "raw/clicks/load_date")
-    assert "raw/things.sql:1: the object lies in raw/clicks/load_date={load_date}/, where raw.clicks has the objects of" in (
-        problems(streams)[0]
+    assert (
+        "raw/things.sql:1: the object lies in raw/clicks/load_date={load_date}/, where raw.clicks has the objects of"
+        in (problems(streams)[0])
     )
 
 

@@ -21,6 +21,7 @@ from kpi_assets.model.query import Query
 from kpi_assets.model.records import SetAside
 from kpi_assets.model.results import CheckResult, Subject
 from kpi_assets.model.strict_yaml import Problems
+from kpi_assets.model.wait import Wait
 
 
 @dataclass(frozen=True)
@@ -178,6 +179,8 @@ class Check:
 
     A check with a `dimension` counts in the quality score.
 
+    One with an `alert` opens an incident when it has failed on the published rows for that long.
+
     This class itself is a check of an S3 object, which materialize/verify_object.py makes.
     """
 
@@ -188,6 +191,7 @@ class Check:
     blocking: bool = True
     line: int = 1
     dimension: Dimension | None = None
+    alert: Wait | None = None
 
 
 @dataclass(frozen=True)

@@ -224,7 +224,7 @@ def _of_words(header: Header, table: TableDeclaration, problems: Problems) -> It
 
 
 def _with_options(make: Callable[[], TableCheck], word: CheckWord, options: WordOptions) -> TableCheck:
-    """Make a check of a word, with the severity and the dimension that the header gives it. Raises ModelError."""
+    """Make a check of a word, with the options that the header gives it. Raises ModelError."""
     check = make()
     blocking = check.blocking if options.severity is None else options.severity == "error"
-    return replace(check, blocking=blocking, dimension=options.dimension or word.dimension)
+    return replace(check, blocking=blocking, dimension=options.dimension or word.dimension, alert=options.alert)

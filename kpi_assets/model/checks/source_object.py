@@ -11,7 +11,6 @@ from kpi_assets.model.checks.base import AuditFacts, Measured, SameBytes, TableC
 from kpi_assets.model.quarantine import QuarantineSpec
 from kpi_assets.model.results import SAMPLES, CheckResult, Subject
 
-
 # Records that a stream with `quarantine` may always set aside: of a batch with few records, one is a large share.
 ALWAYS = 20
 
