@@ -99,7 +99,11 @@ def test_ticks_of_one_run_look_at_a_select_only_if_something_was_published(
     assert told(tick(context, clicks.day, seen=seen)) == [*batch(2), *ALL]
     assert looked == ["raw.clicks", "stg.clicks", "stg.clicks_by_minute"]
     build(context, context.pipeline.table("stg.clicks"), clicks.day)  # by a person, meanwhile
-    assert told(tick(context, clicks.day, seen=seen)) == ["stg.clicks_by_minute 1", "marts.kpi_clicks", "marts.kpi_total"]
+    assert told(tick(context, clicks.day, seen=seen)) == [
+        "stg.clicks_by_minute 1",
+        "marts.kpi_clicks",
+        "marts.kpi_total",
+    ]
     assert clicks.total() == 2
 
 
@@ -139,7 +143,9 @@ def test_a_kpi_that_fails_keeps_no_other_from_being_built_and_is_tried_again_aft
 
 def test_a_growing_table_that_fails_rests_too(clicks: ClicksPipeline) -> None:
     text = (clicks.folder / "stg/clicks.sql").read_text()
-    clicks.file("stg/clicks.sql", text.replace("select event_id,", "select (1 / (stream_position - 0))::text as event_id,"))
+    clicks.file(
+        "stg/clicks.sql", text.replace("select event_id,", "select (1 / (stream_position - 0))::text as event_id,")
+    )
     clicks.land("a")
     done = make_tick(clicks)
     assert told(done) == ["raw.clicks 1", "stg.clicks failed"]
