@@ -18,13 +18,15 @@ from obstore.store import AzureStore, LocalStore, S3Store
 from kpi_assets import lake_places
 from kpi_assets.lake_places import Place, object_url
 from kpi_assets.settings import Settings, is_plain_address
-from kpi_assets.sources.lake_refusals import explained, is_missing_container
+from kpi_assets.sources.lake_refusals import explained, is_missing_container, is_taken
 from kpi_assets.sources.objects import LEAST_SECONDS, MOST_PAGES, Entry, too_many
 from kpi_assets.sources.refusals import LakeError, foreign_endpoint
 
 if TYPE_CHECKING:
     from obstore import GetOptions
     from obstore.store import ClientConfig, RetryConfig
+
+__all__ = ["ChangedError", "Entry", "Lake", "MissingError", "open_lake"]
 
 PAGE = 1000  # entries that are fetched at once
 MOST_BYTES = 16 << 20  # of one request that sends; larger objects are sent in parts
@@ -55,7 +57,9 @@ class Lake:
         with explained(self.place, key):
             try:
                 obstore.put(self.store, key, body, mode="create", use_multipart=False)
-            except AlreadyExistsError:
+            except AlreadyExistsError as error:
+                if not is_taken(error):
+                    raise
                 return False
         return True
 
@@ -96,6 +100,7 @@ class Lake:
     def entries(self, prefix: str, after: str | None = None) -> Iterator[Entry]:
         """Yield the objects whose keys begin with `prefix` and follow the key `after`, in order of the keys.
 
+        SeaweedFS has the order of its folders, and lists what is in a/ before a-b. Within a folder it is the same.
         Raises LakeError if there are more than a listing may have.
         """
         with explained(self.place, prefix):
@@ -118,12 +123,14 @@ class Lake:
 
     def _in_order(self, prefix: str, after: str) -> Iterator[Entry]:
         # obstore lists whole folders; a key just before the prefix leads to the part of the folder that is wanted.
+        folder, _, start = prefix.rpartition("/")
         before = max(after, _just_before(prefix))
-        for entry in self._listed(prefix.rpartition("/")[0], before or None, prefix):
+        for entry in self._listed(folder, before or None, prefix):
             if entry.key.startswith(prefix):
                 if entry.key > after:
                     yield entry
-            elif entry.key > prefix:
+            # Compared by its part below the folder, since SeaweedFS lists what is in a/ before a-b.
+            elif entry.key.removeprefix(f"{folder}/").partition("/")[0] > start:
                 return
 
     def _listed(self, folder: str, offset: str | None, prefix: str) -> Iterator[Entry]:
