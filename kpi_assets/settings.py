@@ -576,6 +576,12 @@ class Settings(BaseSettings):
         return not named and self.s3_endpoint_url is None
 
     @property
+    def may_use_s3(self) -> bool:
+        """Whether some pipeline may have its objects on S3."""
+        places = [self.lake_url or "s3://", *self.lake_urls.values()]
+        return bool(self.s3_buckets) or any(place.startswith("s3://") for place in places)
+
+    @property
     def embedded_broker(self) -> bool:
         """Whether the environment names no broker, so that the embedded one is used, on the embedded S3."""
         return self.stream_url is None and self.embedded_s3

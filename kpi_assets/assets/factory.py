@@ -107,7 +107,7 @@ def _object_events(
     context: dg.AssetExecutionContext, key: dg.AssetKey, partition: str, outcome: ObjectOutcome
 ) -> Iterator[Any]:
     manifest = outcome.manifest
-    where = {"object": f"s3://{manifest.bucket}/{manifest.key}"} if manifest else {}
+    where = {"object": manifest.url} if manifest else {}
 
     def evaluated() -> list[dg.AssetCheckEvaluation]:
         return list(evaluations(context.instance, key, partition, outcome.results, where))

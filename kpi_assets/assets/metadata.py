@@ -126,7 +126,7 @@ def object_metadata(outcome: ObjectOutcome) -> dict[str, Any]:
     if manifest is None:
         return {"object": "none: it is optional"}
     return {
-        "dagster/uri": f"s3://{manifest.bucket}/{manifest.key}",
+        "dagster/uri": manifest.url,
         "bytes": manifest.size_bytes,
         "etag": manifest.etag,
         "last_modified": dg.MetadataValue.timestamp(manifest.last_modified),

@@ -27,7 +27,7 @@ from kpi_assets.monitoring.declared_kpis import record_declared
 from kpi_assets.monitoring.recovery import close_recovered
 from kpi_assets.monitoring.thresholds import report_breached
 from kpi_assets.plan.collect import collect
-from kpi_assets.sources.store import client, open_store
+from kpi_assets.sources.store import open_store
 from kpi_assets.warehouse.connection import open_session
 
 OUTCOME = "kpi/outcome"  # a run tag
@@ -42,8 +42,18 @@ silence_missing_check_warnings()
 
 @dg.resource(description="A boto3 client, without dagster-aws, whose import costs more than a small build.")
 def plain_s3(_context: dg.InitResourceContext) -> Any:
-    """Return a client as the S3Resource of dagster-aws does."""
-    return client(servers_for_life().settings)
+    """Return a client as the S3Resource of dagster-aws does; None where no pipeline has its objects on S3."""
+    return s3_client()
+
+
+def s3_client() -> Any:
+    """Return a boto3 client with the settings of this process; None where no pipeline has its objects on S3."""
+    config = servers_for_life().settings
+    if not config.may_use_s3:
+        return None
+    from kpi_assets.sources.s3_objects import client  # noqa: PLC0415  imports boto3
+
+    return client(config)
 
 
 class Run:
