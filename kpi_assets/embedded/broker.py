@@ -151,5 +151,4 @@ def needed_streams(settings: Settings, pipelines: Iterable[Pipeline]) -> list[st
     """Return the streams of these pipelines that the embedded broker must hold: none where a broker is named."""
     if not settings.embedded_broker:
         return []
-    tables = [table for pipeline in pipelines for table in pipeline.object_tables]
-    return sorted({stream for table in tables if (stream := getattr(table.source, "stream", None))})
+    return sorted({table.stream for pipeline in pipelines for table in pipeline.stream_tables if table.stream})
