@@ -515,6 +515,18 @@ def test_load_dates_are_closed_one_after_another_by_whoever_has_the_turn(bench: 
     assert bench.ledger.closings == [DAY + timedelta(days=n) for n in range(3)]
 
 
+def test_the_next_load_date_is_closed_once_the_one_before_is_recorded(bench: Bench) -> None:
+    bench.broker.send_many(2)
+    bench.land()
+    bench.clock.at += timedelta(days=3)
+    bench.ledger.records = False
+    landing = bench.land(seconds=60)
+    assert bench.ledger.closings == [DAY]
+    bench.ledger.closed = DAY
+    bench.land(landing, seconds=10)
+    assert bench.ledger.closings == [DAY, NEXT]
+
+
 def test_a_closing_that_was_not_recorded_is_recorded_by_the_next_landing(bench: Bench) -> None:
     bench.broker.send_many(2)
     bench.land()
