@@ -8,7 +8,8 @@ from threading import Lock
 from types import TracebackType
 
 from kpi_assets.ledger.streams import Position
-from kpi_assets.sources.lake import Entry, MissingError
+from kpi_assets.sources.lake import MissingError
+from kpi_assets.sources.objects import Entry
 from kpi_assets.stream.chain import Checked, check
 from kpi_assets.stream.described import Stream
 from kpi_assets.stream.frame import decode, link_of
@@ -204,13 +205,15 @@ class MemoryLedger:
     closed: date | None = None
     reports: list[Sequence[Position]] = field(default_factory=list)
     closings: list[date] = field(default_factory=list)
+    records: bool = True  # whether what is reported is written
 
     def report(self, positions: Sequence[Position]) -> None:
         self.reports.append(positions)
 
     def close(self, load_date: date) -> None:
         self.closings.append(load_date)
-        self.closed = load_date
+        if self.records:
+            self.closed = load_date
 
     def last(self, partition: int) -> Position:
         return next(each for each in self.reports[-1] if each.partition == partition)
