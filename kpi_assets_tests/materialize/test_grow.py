@@ -1,6 +1,7 @@
 """A load_date grows by audited batches, and has the rows that one build of all its objects gives."""
 
 import gzip
+import json
 import random
 from datetime import datetime, timezone
 from typing import Any
@@ -8,8 +9,10 @@ from typing import Any
 import pytest
 
 from kpi_assets.ledger import batches
+from kpi_assets.materialize.close import close
 from kpi_assets.materialize.grow import Grown, grow
 from kpi_assets.stream import links
+from kpi_assets.stream.described import CLOSED
 from kpi_assets_tests.pipeline_harness import DAY, NEXT, PipelineHarness, failed
 from kpi_assets_tests.streams import RAW_CLICKS, STG_CLICKS, StreamLab, click, write_files
 
@@ -338,3 +341,101 @@ def test_a_value_that_only_postgres_refuses_is_set_aside_too(stream: StreamLab) 
     stream.land(0, [b"more"])
     grown(stream)
     assert stream.lab.rows("select count(*) from ops.bad_rows") == [(3,)]
+
+
+# ---- the end of a load_date
+
+
+def ended(stream: StreamLab) -> None:
+    """Say that nothing is landed any more, as landing does."""
+    following = {str(partition): position for partition, position in stream.ends.items()}
+    stream.lab.put(f"{stream.prefix}{CLOSED}", json.dumps({"next": following}).encode())
+
+
+def test_a_load_date_is_closed_when_all_that_was_landed_is_built(stream: StreamLab) -> None:
+    for start in (0, 5, 10):
+        stream.land(0, [click(n) for n in range(start, start + 5)])
+        grown(stream)
+    key, _ = stream.land(0, [click(20), b"no json"])
+    context = stream.lab.prepared()
+    assert close(context, DAY) == ["raw.clicks of 2025-03-01 is not closed: its stream clicks is still landed."]
+    ended(stream)
+    assert close(context, DAY) == [
+        "raw.clicks of 2025-03-01 is built up to position 15 of partition 0, and landed up to 17: look what holds it "
+        "with `kpi status`."
+    ]
+    grown(stream, "raw.clicks")
+    assert close(context, DAY) == [
+        "stg.clicks of 2025-03-01 lacks batches that raw.clicks has: look what holds it with `kpi status`."
+    ]
+    grown(stream)
+    before = published(stream)
+
+    assert close(context, DAY) == []
+
+    body = stream.lab.s3.get_object(Bucket=stream.lab.bucket, Key=f"{stream.prefix}_manifest.json.gz")["Body"].read()
+    manifest = json.loads(gzip.decompress(body))
+    assert [each["from"] for each in manifest["objects"]] == [0, 5, 10, 15]
+    assert (manifest["records"], manifest["objects"][-1]["key"]) == (17, key)
+    assert published(stream) == before
+    assert stream.lab.rows("select asset, count(*) from ops.publishes group by 1 order by 1") == [
+        ("marts.clicks_by_type", 1),
+        ("raw.clicks", 1),
+        ("stg.clicks", 1),
+    ]
+    assert stream.lab.rows("select count(distinct build_id) from ops.data_quality_results") == [(3,)]
+    assert stream.lab.rows("select count(*) from ops.bad_rows") == [(1,)]
+    assert stream.lab.rows("select count(*) from ops.batches") == [(12,)]
+    replayed(stream)
+    assert published(stream)[1:] == before[1:]
+    assert close(context, DAY) == []
+    assert stream.lab.rows("select count(*) from ops.stream_objects") == [(4,)]
+
+
+def test_a_gap_at_midnight_keeps_the_next_load_date_open(stream: StreamLab) -> None:
+    stream.land(0, [click(n) for n in range(5)])
+    ended(stream)
+    tomorrow = stream.next_day(NEXT)
+    tomorrow.land(0, [click(5)], put=False)
+    tomorrow.land(0, [click(6)])
+    ended(tomorrow)
+    grown(stream)
+    grown(tomorrow)
+    context = stream.lab.prepared()
+    assert close(context, DAY) == []
+    assert close(context, NEXT) == [
+        "raw.clicks of 2025-03-02 begins at position 6 of partition 0, and the load_date before ended at 5: "
+        "`kpi doctor` says which object is missing."
+    ]
+
+
+# ---- what it costs
+
+
+def test_no_batch_reads_the_rows_of_its_load_date(stream: StreamLab) -> None:
+    stream.land(0, [click(n) for n in range(3000)])
+    grown(stream)
+    scanned = (
+        "select sum(seq_scan)::bigint from pg_stat_user_tables where relid in (select inhrelid from pg_inherits where "
+        "inhparent in ('raw.clicks'::regclass, 'stg.clicks'::regclass))"
+    )
+    stream.lab.rows("select pg_stat_force_next_flush()")
+    [(before,)] = stream.lab.rows(scanned)
+    for start in (3000, 3050):
+        stream.land(0, [click(n) for n in range(start - 20, start + 50)])
+        [_, stg, _] = grown(stream)
+        assert stg.repeats == 20
+    assert stream.lab.rows(scanned) == [(before,)]
+
+
+def test_a_batch_has_at_most_so_many_records(lab: PipelineHarness) -> None:
+    write_files(lab)
+    path = lab.folder / "pipeline.yaml"
+    path.write_text(path.read_text() + "live: {most_records: 10}\n")
+    stream = StreamLab(lab)
+    for start in range(0, 20, 4):
+        stream.land(0, [click(n) for n in range(start, start + 4)])
+    stream.land(1, [click(n) for n in range(20, 35)])  # longer than a batch: an object is never cut
+    sizes = [[each.records for each in grown(stream, "raw.clicks")] for _ in range(6)]
+    assert sorted(sum(sizes, [])) == [4, 8, 8, 15]
+    assert lab.rows("select count(*) from raw.clicks") == [(35,)]
