@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from kpi_assets.samples.ecommerce.generator import Ecommerce
 from kpi_assets.samples.ecommerce.products_api import ProductsApi
 from kpi_assets.samples.instacart.generator import Instacart
+from kpi_assets.samples.realtime.generator import Realtime
 from kpi_assets.samples.retail.generator import Retail
 from kpi_assets.samples.storefront.generator import Storefront
 
@@ -95,5 +96,6 @@ GENERATORS: dict[str, FileGenerator] = {
     "instacart": Instacart(),
     "ecommerce": Ecommerce(),
     "storefront": Storefront(),
+    "realtime": Realtime(),
 }
 API_GENERATORS: dict[str, ApiGenerator] = {"ecommerce": ProductsApi(), "retail": Retail()}
