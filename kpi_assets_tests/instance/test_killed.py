@@ -78,7 +78,7 @@ class Home:
                 if words[1].endswith("stand_in.py"):
                     below = zip(("", " grpc", " worker"), [process, *process.children(recursive=True)], strict=False)
                     parts.update({words[2] + kind: each for kind, each in below})
-            return len(parts) == 11
+            return len(parts) == 12
 
         eventually(all_there)
         return parts
@@ -130,6 +130,16 @@ def test_kpi_up_ends_without_leftovers_if_one_of_its_processes_is_killed(
     assert re.match(f"error: {says}", last), last
     assert [name for name, part in up.parts.items() if is_alive(part)] == []
     home.up()
+
+
+def test_a_landing_that_is_killed_is_started_again(home: Home, up: Up) -> None:
+    before = up.parts["landing"]
+    kill(before)
+    eventually(lambda: home.parts(up.process.pid)["landing"] != before)
+    up.parts["landing"] = home.parts(up.process.pid)["landing"]
+    assert up.process.poll() is None
+    records = json.loads((home.folder / "run" / "services.json").read_text())
+    assert [each["pid"] for each in records if each["name"] == "landing shop"] == [up.parts["landing"].pid]
 
 
 def test_the_code_server_of_the_web_ui_is_restarted(home: Home, up: Up) -> None:
