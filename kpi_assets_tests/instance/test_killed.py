@@ -73,7 +73,7 @@ class Home:
         parts.update({server.name: psutil.Process(server.pid) for server in status(self.folder)})
 
         def all_there() -> bool:
-            for process in parts["supervisor"].children():
+            for process in filter(is_alive, parts["supervisor"].children()):
                 words = process.cmdline()
                 if words[1].endswith("stand_in.py"):
                     below = zip(("", " grpc", " worker"), [process, *process.children(recursive=True)], strict=False)
@@ -174,7 +174,7 @@ def test_kpi_down_ends_what_a_killed_supervisor_and_web_ui_left(home: Home, up: 
     for name in ("supervisor", "web"):
         kill(up.parts[name])
     up.process.wait(PATIENCE)
-    assert home.kpi("down").stdout == "Stopped: daemon, pages, postgres, s3, apis.\n"
+    assert home.kpi("down").stdout == "Stopped: daemon, pages, landing shop, postgres, s3, apis.\n"
     assert [name for name, part in up.parts.items() if is_alive(part)] == []
     assert home.kpi("down").stdout == f"Nothing was running in {home.folder}.\n"
     home.up()
