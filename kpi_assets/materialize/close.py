@@ -1,8 +1,8 @@
 """Closes a load_date that grew: proves that all that was landed is built, and leaves the ledger as small as a day's.
 
 Landing says when nothing comes any more, and where each partition ended. Then the list of the objects is written beside
-them, `_manifest.json.gz`, what later batches have made superfluous goes from the ledger, and the rows are vacuumed, which
-Postgres would otherwise do at a time of its choice. Closing changes no row, and may be repeated.
+them, `_manifest.json.gz`, what later batches have made superfluous goes from the ledger, and the rows are vacuumed,
+which Postgres would otherwise do at a time of its choice. Closing changes no row, and may be repeated.
 
 Belongs here: what follows from the end of a load_date. Not here: when it is over (stream/, automation/).
 """
@@ -58,7 +58,9 @@ def _lacks(
         [read] = table.growing_reads
         source = batches.last(connection, read, load_date)
         if source and (last is None or last.up_to < source.up_to or last.input_base_build_id != source.base_build_id):
-            yield f"{table.relation} of {load_date} lacks batches that {read} has: look what holds it with `kpi status`."
+            yield (
+                f"{table.relation} of {load_date} lacks batches that {read} has: look what holds it with `kpi status`."
+            )
         return
     landed = _ended(context, table, load_date)
     if landed is None:
@@ -93,9 +95,7 @@ def _ended(context: BuildContext, table: Table, load_date: date) -> dict[int, in
         raise FrameError(f"{key} does not say where the partitions ended: restore what `kpi stream` wrote.") from None
 
 
-def _settle(
-    context: BuildContext, connection: Connection[Any], table: Table, load_date: date, last: Batch
-) -> None:
+def _settle(context: BuildContext, connection: Connection[Any], table: Table, load_date: date, last: Batch) -> None:
     if table.stream:
         objects = stream_objects.of_load_date(connection, table.relation, load_date, last.base_build_id)
         body = _manifest(table, load_date, last, objects)

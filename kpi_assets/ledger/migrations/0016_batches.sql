@@ -119,7 +119,7 @@ where
             and b.superseded_at is null
     );
 $$;
-revoke execute on function ops.prune_batches (text, date) from public;
+revoke execute on function ops.prune_batches(text, date) from public;
 
 -- Of a table that grows, every published batch was made by a build of its own.
 create or replace view ops.bad_rows as
