@@ -40,7 +40,7 @@ RELEASED = {
     "0013_apis.sql": "32b9df6ecb0e42bdca8b91f97ca0f6f6151e56a58d1b019b15916c838a5a2994",
     "0014_kpi_values.sql": "0edde9c896d4c842df91b757aa4b3eba160005d14d1281022dc4384009d8403c",
     "0015_streams.sql": "b00dd2415dc08a3ff35612a9245235b67faac8dada50dd00ddb9605017a9cf3e",
-    "0016_batches.sql": "dbdc8cd9ec8eabc4ac25ce19bbc20394f46a203354ea249bd27dfa7dcaf72401",
+    "0016_batches.sql": "deb1ef5463063bd4b767ddc8fc9efd2f0fa2c632446919943e298016eaff6747",
     "0017_drift.sql": "74d56c1f6f4472ef58a485f9174450fd357455929d7377a935e4f5abcf530859",
     "0018_growth.sql": "fec1adb453a8834a6d0e9fbf990ff591397c125cd9ee3e2abc8ff4d35c64790d",
 }

@@ -89,7 +89,7 @@ comment on column ops.stream_objects.etag is 'Its ETag.';
 -- A load_date that grows has a publish and check results for each batch, thousands a day. Who builds may not delete in
 -- ops; this function lets them delete what a later batch has made superfluous, and nothing else.
 create function ops.prune_batches(pruned_asset text, pruned_load_date date) returns void
-language sql security definer set search_path = pg_catalog
+language 'sql' security definer set search_path = pg_catalog
 as $$
 delete from ops.data_quality_results as d
 where
