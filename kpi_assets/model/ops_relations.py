@@ -14,6 +14,7 @@ FOR_READERS: Mapping[str, Collection[str]] = {
     "bad_rows": ("record", "value", "reason", "key", "corrected"),
     "batches": (),
     "data_quality_results": ("samples", "message"),
+    "growth": (),
     "holds": (),
     "kpi_tiles": (),
     "kpi_trust": (),
