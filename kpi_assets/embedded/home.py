@@ -6,6 +6,7 @@ Belongs here: paths, modes, the credentials file, log files. Not here: what the 
 import json
 import logging
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -21,6 +22,9 @@ from kpi_assets.errors import UsageError, UserError
 logger = logging.getLogger(__name__)
 
 LOG_BYTES = 8 << 20
+# What a line has in it that reports an error, and how such a line of SeaweedFS begins.
+ERROR_WORDS = ("FATAL", "PANIC", "CRITICAL", "rror:")
+ERROR_OF_GLOG = re.compile(r"[EF][0-9]{4} [0-9:.]+ ")
 OTHERS = 0o077  # the bits of a mode for everybody but the owner
 
 
@@ -242,5 +246,5 @@ def error_line(log: Path, since: int) -> str:
     """
     written = log.read_bytes()[since:] if log.exists() else b""
     lines = [line for line in written.decode(errors="replace").splitlines() if line.strip()]
-    errors = [line for line in lines if any(word in line for word in ("FATAL", "PANIC", "CRITICAL", "rror:"))]
+    errors = [line for line in lines if ERROR_OF_GLOG.match(line) or any(word in line for word in ERROR_WORDS)]
     return [*errors[:1], *lines[-1:], "nothing"][0].strip()

@@ -71,6 +71,7 @@ def command(weed: Path, place: Home, port: int, inner: Sequence[int]) -> list[st
     return [
         str(weed),
         "-logtostderr",
+        "-v=-1",  # warnings and errors
         f"-config_dir={place.s3_conf}",
         "mini",
         f"-dir={place.s3_data}",
