@@ -570,6 +570,12 @@ class Settings(BaseSettings):
         named = self.lake_url or self.lake_urls or self.s3_bucket or self.s3_buckets
         return not named and self.s3_endpoint_url is None
 
+    @property
+    def may_use_s3(self) -> bool:
+        """Whether some pipeline may have its objects on S3."""
+        places = [self.lake_url or "s3://", *self.lake_urls.values()]
+        return bool(self.s3_buckets) or any(place.startswith("s3://") for place in places)
+
     def secrets(self) -> Iterator[str]:
         """Yield every part of the settings that must not be shown."""
         servers = (self.postgres_url, self.dagster_postgres_url, self.admin_postgres_url, self.serve_postgres_url)

@@ -38,6 +38,7 @@ def pipeline_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition | dg.AssetSp
     """Return every asset of a pipeline."""
     return [
         *(_object_asset(pipeline, table) for table in pipeline.object_tables),
+        *(_stream_asset(pipeline, table) for table in pipeline.stream_tables),
         *(_table_asset(pipeline, table) for table in pipeline.tables.values()),
         *(_live_asset(pipeline, table) for table in pipeline.live.values()),
     ]
@@ -54,6 +55,24 @@ def _live_asset(pipeline: Pipeline, table: Table) -> dg.AssetSpec:
         kinds={"postgres", "sql"},
         tags={"layer": table.relation.schema, "live": "true"},
         metadata=metadata.definition_metadata(pipeline, table),
+    )
+
+
+def _stream_asset(pipeline: Pipeline, table: Table) -> dg.AssetSpec:
+    """Return the asset of the objects in which the events of a stream land: no run makes them, `kpi stream` does.
+
+    A live run records a materialization with how many of them are built.
+    """
+    return dg.AssetSpec(
+        object_key(table),
+        group_name=f"{pipeline.name}_s3",
+        description=f"The events of the stream {table.stream}, in the order in which the broker took them: the objects "
+        f"below {table.source.object} on S3. A load_date grows until the stream is past its end.",
+        owners=[table.header.owner],
+        kinds={"s3", table.format.name},
+        tags={"layer": "s3", "stream": "true"},
+        metadata={"object": table.source.object, "stream": table.stream or "", **metadata.code_reference(table)},
+        partitions_def=load_dates(pipeline),
     )
 
 
@@ -107,7 +126,7 @@ def _object_events(
     context: dg.AssetExecutionContext, key: dg.AssetKey, partition: str, outcome: ObjectOutcome
 ) -> Iterator[Any]:
     manifest = outcome.manifest
-    where = {"object": f"s3://{manifest.bucket}/{manifest.key}"} if manifest else {}
+    where = {"object": manifest.url} if manifest else {}
 
     def evaluated() -> list[dg.AssetCheckEvaluation]:
         return list(evaluations(context.instance, key, partition, outcome.results, where))
@@ -147,7 +166,7 @@ def _table_asset(pipeline: Pipeline, table: Table) -> dg.AssetsDefinition:
         )
         for relation in table.reads
     ]
-    if table.has_object:
+    if table.has_object or table.stream:
         upstream.append(dependency(object_key(table), None))
     spec = dg.AssetSpec(
         key,
@@ -155,7 +174,7 @@ def _table_asset(pipeline: Pipeline, table: Table) -> dg.AssetsDefinition:
         group_name=f"{pipeline.name}_{layer}",
         description=chart.description(table),
         owners=[table.header.owner],
-        kinds={"postgres", *(["sql"] if table.query else []), *([table.format.name] if table.has_object else [])},
+        kinds={"postgres", "sql" if table.query else table.format.name},
         tags={"layer": layer, **({"kpi": "true"} if kpi else {})},
         code_version=table.code_version,
         metadata={

@@ -77,6 +77,11 @@ def run_lock(load_date: date) -> str:
     return f"run {load_date.isoformat()}"
 
 
+def live_lock(load_date: date) -> str:
+    """The name of the lock of the one live run of a load_date."""
+    return f"live {load_date.isoformat()}"
+
+
 def build_lock(relation: Relation, load_date: date) -> str:
     """The name of the lock of one (table, load_date)."""
     return f"build {relation} {load_date.isoformat()}"

@@ -122,6 +122,11 @@ def grow(context: BuildContext, table: Table, load_date: date) -> list[Grown]:
     return [*grown, _of_whole(context, table, build(context, table, load_date))]
 
 
+def forget_listing(context: BuildContext, table: Table, load_date: date) -> None:
+    """Let the next call list the whole load_date of a stream: it finds objects that otherwise wait for a sweep."""
+    _chains.pop((context.store.bucket, table.stream_prefix(load_date)), None)
+
+
 def _is_replaced(connection: Connection[Any], table: Table, load_date: date, own: Batch) -> bool:
     """Whether the input was built as a whole since the batches that were built from it."""
     [read] = table.growing_reads

@@ -188,14 +188,7 @@ def resolve_inputs(context: BuildContext, connection: Connection[Any], table: Ta
         return of_batches(connection, inputs)
     if not window_inputs:
         return inputs
-    first = context.pipeline.window_start(table, load_date)
-    found = publishes.current_between(connection, window_inputs, first, load_date - timedelta(days=1))
-    due = {read: context.pipeline.calendars[read] for read in window_inputs}
-    there = {
-        day: found[day]
-        for day in sorted(found)
-        if all(read in found[day] or not calendar.is_due(day) for read, calendar in due.items())
-    }
+    there = earlier_of_window(context.pipeline, connection, table, load_date)
     for of in there.values():
         _check_columns(context.pipeline, table, load_date, of)
     _check_stored(context.pipeline, connection, table, load_date, there.values())
@@ -203,6 +196,21 @@ def resolve_inputs(context: BuildContext, connection: Connection[Any], table: Ta
     own = [load_date] if any(read in of_load_date for read in window_inputs) else []
     window = window_of(context.pipeline, table, load_date, (*there, *own))
     return replace(inputs, earlier=earlier, window=window)
+
+
+def earlier_of_window(
+    pipeline: Pipeline, connection: Connection[Any], table: Table, load_date: date
+) -> dict[date, Mapping[Relation, Publish]]:
+    """Return the publishes of the earlier load_dates of a window that count: those whole in every table of it."""
+    window_inputs = pipeline.window_inputs_of(table)
+    first = pipeline.window_start(table, load_date)
+    found = publishes.current_between(connection, window_inputs, first, load_date - timedelta(days=1))
+    due = {read: pipeline.calendars[read] for read in window_inputs}
+    return {
+        day: found[day]
+        for day in sorted(found)
+        if all(read in found[day] or not calendar.is_due(day) for read, calendar in due.items())
+    }
 
 
 def of_batches(connection: Connection[Any], inputs: Inputs) -> Inputs:

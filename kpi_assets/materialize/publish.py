@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 from psycopg import Connection
 
-from kpi_assets.ledger import kpi_values, kpis, publishes, runs
+from kpi_assets.ledger import drift, kpi_values, kpis, publishes, runs
 from kpi_assets.ledger.kpi_values import Value
 from kpi_assets.ledger.kpis import DeclaredKpi
 from kpi_assets.ledger.locks import lock_publish
@@ -26,12 +26,14 @@ from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.measures import Computed
 from kpi_assets.materialize.retry import LOCK_TIMEOUT, retry_on_lock, wait_for_snapshots
 from kpi_assets.model.names import Relation
+from kpi_assets.model.records import Drifted
 from kpi_assets.model.table import Table
 from kpi_assets.monitoring.declared_kpis import declared
 from kpi_assets.warehouse import set_aside, tables
 from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets.warehouse.connection import WarehouseError
 from kpi_assets.warehouse.ddl import DefinitionError
+from kpi_assets.warehouse.drift import of_candidate
 from kpi_assets.warehouse.kinds import strategy_of
 from kpi_assets.warehouse.shape import Published
 from kpi_assets.warehouse.versions import VersionChanges
@@ -67,8 +69,9 @@ def publish(context: BuildContext, connection: Connection[Any], audited: Audited
         if not candidate.is_added:
             strategy.prove(connection, candidate.table)
         computed = measures.of_candidate(connection, context.pipeline, candidate)
+        drifted = of_candidate(connection, candidate) if candidate.table.stream else []
         outcome = retry_on_lock(
-            partial(_publish, context, connection, audited, computed),
+            partial(_publish, context, connection, audited, computed, drifted),
             *("published", context.on_progress, context.publish_timeout),
         )
     except psycopg.OperationalError:
@@ -86,7 +89,11 @@ def publish(context: BuildContext, connection: Connection[Any], audited: Audited
 
 
 def _publish(
-    context: BuildContext, connection: Connection[Any], audited: AuditedCandidate, computed: Sequence[Computed]
+    context: BuildContext,
+    connection: Connection[Any],
+    audited: AuditedCandidate,
+    computed: Sequence[Computed],
+    drifted: Sequence[Drifted],
 ) -> PublishOutcome:
     """Replace the published rows by the candidate's and record that in the ledger and the run log, all or nothing."""
     candidate, table, load_date = audited.candidate, audited.candidate.table, audited.candidate.load_date
@@ -119,6 +126,8 @@ def _publish(
         )
         if table.grows:
             record_batch(connection, audited, publish_id)
+        if table.stream:
+            drift.record(connection, table.relation, load_date, drifted, is_added=candidate.is_added)
         shown = _publish_views(context, connection, table, load_date)
         warnings = _record_values(context, connection, candidate, publish_id, shown, computed)
         layer = context.pipeline.layer(table.relation)

@@ -28,6 +28,7 @@ TAKEN_JOBS = (
     "kpis",
     "recheck",
     "retention",
+    "live",
 )  # each job is called `<pipeline>` or `<pipeline>_<one of these>`
 # Names that Dagster refuses for a job: Python's keywords, and words of its own.
 _NO_JOBS = frozenset(
@@ -157,6 +158,11 @@ class Pipeline:
     def recheck_job(self) -> str:
         """The name of the job that makes the checks again and builds nothing."""
         return f"{self.name}_recheck"
+
+    @property
+    def live_job(self) -> str:
+        """The name of the job that builds a load_date for as long as it grows."""
+        return f"{self.name}_live"
 
     @property
     def retention_job(self) -> str:

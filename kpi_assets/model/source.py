@@ -32,6 +32,7 @@ from kpi_assets.model.time_zone import is_zone
 _ABSENT = object()
 _ALL = Affects.ROWS | Affects.CHECKS | Affects.OBJECT
 _READ = Affects.ROWS | Affects.OBJECT  # how the bytes are read
+STREAM_FOLDER = "load_date={load_date}/"  # ends `object` of a stream: what landing and growing both go by
 _OF_STREAM = {"stream", "object", "format", "since"}  # the words of a source that is a stream
 # Codecs of Python that are no encodings of text files, or that hold characters which no file has.
 _NO_ENCODINGS = {"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape", "mbcs", "oem", "palmos"}
@@ -149,9 +150,9 @@ class Source(Strict):
         default=None,
         description="The stream whose events are the rows, by its name at the broker: a topic of Kafka or Event "
         "Hubs, or a stream of Kinesis. kpi_assets lands them itself, and the load_date of an event is the day in UTC "
-        "on which the broker took it. Then `object` is a folder: a key with `{load_date}` that ends "
-        "in a slash. The table grows, and has the columns `stream_partition`, `stream_position`, `received_at`, "
-        "`unexpected` (the fields of the event that are no column) and `batch` without declaring them.",
+        "on which the broker took it. Then `object` is a folder: its key ends with `load_date={load_date}/`. The table "
+        "grows, and has the columns `stream_partition`, `stream_position`, `received_at`, `unexpected` (the fields of "
+        "the event that are no column) and `batch` without declaring them.",
         examples=["stream: clicks"],
     )
     api: Annotated[Identifier | None, Affects.NOTHING] = Field(
@@ -432,11 +433,12 @@ class Source(Strict):
             return
         if not is_of_stream:
             yield ("format",), f"the events of a stream are landed as {listed(STREAM_KINDS)}: write that"
-        if not self.object.endswith("/") or self.key.is_pattern or self.key.is_reference:
+        folder = self.object.removesuffix(STREAM_FOLDER)
+        if folder == self.object or self.key.is_pattern or "{" in folder or not folder.endswith("/"):
             yield (
                 ("object",),
-                "the objects of a stream lie in a folder of each load_date: end it with a slash, with {load_date} in "
-                "it and without * and ?, as in raw/clicks/load_date={load_date}/",
+                f"the objects of a stream lie in a folder of each load_date: end it with {STREAM_FOLDER}, without *, ? "
+                "and { before, as in raw/clicks/load_date={load_date}/",
             )
         for word in sorted(self.model_fields_set - _OF_STREAM):
             if word not in NAMED_WORDS:  # _format_problems refuses these

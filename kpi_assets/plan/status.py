@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal, get_args
 
-State = Literal["missing", "incomplete", "late", "new", "stale", "lost", "held", "failed", "running", "published"]
+State = Literal[
+    "missing", "incomplete", "late", "new", "stale", "lost", "held", "failed", "running", "growing", "published"
+]
 STATES: tuple[State, ...] = get_args(State)
 
 # Why a table is stale. If several reasons apply to a load_date, the first one is named.

@@ -105,7 +105,8 @@ def _read_breached(connection: Connection[Any], asked: Asked) -> dict[str, dict[
     if not watched:
         return found
     for name, measure, since in connection.execute(
-        "select job, measure, opened_at from ops.alerts where kind = 'breached' and job = any(%(names)s) "
+        "select job, measure, opened_at from ops.alerts where kind = 'breached' and measure is not null "
+        "and job = any(%(names)s) "
         "and opened_at <= %(at)s::timestamptz and (closed_at is null or closed_at > %(at)s::timestamptz) order by id",
         {"names": watched, "at": asked.at},
     ).fetchall():

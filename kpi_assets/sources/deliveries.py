@@ -15,7 +15,7 @@ from itertools import islice
 from kpi_assets.model.manifest import Manifest, etag_of_parts
 from kpi_assets.model.source import Source
 from kpi_assets.model.table import Table
-from kpi_assets.sources.lake import Entry
+from kpi_assets.sources.objects import Entry
 from kpi_assets.sources.refusals import LakeError
 from kpi_assets.sources.store import Store
 

@@ -7,8 +7,7 @@ failures (lake_refusals.py), and reading large objects in parts (store.py).
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from kpi_assets import lake_places
 from kpi_assets.lake_places import Place, object_url
 from kpi_assets.settings import Settings, is_plain_address
 from kpi_assets.sources.lake_refusals import explained, is_missing_container
+from kpi_assets.sources.objects import LEAST_SECONDS, MOST_PAGES, Entry, too_many
 from kpi_assets.sources.refusals import LakeError, foreign_endpoint
 
 if TYPE_CHECKING:
@@ -27,21 +27,9 @@ if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig
 
 PAGE = 1000  # entries that are fetched at once
-MOST_PAGES = 100  # in one listing
-LEAST_SECONDS = 10.0  # a request may always take so long, however little it carries
 MOST_BYTES = 16 << 20  # of one request that sends; larger objects are sent in parts
 RETRIES = 4  # of a request that was not answered, or with a failure of the server
 FIRST_PAUSE = 0.1  # seconds before the first of them
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One object in a listing."""
-
-    key: str
-    size_bytes: int
-    etag: str
-    last_modified: datetime
 
 
 class MissingError(LakeError):
@@ -76,7 +64,7 @@ class Lake:
 
         Raises MissingError, and ChangedError if the ETag differs.
         """
-        options: GetOptions = {"if_match": _quoted(etag)} if etag else {}
+        options: GetOptions = {"if_match": quoted(etag)} if etag else {}
         with explained(self.place, key):
             try:
                 answer = obstore.get(self.store, key, options=options)
@@ -87,16 +75,22 @@ class Lake:
             except PreconditionError:  # Azure says so of an object that is missing, too
                 raise self._changed(key) if self.head(key) else self._missing(key) from None
             except FileNotFoundError as error:
-                self._check_container(error)
+                self.check_container(error)
                 raise self._missing(key) from None
 
     def head(self, key: str) -> Entry | None:
         """Return an object as a listing would, or None if there is none."""
+        found = self.state(key)
+        return self._entry(found) if found else None
+
+    def state(self, key: str, version: str | None = None) -> Mapping[str, Any] | None:
+        """Return an object, or a version of it, as obstore describes it; None if there is none."""
+        options: GetOptions = {"head": True, "version": version} if version else {"head": True}
         with explained(self.place, key):
             try:
-                return self._entry(obstore.head(self.store, key))
+                return obstore.get(self.store, key, options=options).meta
             except FileNotFoundError as error:
-                self._check_container(error)
+                self.check_container(error)
                 return None
 
     def entries(self, prefix: str, after: str | None = None) -> Iterator[Entry]:
@@ -112,6 +106,15 @@ class Lake:
                 every = self._listed(prefix.rpartition("/")[0], None, prefix)
                 chosen = (each for each in every if each.key.startswith(prefix) and each.key > (after or ""))
                 yield from sorted(chosen, key=lambda entry: entry.key)
+
+    def folders(self, prefix: str) -> list[str]:
+        """Return the folders directly below a prefix that ends with a slash, in order; each ends with one, too.
+
+        None is listed without an object in it, however deep.
+        """
+        with explained(self.place, prefix):
+            found = obstore.list_with_delimiter(self.store, prefix=prefix.rstrip("/") or None)["common_prefixes"]
+        return sorted(f"{folder}/" for folder in found)
 
     def _in_order(self, prefix: str, after: str) -> Iterator[Entry]:
         # obstore lists whole folders; a key just before the prefix leads to the part of the folder that is wanted.
@@ -129,13 +132,10 @@ class Lake:
         pages = obstore.list(self.store, prefix=folder or None, offset=offset, chunk_size=PAGE)
         for number, page in enumerate(pages):
             if number >= MOST_PAGES:
-                raise LakeError(
-                    f"There are more than {MOST_PAGES * PAGE:,} objects below {object_url(self.bucket, prefix)}: keep "
-                    "other objects than the pipeline's own under another prefix."
-                )
+                raise too_many(self.bucket, prefix, MOST_PAGES * PAGE)
             yield from map(self._entry, page)
 
-    def _check_container(self, error: FileNotFoundError) -> None:
+    def check_container(self, error: FileNotFoundError) -> None:
         """Raise the error if what is missing is not the object but the bucket."""
         if is_missing_container(error):
             raise error
@@ -146,7 +146,7 @@ class Lake:
                 next(iter(obstore.list(self.store, prefix=".kpi-nothing", chunk_size=1)))
 
     def _entry(self, found: Mapping[str, Any]) -> Entry:
-        return Entry(found["path"], found["size"], found["e_tag"] or "", found["last_modified"])
+        return Entry(found["path"], found["size"], quoted(found["e_tag"]), found["last_modified"])
 
     def _missing(self, key: str) -> MissingError:
         return MissingError(f"{object_url(self.bucket, key)} is not there: land it again, or look who removed it.")
@@ -245,9 +245,9 @@ def _just_before(prefix: str) -> str:
 
 
 def _bare(etag: str | None) -> str:
-    """Return an ETag without its quotes, which some stores leave out in listings."""
     return (etag or "").strip('"')
 
 
-def _quoted(etag: str) -> str:
+def quoted(etag: str | None) -> str:
+    """Return an ETag in quotes, which some stores leave out in listings."""
     return f'"{_bare(etag)}"'

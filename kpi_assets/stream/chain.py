@@ -49,7 +49,6 @@ class End:
 
     next: int | None  # None: nothing has been landed yet
     hour: datetime
-    link: Link | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +74,16 @@ def ends(lake: Objects, stream: Stream, partitions: Collection[int]) -> tuple[di
 
 
 def _end(lake: Objects, stream: Stream, partition: int, last: Link | None, closed: Closed | None) -> End:
-    first = closed.load_date + timedelta(days=1) if closed else stream.start_date
-    floor = datetime.combine(first, time(), timezone.utc)
+    first = beginning(stream, closed)
     if last is None:
-        return End(closed.next.get(partition) if closed else None, floor)
-    return End(frame_of(lake, last).next, max(floor, hour_of(last)), last)
+        return End(closed.next.get(partition) if closed else None, first.hour)
+    return End(frame_of(lake, last).next, max(first.hour, hour_of(last)))
+
+
+def beginning(stream: Stream, closed: Closed | None) -> End:
+    """Return the end of a chain that has no link yet."""
+    day = closed.load_date + timedelta(days=1) if closed else stream.start_date
+    return End(None, datetime.combine(day, time(), timezone.utc))
 
 
 def frame_of(lake: Objects, link: Link) -> Frame:

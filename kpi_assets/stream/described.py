@@ -7,6 +7,9 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import date
 
+from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.model.source import STREAM_FOLDER
+
 CLOSED = "_closed.json"  # beside the hours of a load_date in which nothing is landed any more
 
 
@@ -25,3 +28,22 @@ class Stream:
     def prefix(self, load_date: date) -> str:
         """Return the part of a key before its hour."""
         return f"{self.folder}load_date={load_date}/"
+
+
+def streams_of(pipeline: Pipeline) -> list[Stream]:
+    """Return the streams of a pipeline, in order of their names."""
+    live = pipeline.config.live
+    found = [
+        Stream(
+            table.stream,
+            table.source.object.removesuffix(STREAM_FOLDER),
+            pipeline.config.start_date,
+            table.code_version,
+            frozenset(table.header.columns[name].field or name for name in dict(table.header.checks)["not_null"] or ()),
+            live.flush_seconds,
+            live.close_after_minutes,
+        )
+        for table in pipeline.stream_tables
+        if table.stream
+    ]
+    return sorted(found, key=lambda stream: stream.name)

@@ -125,7 +125,7 @@ class KafkaReader:
             self._refuse(found.error)
         return sorted(found.partitions)
 
-    def seek(self, partition: int, position: int | None) -> None:
+    def seek(self, partition: int, position: int | None) -> int:
         """Read a partition from this position on; None is the earliest there is."""
         earliest = self._listed([partition], _EARLIEST)[partition]
         start = earliest if position is None else position
@@ -135,6 +135,7 @@ class KafkaReader:
         if not earliest <= start <= end:
             raise PositionGoneError(self.stream, partition, start, earliest, end)
         self._assign(partition, start)
+        return start
 
     def read(self, most: int, seconds: float) -> list[Event]:
         """Wait until there are events or the time is over, and return at most so many."""

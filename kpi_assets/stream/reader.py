@@ -70,9 +70,10 @@ class Reader(Protocol):
     def partitions(self) -> list[int]:
         """Return the numbers of the partitions, in order. There may be more of them later."""
 
-    def seek(self, partition: int, position: int | None) -> None:
+    def seek(self, partition: int, position: int | None) -> int:
         """Read a partition from this position on; None is the earliest there is. Nothing is read without a seek.
 
+        Return the position, which is that of the earliest event, or of the next one, if none was given.
         Raises PositionGoneError if the broker does not hold the position. The position after the last event is held.
         """
 

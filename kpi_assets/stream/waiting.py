@@ -55,12 +55,25 @@ class Waiting:
         """Whether nothing waits."""
         return self.open is None and not self.sealed
 
+    @property
+    def first_hour(self) -> datetime:
+        """The hour of the first event that waits, or else the one before which no event is landed any more."""
+        if self.sealed:
+            return self.sealed[0].hour
+        return self.open.hour if self.open else self.end.hour
+
+    @property
+    def last_hour(self) -> datetime:
+        """The hour before which no further event is landed."""
+        if self.open:
+            return self.open.hour
+        return self.sealed[-1].hour if self.sealed else self.end.hour
+
     def take(self, event: Event, line: bytes, now: datetime, monotonic: float) -> bool:
         """Take an event; False if it was taken before."""
         if self.expected is not None and event.position < self.expected:
             return False
-        floor = self.open.hour if self.open else self.sealed[-1].hour if self.sealed else self.end.hour
-        hour = landing_hour(event.time_ms, floor, now)
+        hour = landing_hour(event.time_ms, self.last_hour, now)
         if self.open and self.open.hour != hour:
             self.seal()
         if self.open is None:

@@ -332,16 +332,16 @@ def test_each_policy_allows_what_its_command_does_and_no_more(
     if policy == "land":
         assert land(store, file, "raw/orders/load_date=2025-02-02/orders.csv", replace=False) == "landed"
         assert land(store, file, key, replace=True) == "replaced"
-        store.s3.put_object(Bucket=store.bucket, Key="raw/.kpi-doctor/probe", Body=b"")
-        store.s3.delete_object(Bucket=store.bucket, Key="raw/.kpi-doctor/probe")
+        store.objects.s3.put_object(Bucket=store.bucket, Key="raw/.kpi-doctor/probe", Body=b"")
+        store.objects.s3.delete_object(Bucket=store.bucket, Key="raw/.kpi-doctor/probe")
     else:
         with pytest.raises(LakeError, match="access is refused"):
             land(store, file, "raw/orders/load_date=2025-02-02/orders.csv", replace=False)
     for refused in (
-        lambda: store.s3.delete_object(Bucket=store.bucket, Key=key),
-        lambda: store.s3.put_object(Bucket=store.bucket, Key="elsewhere", Body=b""),
-        lambda: store.s3.get_object(Bucket=store.bucket, Key="elsewhere"),
-        lambda: store.s3.delete_bucket(Bucket=store.bucket),
+        lambda: store.objects.s3.delete_object(Bucket=store.bucket, Key=key),
+        lambda: store.objects.s3.put_object(Bucket=store.bucket, Key="elsewhere", Body=b""),
+        lambda: store.objects.s3.get_object(Bucket=store.bucket, Key="elsewhere"),
+        lambda: store.objects.s3.delete_bucket(Bucket=store.bucket),
     ):
         with pytest.raises(ClientError, match="AccessDenied"):
             refused()
@@ -354,7 +354,7 @@ def test_whoever_decides_may_add_decisions_and_whoever_runs_may_read_them(
     at = datetime(2025, 1, 2, tzinfo=timezone.utc)
     decision = Decision("discard", {"object": cloud.keys[0], "line": 2}, {"record": "x"}, {}, "a test", "ana", at)
     stores = {
-        policy: Store(cloud.session(*cloud.user(policy)).client("s3", endpoint_url=aws), cloud.bucket)
+        policy: Store.on_s3(cloud.session(*cloud.user(policy)).client("s3", endpoint_url=aws), cloud.bucket)
         for policy in ("decide", "run", "land")
     }
     monkeypatch.setattr("moto.settings.INITIAL_NO_AUTH_ACTION_COUNT", 0)  # from now on policies are enforced

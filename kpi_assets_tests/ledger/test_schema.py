@@ -40,13 +40,15 @@ RELEASED = {
     "0013_apis.sql": "32b9df6ecb0e42bdca8b91f97ca0f6f6151e56a58d1b019b15916c838a5a2994",
     "0014_kpi_values.sql": "0edde9c896d4c842df91b757aa4b3eba160005d14d1281022dc4384009d8403c",
     "0015_streams.sql": "b00dd2415dc08a3ff35612a9245235b67faac8dada50dd00ddb9605017a9cf3e",
+    "0016_batches.sql": "55d4d85861d41a79a7a3363b71acabf42a0eb8cfec2251e427a3dc86092aab67",
+    "0017_drift.sql": "82159ec85078a98dca32720ed9aa35dd56e1f4fb5b6b0257ac516444812520af",
 }
 NUMBERS = [number for number, _ in schema.migrations()]
 TABLES = [
-    *("alert_deliveries", "alerts", "api_turns", "bad_rows", "data_quality_results", "holds"),
+    *("alert_deliveries", "alerts", "api_turns", "bad_rows", "batches", "data_quality_results", "drift", "holds"),
     *("kpi_tiles", "kpi_trust", "kpi_values", "kpis", "locks", "manifest_parts", "manifests"),
     *("migrations", "pipeline_runs", "published", "publishes", "quarantine", "requests"),
-    *("stream_closings", "stream_positions"),
+    *("stream_closings", "stream_objects", "stream_positions"),
 ]
 RELATIONS = "select relname from pg_class where relnamespace = 'ops'::regnamespace and relkind in ('r', 'v') order by 1"
 

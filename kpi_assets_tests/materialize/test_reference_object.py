@@ -17,7 +17,8 @@ from kpi_assets.plan.collect import collect
 from kpi_assets.plan.status import LoadDateStatus
 from kpi_assets.plan.unexpected import find_unexpected
 from kpi_assets.settings import Settings
-from kpi_assets.sources.store import Store, client
+from kpi_assets.sources.s3_objects import client
+from kpi_assets.sources.store import Store
 from kpi_assets_tests.pipeline_harness import RAW_THINGS, PipelineHarness, failed
 
 KEY = "reference/things.csv"
@@ -40,7 +41,7 @@ def lab(lab: PipelineHarness, moto_endpoint: str, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "moto")
     lab.s3 = client(Settings(s3_endpoint_url=moto_endpoint))
     lab.s3.create_bucket(Bucket=lab.bucket)
-    lab.store = Store(lab.s3, lab.bucket)
+    lab.store = Store.on_s3(lab.s3, lab.bucket)
     lab.file("raw/things.sql", THINGS)
     return lab
 

@@ -13,7 +13,8 @@ from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.verify_object import verify
 from kpi_assets.settings import settings
 from kpi_assets.sources.refusals import LakeError
-from kpi_assets.sources.store import Store, client
+from kpi_assets.sources.s3_objects import client
+from kpi_assets.sources.store import Store
 from kpi_assets_tests.materialize.crash_points import GOOD_ROWS, THINGS, leftover_builds, statuses
 from kpi_assets_tests.pipeline_harness import DAY, GOOD, NEXT, RAW_THINGS, PipelineHarness
 from kpi_assets_tests.s3_proxy import Flip, Proxy, faulty
@@ -60,7 +61,7 @@ def test_a_byte_that_changed_in_the_store_after_a_publish_is_not_published(thing
     assert_refused(things, lambda: things.build("raw.things"), other_bytes(things, md5(ROTTEN), md5(GOOD)))
     # If the store has no checksum, that of the manifest is compared.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("kpi_assets.sources.store._MD5_SERVER", "none")
+        patch.setattr("kpi_assets.sources.s3_objects._MD5_SERVER", "none")
         assert_refused(
             things,
             lambda: things.build("raw.things"),
@@ -129,7 +130,7 @@ def proxied(lab: PipelineHarness) -> Iterator[tuple[PipelineHarness, Proxy, Stor
     assert endpoint is not None
     with faulty(endpoint) as proxy:
         s3 = client(settings().model_copy(update={"s3_endpoint_url": proxy.url}))
-        yield lab, proxy, Store(s3, lab.bucket)
+        yield lab, proxy, Store.on_s3(s3, lab.bucket)
         s3.close()
 
 

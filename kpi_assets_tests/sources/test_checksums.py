@@ -15,7 +15,8 @@ from kpi_assets.settings import Settings
 from kpi_assets.sources import store as store_module
 from kpi_assets.sources.checksums import ALGORITHMS, HASHES, Checksum, Summing, sum_of
 from kpi_assets.sources.refusals import LakeError
-from kpi_assets.sources.store import Store, client
+from kpi_assets.sources.s3_objects import client
+from kpi_assets.sources.store import Store
 from kpi_assets_tests.s3_proxy import Flip, Proxy, Says, faulty
 from kpi_assets_tests.sources.conftest import DAY, Faulty, put
 
@@ -242,7 +243,7 @@ def moto(moto_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[
     with faulty(moto_endpoint) as proxy:
         s3 = client(Settings(s3_endpoint_url=proxy.url))
         s3.create_bucket(Bucket="sums")
-        yield Store(s3, "sums"), proxy
+        yield Store.on_s3(s3, "sums"), proxy
 
 
 @PASSES
@@ -251,7 +252,7 @@ def test_checksums_that_another_server_computed_are_compared(
     moto: tuple[Store, Proxy], algorithm: str, cuts: tuple[int, ...]
 ) -> None:
     store, proxy = moto
-    store.s3.put_object(Bucket="sums", Key=KEY, Body=BODY, ChecksumAlgorithm=algorithm)
+    store.objects.s3.put_object(Bucket="sums", Key=KEY, Body=BODY, ChecksumAlgorithm=algorithm)
     loaded(store, cuts)
     if algorithm in HASHES and cuts:
         return
@@ -263,7 +264,9 @@ def test_checksums_that_another_server_computed_are_compared(
 def test_an_unexplained_checksum_of_a_multipart_upload_raises_no_false_alarm(moto: tuple[Store, Proxy]) -> None:
     store, _ = moto
     upload = {"Bucket": "sums", "Key": KEY}
-    upload["UploadId"] = store.s3.create_multipart_upload(**upload, ChecksumAlgorithm="CRC32")["UploadId"]
-    part = store.s3.upload_part(**upload, PartNumber=1, Body=BODY, ChecksumAlgorithm="CRC32")
-    store.s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": [{"ETag": part["ETag"], "PartNumber": 1}]})
+    upload["UploadId"] = store.objects.s3.create_multipart_upload(**upload, ChecksumAlgorithm="CRC32")["UploadId"]
+    part = store.objects.s3.upload_part(**upload, PartNumber=1, Body=BODY, ChecksumAlgorithm="CRC32")
+    store.objects.s3.complete_multipart_upload(
+        **upload, MultipartUpload={"Parts": [{"ETag": part["ETag"], "PartNumber": 1}]}
+    )
     loaded(store)

@@ -8,10 +8,11 @@ import boto3
 import pytest
 
 from kpi_assets.settings import Settings
-from kpi_assets.sources import landing
+from kpi_assets.sources import s3_objects
 from kpi_assets.sources.landing import land, land_body
 from kpi_assets.sources.refusals import LakeError
-from kpi_assets.sources.store import Store, client
+from kpi_assets.sources.s3_objects import client
+from kpi_assets.sources.store import Store
 from kpi_assets_tests.s3_proxy import Proxy, Refuse, faulty
 from kpi_assets_tests.sources.conftest import DAY, put
 
@@ -33,7 +34,7 @@ def proxy(moto_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy
 def store(proxy: Proxy) -> Iterator[Store]:
     s3 = client(Settings(s3_endpoint_url=proxy.url))
     s3.create_bucket(Bucket=BUCKET)
-    yield Store(s3, BUCKET)
+    yield Store.on_s3(s3, BUCKET)
     for version in s3.list_object_versions(Bucket=BUCKET).get("Versions", []):
         s3.delete_object(Bucket=BUCKET, Key=version["Key"], VersionId=version["VersionId"])
     for marker in s3.list_object_versions(Bucket=BUCKET).get("DeleteMarkers", []):
@@ -46,7 +47,7 @@ def file(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     path = tmp_path / "things.csv"
     path.write_bytes(b"thing_id\n" + b"1\n" * (3 << 20))
     if request.param == "in parts":
-        monkeypatch.setattr(landing, "UPLOAD_PART", 5 << 20)
+        monkeypatch.setattr(s3_objects, "UPLOAD_PART", 5 << 20)
     return path
 
 
@@ -63,7 +64,7 @@ def test_the_second_of_two_concurrent_landings_is_refused(store: Store, proxy: P
     manifest = store.manifest("things", DAY, KEY)
     assert manifest is not None
     assert b"".join(store.read(manifest)) == b"the first"
-    assert store.s3.list_multipart_uploads(Bucket=BUCKET).get("Uploads", []) == []
+    assert store.objects.s3.list_multipart_uploads(Bucket=BUCKET).get("Uploads", []) == []
 
 
 def test_a_conflict_of_two_writers_has_the_same_error(store: Store, proxy: Proxy, tmp_path: Path) -> None:
@@ -83,7 +84,7 @@ def test_landing_with_replace_replaces_the_object(store: Store, file: Path) -> N
 def test_every_read_requests_the_pinned_etag(store: Store) -> None:
     manifest = put(store, KEY, b"thing_id\n")
     sent: list[str] = []
-    store.s3.meta.events.register(
+    store.objects.s3.meta.events.register(
         "before-send.s3.GetObject", lambda request, **_: sent.append(request.headers["If-Match"])
     )
     assert b"".join(store.read(manifest)) == b"thing_id\n"
@@ -94,17 +95,17 @@ def test_every_read_requests_the_pinned_etag(store: Store) -> None:
 
 
 def test_the_pinned_version_is_read_in_a_bucket_with_versions(store: Store) -> None:
-    store.s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    store.objects.s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
     first = put(store, KEY, b"first")
     again = put(store, KEY, b"first")
     second = put(store, KEY, b"second")
     assert None not in {first.version_id, again.version_id, second.version_id}
     assert len({first.hash, again.hash, second.hash}) == 3
-    store.s3.delete_object(Bucket=BUCKET, Key=KEY)
+    store.objects.s3.delete_object(Bucket=BUCKET, Key=KEY)
     assert store.manifest("things", DAY, KEY) is None
     assert b"".join(store.read(first)) == b"first"
     assert b"".join(store.read(second)) == b"second"
-    store.s3.delete_object(Bucket=BUCKET, Key=KEY, VersionId=first.version_id)
+    store.objects.s3.delete_object(Bucket=BUCKET, Key=KEY, VersionId=first.version_id)
     with pytest.raises(LakeError, match="was replaced or removed after its manifest was recorded"):
         list(store.read(first))
 
@@ -113,7 +114,7 @@ def test_the_pinned_version_is_read_in_a_bucket_with_versions(store: Store) -> N
 def test_an_answer_that_comes_second_leaves_the_first_as_it_is(
     store: Store, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, part: int
 ) -> None:
-    monkeypatch.setattr(landing, "UPLOAD_PART", part)
+    monkeypatch.setattr(s3_objects, "UPLOAD_PART", part)
     body = b"2" * (6 << 20)
     words = {"content_type": "application/json", "metadata": {"records": "2"}}
     put(store, KEY, b"the first")

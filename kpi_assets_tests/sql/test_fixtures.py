@@ -28,7 +28,7 @@ from kpi_assets.model.question import Question
 from kpi_assets.model.table import Table
 from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import CHECKOUT, default_sql_dir, settings
-from kpi_assets.sources.store import client
+from kpi_assets.sources.s3_objects import client
 from kpi_assets.warehouse.connection import WarehouseError
 from kpi_assets_tests import shipped
 from kpi_assets_tests.carry_on import SEEN
