@@ -8,7 +8,7 @@ are whole cents, and quotients are exact fractions that are rounded once. Not he
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -31,18 +31,18 @@ where not starts_with(line, '{"stream"')
 EVENTS = """
 create table told as
 select stream, load_date, part, cast(line ->> 'o' as hugeint) as pos,
-    make_timestamptz(cast(line ->> 't' as bigint) * 1000) as received,
+    make_timestamp(cast(line ->> 't' as bigint) * 1000) as received,
     json_exists(line, '$.bad') or json_exists(line, '$.why') as is_bad, json_extract(line, '$.v') as v
 from lines;
 
 create table events as
 with typed as (
     select * exclude (v), v ->> 'event_id' as id, v ->> 'event_type' as kind, v ->> 'occurred_at' as at_text,
-        try_cast(v ->> 'occurred_at' as timestamptz) as occurred, {fields},
+        try_cast(v ->> 'occurred_at' as timestamp) as occurred, {fields},
         is_bad or {misfits} or (at_text is not null and occurred is null) as is_set_aside, {unknown} as is_unknown
     from told where stream = '{stream}'
 )
-select *, least(occurred, received) as at from typed
+select *, least(occurred, received) as ts from typed
 """
 
 
@@ -80,7 +80,7 @@ STREAMS = (
             "channel": "varchar",
             "currency": "varchar",
             "amount": "decimal(12, 2)",
-            "promised_by": "timestamptz",
+            "promised_by": "timestamp",
         },
     ),
     Stream("inventory_events", {"sku": "varchar", "warehouse_id": "varchar", "quantity": "bigint"}),
@@ -95,16 +95,16 @@ qualify row_number() over (partition by id order by part, pos) = 1
 """
 
 SHOWN = {
-    "clicks": "id, kind, at, occurred, received, session_id, user_id, product_id, part, pos::bigint",
-    "order_events": "id, kind, at, occurred, received, order_id, customer_id, channel, currency, amount, promised_by, "
+    "clicks": "id, kind, ts, occurred, received, session_id, user_id, product_id, part, pos::bigint",
+    "order_events": "id, kind, ts, occurred, received, order_id, customer_id, channel, currency, amount, promised_by, "
     "part, pos::bigint",
-    "inventory_events": "id, kind, at, occurred, received, sku, warehouse_id, quantity, part, pos::bigint",
+    "inventory_events": "id, kind, ts, occurred, received, sku, warehouse_id, quantity, part, pos::bigint",
 }
 KINDS = "('placed', 'paid', 'shipped', 'delivered', 'cancelled', 'refunded')"
 # An order as it is known at the end of a load_date: all events that had come, each once, of 28 load_dates.
 KNOWN = f"""
 with known as (
-    select order_id, id, any_value(kind) as kind, any_value(at) as at, any_value(customer_id) as customer,
+    select order_id, id, any_value(kind) as kind, any_value(ts) as ts, any_value(customer_id) as customer,
         any_value(channel) as channel, any_value(currency) as currency, any_value(amount) as amount,
         any_value(promised_by) as promise, min(received) as received,
     from silver_order_events
@@ -113,18 +113,18 @@ with known as (
 )
 
 select order_id,
-    coalesce(arg_min(customer, (at, id)) filter (kind = 'placed'), max(customer)) as customer,
-    coalesce(arg_min(channel, (at, id)) filter (kind = 'placed'), max(channel)) as channel,
-    coalesce(arg_min(currency, (at, id)) filter (kind = 'placed'), max(currency)) as currency,
-    arg_max(kind, (at, list_position(['placed', 'paid', 'shipped', 'delivered', 'cancelled', 'refunded'], kind), id))
+    coalesce(arg_min(customer, (ts, id)) filter (kind = 'placed'), max(customer)) as customer,
+    coalesce(arg_min(channel, (ts, id)) filter (kind = 'placed'), max(channel)) as channel,
+    coalesce(arg_min(currency, (ts, id)) filter (kind = 'placed'), max(currency)) as currency,
+    arg_max(kind, (ts, list_position(['placed', 'paid', 'shipped', 'delivered', 'cancelled', 'refunded'], kind), id))
         as status,
-    min(at) filter (kind = 'placed') as placed,
-    arg_min(amount, (at, id)) filter (kind = 'placed') as amount,
-    arg_min(promise, (at, id)) filter (kind = 'placed') as promise,
-    min(at) filter (kind = 'paid') as paid, min(at) filter (kind = 'shipped') as shipped,
-    min(at) filter (kind = 'delivered') as delivered, min(at) filter (kind = 'cancelled') as cancelled,
+    min(ts) filter (kind = 'placed') as placed,
+    arg_min(amount, (ts, id)) filter (kind = 'placed') as amount,
+    arg_min(promise, (ts, id)) filter (kind = 'placed') as promise,
+    min(ts) filter (kind = 'paid') as paid, min(ts) filter (kind = 'shipped') as shipped,
+    min(ts) filter (kind = 'delivered') as delivered, min(ts) filter (kind = 'cancelled') as cancelled,
     coalesce(sum(amount) filter (kind = 'refunded'), 0)::decimal(16, 2) as refunded,
-    max(at) as last_at, max(received) as last_received
+    max(ts) as last_at, max(received) as last_received
 from known group by order_id
 """
 TOUCHED = f"""(
@@ -150,26 +150,26 @@ where cancelled is null and promise::date > $day::date - 14
 group by all order by all
 """
 CLOCK = """(
-    select date_trunc('minute', max(at)) from (
-        select max(received) as at from silver_clicks where load_date = $day
+    select date_trunc('minute', max(ts)) from (
+        select max(received) as ts from silver_clicks where load_date = $day
         union all
-        select max(at) as at from silver_order_events
+        select max(ts) as ts from silver_order_events
         where load_date between $day::date - 1 and $day and kind = 'placed'
     )
 )"""
 REVENUE_BY_MINUTE = f"""
-select date_trunc('minute', at) as minute, coalesce(currency, 'unknown') as currency, count(*),
+select date_trunc('minute', ts) as minute, coalesce(currency, 'unknown') as currency, count(*),
     coalesce(sum(amount), 0), date_diff('minute', minute, {CLOCK})
 from silver_order_events
 where kind = 'placed' and load_date between $day::date - 1 and $day
-    and date_trunc('minute', at) > {CLOCK} - interval 24 hour
+    and date_trunc('minute', ts) > {CLOCK} - interval 24 hour
 group by all order by all
 """
 NEWEST_CLICK = "(select date_trunc('minute', max(received)) from silver_clicks where load_date = $day)"
 PACE = f"""
 with near as (
-    select coalesce(currency, 'unknown') as currency, amount, date_diff('minute', {NEWEST_CLICK}, at) as m
-    from (select * replace (date_trunc('minute', at) as at) from silver_order_events)
+    select coalesce(currency, 'unknown') as currency, amount, date_diff('minute', {NEWEST_CLICK}, ts) as m
+    from (select * replace (date_trunc('minute', ts) as ts) from silver_order_events)
     where kind = 'placed' and load_date between $day::date - 8 and $day
 )
 
@@ -179,8 +179,8 @@ from near where m between -30 and -1 or m between -10110 and -10081 group by all
 """
 # A session as it is known at the end of a load_date, of two load_dates.
 SESSIONS = """
-select session_id, arg_max(user_id, (at, id)) filter (user_id is not null) as customer, min(at) as began,
-    max(at) as ended, max(at) filter (user_id is not null) as customer_at, count(*) filter (kind = 'page_view') as views,
+select session_id, arg_max(user_id, (ts, id)) filter (user_id is not null) as customer, min(ts) as began,
+    max(ts) as ended, max(ts) filter (user_id is not null) as customer_at, count(*) filter (kind = 'page_view') as views,
     count(*) filter (kind = 'add_to_cart') as carts, count(*) filter (kind = 'checkout') as checkouts
 from silver_clicks
 where load_date between $day::date - 1 and $day and kind in ('page_view', 'add_to_cart', 'checkout')
@@ -213,26 +213,26 @@ with orders as (
 
 select customer, o.first_at, o.last_at, coalesce(orders, 0), coalesce(o.cancelled, 0), currency,
     if(currency is null, null, net)::decimal(20, 2), coalesce(sessions, 0),
-    list_max(list_filter([o.last_at, s.last_at], lambda at: at is not null))
+    list_max(list_filter([o.last_at, s.last_at], lambda ts: ts is not null))
 from orders as o full join seen as s using (customer) order by customer
 """
 STOCK = """
 with told as (
-    select id, any_value(kind) as kind, any_value(at) as at, any_value(sku) as sku, any_value(warehouse_id) as place,
+    select id, any_value(kind) as kind, any_value(ts) as ts, any_value(sku) as sku, any_value(warehouse_id) as place,
         any_value(case kind when 'sold' then -quantity else quantity end) as pieces
     from silver_inventory_events
     where load_date between $day::date - 6 and $day and kind in ('counted', 'received', 'sold', 'adjusted') group by id
 ), counts as (
-    select sku, place, max(at) as counted, arg_max(pieces, (at, id)) as there from told where kind = 'counted' group by all
+    select sku, place, max(ts) as counted, arg_max(pieces, (ts, id)) as there from told where kind = 'counted' group by all
 ), newest as (
-    select max(received) as at from silver_inventory_events where load_date between $day::date - 6 and $day
+    select max(received) as ts from silver_inventory_events where load_date between $day::date - 6 and $day
         and kind in ('counted', 'received', 'sold', 'adjusted')
 )
 
 select sku, place, any_value(counted),
-    any_value(there) + coalesce(sum(pieces) filter (kind <> 'counted' and t.at > counted), 0)::bigint as quantity,
+    any_value(there) + coalesce(sum(pieces) filter (kind <> 'counted' and t.ts > counted), 0)::bigint as quantity,
     quantity <= 0,
-    coalesce(-sum(pieces) filter (kind = 'sold' and t.at > n.at - interval 1 hour), 0)::bigint
+    coalesce(-sum(pieces) filter (kind = 'sold' and t.ts > n.ts - interval 1 hour), 0)::bigint
 from told as t cross join newest as n left join counts using (sku, place) group by all order by all
 """
 TRUST = """
@@ -267,7 +267,7 @@ class Realtime:
 
 def computed(folder: Path, days: Sequence[date]) -> dict[date, Realtime]:
     """Return the tables of each of successive load_dates whose objects lie below a folder, when there are no others."""
-    with duckdb.connect(config={"threads": 1, "TimeZone": "UTC"}) as database:
+    with duckdb.connect(config={"threads": 1}) as database:
         database.execute(LINES, {"files": str(folder / "raw" / "*" / "*" / "*" / "*.ndjson.gz")})
         database.execute(EVENTS.split(";")[0])
         for stream in STREAMS:
@@ -280,20 +280,21 @@ def computed(folder: Path, days: Sequence[date]) -> dict[date, Realtime]:
 
 def _day(database: duckdb.DuckDBPyConnection, day: date) -> Realtime:
     def rows(query: str) -> list[Row]:
-        return database.execute(query, {"day": day} if "$day" in query else None).fetchall()
+        found = database.execute(query, {"day": day} if "$day" in query else None)
+        return [tuple(map(_in_utc, row)) for row in found.fetchall()]
 
     def count(query: str) -> int:
         [[number]] = rows(query)
         return int(number)
 
     names = [stream.name for stream in STREAMS]
-    # What is known of each order and session at the end of a load_date replaces what was known before.
-    for name, query, key in (("orders", f"from ({KNOWN}) where order_id in {TOUCHED} and placed is not null", "order_id"),
-                             ("sessions", FACT_SESSIONS, "session_id")):
+    # Of an order the latest load_date that knows it counts, and a customer was seen when any load_date says so.
+    orders = f"select * from ({KNOWN}) where order_id in {TOUCHED} and placed is not null"
+    for name, query in (("orders", orders), ("sessions", FACT_SESSIONS)):
         database.execute(f"create table if not exists known_{name} as select * from ({query}) limit 0", {"day": day})
-        database.execute(f"create or replace temp table new as select * from ({query})", {"day": day})
-        database.execute(f"delete from known_{name} where {key} in (select {key} from new)")
-        database.execute(f"insert into known_{name} from new")
+        if name == "orders":
+            database.execute(f"delete from known_orders where order_id in (select order_id from ({query}))", {"day": day})
+        database.execute(f"insert into known_{name} {query}", {"day": day})
     return Realtime(
         quarantined={
             name: count(f"select count(*) from {name} where load_date = $day and is_set_aside") for name in names
@@ -327,3 +328,8 @@ def _day(database: duckdb.DuckDBPyConnection, day: date) -> Realtime:
             for each in rows(TRUST.format(name))
         ),
     )
+
+
+def _in_utc(value: object) -> object:
+    """Return a time as Postgres gives it; in DuckDB here they have no zone and are in UTC."""
+    return value.replace(tzinfo=timezone.utc) if isinstance(value, datetime) else value

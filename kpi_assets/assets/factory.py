@@ -142,13 +142,16 @@ def _object_events(
     yield from _make_or_warn(context, "The results of its checks", evaluated) or []
 
 
-def _since_any_build(pipeline: Pipeline, table: Table, freshness: Freshness) -> dg.FreshnessPolicy:
+def _since_any_build(pipeline: Pipeline, table: Table, freshness: Freshness | None) -> dg.FreshnessPolicy | None:
     """Return Dagster's policy, which counts the hours from the latest materialization of any load_date.
 
     A load_date may be built from its first minute on, and counts as late some hours after its end. So the policy is a
     day longer, or as long as the longest time between two load_dates on which the table is due. A table that is on time
-    by its load_dates (monitoring/freshness.py) is then never late for Dagster.
+    by its load_dates (monitoring/freshness.py) is then never late for Dagster. It knows nothing of minutes: a table is
+    not materialized while no event comes, and is fresh all the same.
     """
+    if freshness is None or freshness.within_hours is None:
+        return None
     days = pipeline.calendars[table.relation].longest_gap(pipeline.config.start_date, horizon())
     return dg.FreshnessPolicy.time_window(timedelta(days=days, hours=freshness.within_hours))
 
@@ -181,7 +184,7 @@ def _table_asset(pipeline: Pipeline, table: Table) -> dg.AssetsDefinition:
             **metadata.pages_metadata(pipeline, table, settings().serve_url),
             **metadata.definition_metadata(pipeline, table),
         },
-        freshness_policy=_since_any_build(pipeline, table, freshness) if freshness else None,
+        freshness_policy=_since_any_build(pipeline, table, freshness),
         skippable=True,
     )
 

@@ -153,3 +153,14 @@ def held(connection: Connection[Any], relation: Relation, load_date: date) -> He
     if row is None or row[1] != "held" or row[3] is None:
         return None
     return Held(row[0], *row[2:])
+
+
+def of_publish(connection: Connection[Any], relation: Relation, load_date: date, publish_id: int) -> Batch | None:
+    """Return the batch with which a publish showed a load_date, also one that is no more; None if there is none."""
+    with connection.cursor(row_factory=class_row(Batch)) as cursor:
+        return cursor.execute(
+            f"select {_COLUMNS} from ops.batches "  # noqa: S608
+            "where asset = %(asset)s and load_date = %(load_date)s and publish_id = %(publish_id)s "
+            "order by batch desc limit 1",
+            {"asset": str(relation), "load_date": load_date, "publish_id": publish_id},
+        ).fetchone()

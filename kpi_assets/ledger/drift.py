@@ -19,32 +19,35 @@ MOST = 200  # fields and types of a table and load_date that are recorded; a pro
 
 
 def record(
-    connection: Connection[Any], relation: Relation, load_date: date, found: Sequence[Drifted], *, is_added: bool
+    connection: Connection[Any], relation: Relation, load_date: date, found: Sequence[Drifted], *, base: int
 ) -> None:
-    """Record the fields of a build in the transaction that publishes it: they are added to those of the load_date.
+    """Record the fields of a batch in the transaction that publishes it; `base` is the build of the first batch.
 
-    Those of a build of the whole load_date replace them.
+    They are added to those of the batches before it. A load_date that is built as a whole has a base of its own.
     """
-    at = {"asset": str(relation), "load_date": load_date}
-    if not is_added:
-        connection.execute("delete from ops.drift where asset = %(asset)s and load_date = %(load_date)s", at)
     for each in found:
         connection.execute(
             """
-            insert into ops.drift (asset, load_date, field, json_type, events, first_seen, last_seen, sample)
-            select %(asset)s, %(load_date)s, %(field)s, %(json_type)s, %(events)s, %(first_seen)s, %(last_seen)s,
-                %(sample)s
-            where (select count(*) from ops.drift where asset = %(asset)s and load_date = %(load_date)s) < %(most)s
-            or exists (
-                select 1 from ops.drift
-                where (asset, load_date, field, json_type) = (%(asset)s, %(load_date)s, %(field)s, %(json_type)s)
+            insert into ops.drift (
+                asset, load_date, base_build_id, field, json_type, events, first_seen, last_seen, sample
             )
-            on conflict (asset, load_date, field, json_type) do update set
+            select %(asset)s, %(load_date)s, %(base)s, %(field)s, %(json_type)s, %(events)s, %(first_seen)s,
+                %(last_seen)s, %(sample)s
+            where exists (
+                select 1 from ops.drift
+                where (asset, load_date, base_build_id, field, json_type)
+                    = (%(asset)s, %(load_date)s, %(base)s, %(field)s, %(json_type)s)
+            )
+            or %(most)s > (
+                select count(*) from ops.drift
+                where (asset, load_date, base_build_id) = (%(asset)s, %(load_date)s, %(base)s)
+            )
+            on conflict (asset, load_date, base_build_id, field, json_type) do update set
                 events = drift.events + excluded.events,
                 first_seen = least(drift.first_seen, excluded.first_seen),
                 last_seen = greatest(drift.last_seen, excluded.last_seen)
             """,
-            {**at, **vars(each), "most": MOST},
+            {"asset": str(relation), "load_date": load_date, "base": base, "most": MOST, **vars(each)},
         )
 
 
@@ -68,7 +71,13 @@ def latest(connection: Connection[Any], relations: Sequence[Relation], load_date
                 d.asset, d.field, array_agg(distinct d.json_type) as types,
                 min(d.load_date) as first, max(d.load_date) as load_date
             from ops.drift as d
-            where d.asset = any(%(assets)s) and d.load_date > %(load_dates)s::integer * -1 + (
+            where d.asset = any(%(assets)s)
+            and exists (
+                select 1 from ops.batches as b
+                where (b.asset, b.load_date, b.build_id) = (d.asset, d.load_date, d.base_build_id)
+                and b.superseded_at is null
+            )
+            and d.load_date > %(load_dates)s::integer * -1 + (
                 select max(p.load_date) from ops.published as p where p.asset = d.asset
             )
             group by d.asset, d.field

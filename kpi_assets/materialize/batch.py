@@ -77,8 +77,11 @@ def _replaced(table: Table, load_date: date) -> UpstreamError:
     )
 
 
-def record_batch(connection: Connection[Any], audited: AuditedCandidate, publish_id: int) -> None:
-    """Record the batch of a candidate, and the objects that it was made from, in the transaction of its publish."""
+def record_batch(connection: Connection[Any], audited: AuditedCandidate, publish_id: int) -> int:
+    """Record the batch of a candidate, and the objects that it was made from, in the transaction of its publish.
+
+    Returns the build of the first batch.
+    """
     candidate, added = audited.candidate, audited.filled.added
     assert added is not None
     table, load_date = candidate.table, candidate.load_date
@@ -98,6 +101,7 @@ def record_batch(connection: Connection[Any], audited: AuditedCandidate, publish
         through=added.through,
         before=added.before,
     )
+    base = added.before.base_build_id if added.before else candidate.build_id
     if table.stream:
-        base = added.before.base_build_id if added.before else candidate.build_id
         stream_objects.record(connection, table.relation, load_date, added.objects, batch=candidate.batch, base=base)
+    return base

@@ -125,9 +125,8 @@ def _publish(
             columns=table.types,
         )
         if table.grows:
-            record_batch(connection, audited, publish_id)
-        if table.stream:
-            drift.record(connection, table.relation, load_date, drifted, is_added=candidate.is_added)
+            base = record_batch(connection, audited, publish_id)
+            drift.record(connection, table.relation, load_date, drifted, base=base)
         shown = _publish_views(context, connection, table, load_date)
         warnings = _record_values(context, connection, candidate, publish_id, shown, computed)
         layer = context.pipeline.layer(table.relation)
@@ -166,7 +165,9 @@ def _record_values(
                 values = measures.of_published(connection, table, each.load_date)
                 warnings += values.warnings
             found += values.of_publish(each.publish_id)
-        due += [declared(context.pipeline, table, max(each.load_date for each in publishes_of))] if publishes_of else []
+        if publishes_of:
+            latest = max(each.load_date for each in publishes_of)
+            due.append(declared(connection, context.pipeline, table, latest))
     kpi_values.record(connection, found)
     kpis.record(connection, due)
     return warnings

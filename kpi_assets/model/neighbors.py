@@ -234,6 +234,13 @@ def check_streams(pipeline: Pipeline, folder: Folder, problems: Problems) -> Non
         for word in (word for word, is_there in words.items() if is_there and not pipeline.streams_of(table)):
             text = f"{word} is for tables that read tables that grow, and {table.relation} reads none: take it out"
             problems.add(table.path, 1, text)
+        freshness, refresh = table.header.freshness, table.header.refresh
+        if refresh and freshness and freshness.within_minutes and freshness.within_minutes <= refresh.minutes:
+            text = (
+                f"freshness.within_minutes: {freshness.within_minutes:g} is not more than refresh, {refresh.minutes:g} "
+                "minutes: between two builds the KPI would be late; build it more often, or let it be older"
+            )
+            problems.add(table.path, 1, text)
     if not streams and "live" in pipeline.config.model_fields_set:
         line = folder.lines.of("live") if folder.lines else 1
         problems.add(

@@ -14,7 +14,7 @@ from psycopg import Connection
 
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.table import Table
-from kpi_assets.monitoring.freshness import due_by
+from kpi_assets.monitoring.freshness import Due, due
 from kpi_assets.read.asked import Asked, measures_of
 from kpi_assets.read.kpi_state import (
     FailedCheck,
@@ -76,7 +76,8 @@ def read_kpis(
         name = str(table.relation)
         next_due = pipeline.calendars[table.relation].next_after(latest[name]) if name in latest else None
         freshness = table.header.freshness
-        due = due_by(next_due, freshness.within_hours) if next_due and freshness else None
+        is_unknown = as_of is not None and freshness is not None and freshness.within_minutes is not None
+        until = Due() if is_unknown else due(connection, pipeline, table, latest.get(name))
         shown = {day: asked.is_in_range(day) or day == latest[name] for day in points[name]}
         found.append(
             KpiState(
@@ -84,8 +85,9 @@ def read_kpis(
                 table,
                 [point for day, point in points[name].items() if shown[day]],
                 stops[name],
-                due,
-                late=due is not None and due < at,
+                until.by,
+                late=until.by is not None and until.by < at,
+                through=until.through,
                 as_of=as_of,
                 measures=measures_of(table),
                 now=at,

@@ -3,18 +3,21 @@
 create table ops.drift (
     asset text not null,
     load_date date not null,
+    base_build_id bigint not null,
     field text not null,
     json_type text not null check (json_type in ('string', 'number', 'boolean', 'null', 'object', 'array')),
     events bigint not null check (events >= 1),
     first_seen timestamp with time zone not null,
     last_seen timestamp with time zone not null,
     sample text not null,
-    primary key (asset, load_date, field, json_type)
+    primary key (asset, load_date, base_build_id, field, json_type)
 );
 comment on table ops.drift is
 'Fields of the events of a stream that are no column of its raw table: one row for each load_date, field and type.';
 comment on column ops.drift.asset is 'Raw table, as schema.table.';
 comment on column ops.drift.load_date is 'load_date of the events.';
+comment on column ops.drift.base_build_id is
+'Build of the first batch, as in ops.batches: the fields of a load_date are those of its published batches.';
 comment on column ops.drift.field is 'Name of the field.';
 comment on column ops.drift.json_type is 'Type of its values in JSON.';
 comment on column ops.drift.events is 'Number of published events that have it.';
