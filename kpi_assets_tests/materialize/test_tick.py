@@ -110,7 +110,9 @@ def test_a_kpi_that_fails_keeps_no_other_from_being_built_and_is_tried_again_aft
 
 def test_a_growing_table_that_fails_rests_too(clicks: ClicksPipeline) -> None:
     text = (clicks.folder / "stg/clicks.sql").read_text()
-    clicks.file("stg/clicks.sql", text.replace("select event_id,", "select (1 / (stream_position - 0))::text as event_id,"))
+    clicks.file(
+        "stg/clicks.sql", text.replace("select event_id,", "select (1 / (stream_position - 0))::text as event_id,")
+    )
     clicks.land("a")
     done = make_tick(clicks)
     assert told(done) == ["raw.clicks 1", "stg.clicks failed"]

@@ -152,7 +152,7 @@ def test_a_table_of_a_stream_has_the_place_of_each_event(streams: Tree) -> None:
     ]
     assert (table.stream, table.has_object, table.format.name) == ("clicks", False, "ndjson")
     assert table.stream_prefix(date(2025, 3, 1)) == "raw/clicks/load_date=2025-03-01/"
-    assert [check.name for check in table.checks] == ["rows_accounted", "quarantine", "grain", "not_null"]
+    assert [check.name for check in table.checks] == ["rows_accounted", "quarantine", "chain", "grain", "not_null"]
 
 
 def test_a_select_that_grows_does_not_return_its_batch(streams: Tree) -> None:
@@ -409,3 +409,46 @@ def test_a_minimum_of_the_pipeline_is_not_for_batches(streams: Tree) -> None:
     tables = load_pipelines(streams.root)["shop"].tables.values()
     of_growing = {str(table.relation) for table in tables if any(each.name == "min_rows" for each in table.checks)}
     assert of_growing == {"raw.things", "marts.sold", "marts.kpi_clicks"}
+
+
+FRESH = "freshness: {within_minutes: 3}\n"
+
+
+def test_a_kpi_that_reads_what_grows_counts_in_minutes_and_rests(streams: Tree) -> None:
+    streams.edit("shop/marts/kpi_clicks.sql", "kpi:", f"{FRESH}refresh: {{minutes: 2.5}}\nkpi:")
+    pipeline = load_pipelines(streams.root)["shop"]
+    header = pipeline.tables[Relation("marts", "kpi_clicks")].header
+    assert header.freshness
+    assert header.refresh
+    assert (header.freshness.within_minutes, header.freshness.within_hours, header.refresh.minutes) == (3, None, 2.5)
+    streams_of = [table.stream for table in pipeline.streams_of(pipeline.tables[Relation("marts", "kpi_clicks")])]
+    assert streams_of == ["clicks"]
+    assert pipeline.streams_of(pipeline.tables[Relation("marts", "sold")]) == []
+
+
+SOLD, TILE = "marts/sold.sql", "marts/kpi_clicks.sql"
+
+
+@pytest.mark.parametrize(
+    ("file", "words", "problem"),
+    [
+        (
+            SOLD,
+            "refresh: {minutes: 3}\n",
+            "refresh is for tables that read tables that grow, and marts.sold reads none",
+        ),
+        (SELECT, "refresh: {minutes: 3}\n", "refresh: a table that grows is not built again, but gets each batch"),
+        (STREAM, "refresh: {minutes: 3}\n", "refresh: a table that grows is not built again"),
+        ("raw/things.sql", "refresh: {minutes: 3}\n", "refresh: a raw table is built from its object: take it out"),
+        (TILE, f"{FRESH}refresh: {{minutes: 3}}\n", "freshness.within_minutes: 3 is not more than refresh, 3 minutes"),
+        (TILE, "freshness: {within_minutes: 3, within_hours: 2}\n", "write either within_hours or within_minutes"),
+        (TILE, "freshness: {}\n", "freshness: it is counted in one way: write either within_hours or within_minutes"),
+        (TILE, "freshness: {within_minutes: 0.2}\n", "freshness.within_minutes: 0.2 is too small: write 0.5 or more"),
+    ],
+)
+def test_words_of_tables_that_read_what_grows_are_refused_elsewhere(
+    streams: Tree, file: str, words: str, problem: str
+) -> None:
+    streams.edit(f"shop/{file}", "columns:\n", f"{words}columns:\n")
+    found = problems(streams)
+    assert any(problem in each for each in found), found

@@ -206,9 +206,10 @@ def test_results_of_many_builds_are_read_only_as_far_back_as_needed(shop: Shop) 
     shop.build(0, ago=timedelta(hours=2))
     for second in range(580, 0, -1):
         shop.session.execute(
-            "insert into ops.data_quality_results (run_id, build_id, check_name, table_name, load_date, status, blocking, "
-            "samples, message, subject, checked_at) select run_id, build_id, check_name, table_name, load_date, 'warn', "
-            "false, samples, '1 bad rows', 'published', %s from ops.data_quality_results order by id limit 1",
+            "insert into ops.data_quality_results (run_id, build_id, check_name, table_name, load_date, status, "
+            "blocking, samples, message, subject, checked_at) "
+            "select run_id, build_id, check_name, table_name, load_date, 'warn', false, samples, '1 bad rows', "
+            "'published', %s from ops.data_quality_results order by id limit 1",
             [datetime.now().astimezone() - timedelta(seconds=second)],
         )
     assert shop.judge() == []
