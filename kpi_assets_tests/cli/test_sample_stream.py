@@ -23,8 +23,8 @@ def test_the_objects_of_streams_are_written(kpi: CliHarness, tmp_path: Path) -> 
 
 
 def test_a_pipeline_without_streams_sends_nothing(kpi: CliHarness) -> None:
-    said = kpi("sample", "instacart", "--rate", 10, expect=2)
-    assert said.err.endswith("error: instacart has no streams that are simulated: leave --rate out.\n")
+    sentence = "instacart has no streams that are simulated: leave --rate out."
+    kpi.fails(sentence, "sample", "instacart", "--rate", 10, code=2)
 
 
 @pytest.mark.parametrize(
@@ -38,4 +38,4 @@ def test_a_pipeline_without_streams_sends_nothing(kpi: CliHarness) -> None:
 def test_what_cannot_be_sent_is_refused_before_servers_start(
     kpi: CliHarness, words: list[object], problem: str
 ) -> None:
-    assert kpi("sample", "realtime", *words, expect=1).err.endswith(f"error: {problem}\n")
+    kpi.fails(problem, "sample", "realtime", *words)
