@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +11,11 @@ from psycopg import Connection
 from kpi_assets.fixtures.database import clear_ledger
 from kpi_assets.ledger import results, runs
 from kpi_assets.ledger.runs import Counts
+from kpi_assets.materialize.tick import tick
 from kpi_assets.model.results import CheckResult
 from kpi_assets.monitoring.alerting_checks import report_failing
 from kpi_assets.monitoring.recovery import close_recovered
+from kpi_assets_tests.clicks_pipeline import TOTAL, ClicksPipeline
 from kpi_assets_tests.ledger.test_incidents import closed
 from kpi_assets_tests.pipeline_harness import DAY, MART, NEXT, RAW_THINGS, PipelineHarness
 
@@ -215,3 +218,24 @@ def test_results_of_many_builds_are_read_only_as_far_back_as_needed(shop: Shop) 
     assert shop.judge() == []
     shop.session.execute("update ops.data_quality_results set checked_at = checked_at - interval '22 seconds'")
     assert shop.kinds() == ["breached"]
+
+
+def test_a_growing_kpi_opens_and_closes_it_with_its_publishes(stack: Any, tmp_path: Path) -> None:
+    few = 'few: {bad_rows: "select * from {this} where clicks < 3", severity: alert, description: "Three clicks."}'
+    with ClicksPipeline.open(stack, tmp_path) as clicks:
+        assert isinstance(clicks, ClicksPipeline)
+        clicks.stock()
+        clicks.file("marts/kpi_total.sql", TOTAL.replace("@end", f"checks:\n  {few}\n@end"))
+        clicks.prepared()
+        pipeline = clicks.pipeline()
+        told = []
+        for number in range(3):
+            clicks.land(f"click {number}")
+            tick(clicks.context(), clicks.day)
+            with clicks.session() as session:
+                report_failing(session, pipeline)
+                told.append([row[0] for row in session.execute("select kind from ops.alerts order by id").fetchall()])
+        assert told == [["breached"], ["breached"], ["breached", "recovered"]]
+        assert clicks.total() == 3, "it held nothing"
+        details = clicks.rows("select details[1] from ops.alerts order by id")
+        assert details[0] == (f"marts.kpi_total: few fails on {clicks.day} (Three clicks): 1 bad row",)
