@@ -1,9 +1,9 @@
 """Adds to a load_date what is new: one audited batch after another, each in the time that the batch takes.
 
 A batch is a candidate as that of any build: filled aside, audited by the same checks, published or held in one
-transaction with the ledger. It is added to the rows of the load_date instead of replacing them, so nothing in here reads
-these rows, unless by an index. A load_date whose SQL has changed, or whose input was built as a whole again, is built as
-a whole too (build.py), and grows from there.
+transaction with the ledger. It is added to the rows of the load_date instead of replacing them, so nothing in here
+reads these rows, unless by an index. A load_date whose SQL has changed, or whose input was built as a whole again, is
+built as a whole too (build.py), and grows from there.
 
 A batch that its gate holds stops its table there. It is tried again when SQL, checks or budget change, and with more
 objects after RETRY_SECONDS.
@@ -224,7 +224,7 @@ def _would_be_held(
 
 
 def _next_of_select(
-    context: BuildContext, connection: Connection[Any], table: Table, load_date: date, own: Batch | None
+    _context: BuildContext, connection: Connection[Any], table: Table, load_date: date, own: Batch | None
 ) -> _Next | None:
     """Return the batch of the next batch of the input; None if it has none, or if it would be held."""
     [read] = table.growing_reads

@@ -219,4 +219,3 @@ def _by_record(
         proven = analyze_and_index(context, connection, candidate, watch)
     bad = [replace(each, line=each.line % _LINES, object_key=keys[each.line // _LINES]) for each in result.samples]
     return result.loaded, bad, result.bad, proven
-

@@ -13,6 +13,7 @@ FOR_READERS: Mapping[str, Collection[str]] = {
     "api_turns": (),
     "bad_rows": ("record", "value", "reason", "key", "corrected"),
     "data_quality_results": ("samples", "message"),
+    "growth": (),
     "holds": (),
     "kpi_tiles": (),
     "kpi_trust": (),

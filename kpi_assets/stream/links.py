@@ -120,9 +120,7 @@ class Chains:
     _swept: _Swept = field(default_factory=_Swept)
     _waiting: dict[int, dict[int, tuple[Link, Entry]]] = field(default_factory=dict)  # listed: partition -> start
 
-    def follow(
-        self, ends: Mapping[int, End], starts: Mapping[int, int], most_records: int, hour: int = 23
-    ) -> Followed:
+    def follow(self, ends: Mapping[int, End], starts: Mapping[int, int], most_records: int, hour: int = 23) -> Followed:
         """Return the links after `ends`, of at least one partition and at most so many records, if it is not one link.
 
         `starts` are the first positions that are known, `hour` is the last one in which a link can lie now. Raises
@@ -130,8 +128,7 @@ class Chains:
         """
         self.last_hour = hour
         self._sweep(ends)
-        known = {partition: end for partition, end in ends.items()}
-        problems = [*self._before_starts(starts)]
+        known, problems = dict(ends), [*self._before_starts(starts)]
         for partition, waiting in self._waiting.items():
             if partition not in known and waiting:
                 known[partition] = End(min(waiting))
@@ -235,9 +232,7 @@ def whole(objects: Objects, prefix: str) -> Iterator[Found]:
         before = each
 
 
-def _ahead(
-    links: Sequence[tuple[Link, Entry]], read: Callable[[tuple[Link, Entry]], Found]
-) -> Iterator[Found]:
+def _ahead(links: Sequence[tuple[Link, Entry]], read: Callable[[tuple[Link, Entry]], Found]) -> Iterator[Found]:
     """Read objects in order, a few of them ahead."""
     pending: deque[Future[Found]] = deque()
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="links") as pool:

@@ -188,11 +188,7 @@ class EventRows:
             return None
         value = _value_text(event.text)
         # The names are copied with their escapes, and so is the value of each.
-        parts = [
-            value[begins:end]
-            for name, begins, end in _pairs(value)
-            if name not in self._layout.known
-        ]
+        parts = [value[begins:end] for name, begins, end in _pairs(value) if name not in self._layout.known]
         return "{" + ",".join(parts) + "}"
 
 

@@ -10,8 +10,8 @@ import sys
 from datetime import date
 from pathlib import Path
 
-from kpi_assets.materialize.grow import grow
 from kpi_assets.materialize.context import BuildContext
+from kpi_assets.materialize.grow import grow
 from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import settings
 from kpi_assets.sources.store import Store

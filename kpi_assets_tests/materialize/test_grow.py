@@ -231,7 +231,9 @@ def test_a_link_that_is_missing_is_waited_for_and_then_holds(
         "goes on, and restore the object if somebody removed it"
     )
     assert grown(stream, "raw.clicks") == []  # it is held already
-    assert stream.lab.rows("select status, error_message like 'held by%chain%' from ops.pipeline_runs order by id desc limit 1") == [("held", True)]
+    assert stream.lab.rows(
+        "select status, error_message like 'held by%chain%' from ops.pipeline_runs order by id desc limit 1"
+    ) == [("held", True)]
     assert stream.lab.rows("select kind from ops.alerts where closed_at is null") == [("held",)]
 
     stream.lab.put(key, body)
@@ -242,10 +244,19 @@ def test_a_link_that_is_missing_is_waited_for_and_then_holds(
 @pytest.mark.parametrize(
     ("broken", "reason"),
     [
-        (lambda body: body[:-20], "is cut off: it ends before its gzip does: restore the object that was landed there."),
+        (
+            lambda body: body[:-20],
+            "is cut off: it ends before its gzip does: restore the object that was landed there.",
+        ),
         (lambda _: b"something else", "is damaged: it cannot be unpacked as gzip: restore the object"),
-        (lambda body: gzip.compress(gzip.decompress(body).replace(b'"records":5', b'"records":4')), "and its first line counts 4"),
-        (lambda body: gzip.compress(gzip.decompress(body).replace(b'"from":10', b'"from":9')), "is another link than its key says"),
+        (
+            lambda body: gzip.compress(gzip.decompress(body).replace(b'"records":5', b'"records":4')),
+            "and its first line counts 4",
+        ),
+        (
+            lambda body: gzip.compress(gzip.decompress(body).replace(b'"from":10', b'"from":9')),
+            "is another link than its key says",
+        ),
     ],
     ids=["truncated", "damaged", "wrong count", "wrong place"],
 )

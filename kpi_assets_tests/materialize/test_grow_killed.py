@@ -44,10 +44,14 @@ def whole(stream: StreamLab) -> None:
         ("stg.clicks", 2, 2),
     ]
     assert leftover_builds(stream.lab) == []
-    before = stream.lab.rows("select asset, rows, checksum from ops.published where asset <> 'marts.clicks_by_type' order by 1")
+    before = stream.lab.rows(
+        "select asset, rows, checksum from ops.published where asset <> 'marts.clicks_by_type' order by 1"
+    )
     for name in TABLES:
         stream.lab.build(name)
-    after = stream.lab.rows("select asset, rows, checksum from ops.published where asset <> 'marts.clicks_by_type' order by 1")
+    after = stream.lab.rows(
+        "select asset, rows, checksum from ops.published where asset <> 'marts.clicks_by_type' order by 1"
+    )
     assert after == before
 
 

@@ -101,6 +101,7 @@ _TESTS = {
     "materialize/object_checks": ("materialize/test_verify_object.py", "materialize/test_other_formats.py"),
     "monitoring/declared_kpis": ("read/test_kpis.py", "cli/test_drop.py"),
     "ledger/kpis": ("read/test_kpis.py", "cli/test_drop.py"),
+    "ledger/growth": ("materialize/test_tick.py", "plan/test_growing.py"),
     "ledger/kpi_values": ("materialize/test_measures.py",),
     "ledger/digests": ("automation/test_digests.py",),
     "materialize/verify_object": (*_CORE, "assets/test_gates.py", "plan/test_carried.py", "materialize/test_fetch.py"),

@@ -64,6 +64,7 @@ def test_today_grows_before_anything_has_landed(clicks: ClicksPipeline) -> None:
         "growing",
         "Live runs build it as events land (closed: no; through: nothing yet; lag not known).",
     )
+    assert found.grows
     assert not found.is_due(rebuild_on_sql_change=True)
 
 
