@@ -9,10 +9,11 @@ OPS = "ops"  # the schema
 # The relations of ops that kpi_reader may read -> the columns that it may not, because they may quote delivered values.
 FOR_READERS: Mapping[str, Collection[str]] = {
     "alert_deliveries": ("last_error",),
-    "alerts": ("details",),
+    "alerts": ("details", "field", "part"),
     "api_turns": (),
     "bad_rows": ("record", "value", "reason", "key", "corrected"),
     "data_quality_results": ("samples", "message"),
+    "drift": ("field", "sample"),
     "holds": (),
     "kpi_tiles": (),
     "kpi_trust": (),
