@@ -162,6 +162,16 @@ class Settings(BaseSettings):
         description="An S3-compatible store other than AWS, without credentials in the address. Not set while a "
         "bucket is set: AWS.",
     )
+    s3_program: Path | None = Field(
+        default=None,
+        description="The file `weed` of SeaweedFS that the embedded S3 runs, instead of the one that is installed with "
+        "kpi_assets: for a program that you have built or examined yourself, of the version that kpi_assets pins.",
+    )
+    broker_program: Path | None = Field(
+        default=None,
+        description="The file `tansu` of Tansu that the embedded broker runs, instead of the one that is installed "
+        "with kpi_assets: for a program that you have built or examined yourself, of the version that kpi_assets pins.",
+    )
     stream_url: str | None = Field(
         default=None,
         description="The broker of the streams, without credentials in the address: `kafka://host:9092`, "
@@ -194,11 +204,6 @@ class Settings(BaseSettings):
         default=None,
         description="A store other than Azure that speaks as its Blob Storage does, such as Azurite, without the "
         "account and without credentials. Not set: `https://<account>.blob.core.windows.net`.",
-    )
-    s3_program: Path | None = Field(
-        default=None,
-        description="The file `weed` of SeaweedFS that the embedded S3 runs, instead of the one that is installed with "
-        "kpi_assets: for a program that you have built or examined yourself, of the version that kpi_assets pins.",
     )
     api_urls: dict[str, dict[str, ApiAddress]] = Field(
         default_factory=dict,
@@ -323,11 +328,11 @@ class Settings(BaseSettings):
         "password is sent over TLS only.",
     )
 
-    @field_validator("home", "sql_dir", "secrets_dir", "s3_program", mode="before")
+    @field_validator("home", "sql_dir", "secrets_dir", "s3_program", "broker_program", mode="before")
     @classmethod
     def _is_named(cls, value: object, field: ValidationInfo) -> object:
         """Refuse an empty text, which Python would read as the current folder."""
-        kind = "file" if field.field_name == "s3_program" else "folder"
+        kind = "file" if (field.field_name or "").endswith("_program") else "folder"
         if isinstance(value, str) and not value.strip():
             raise ValueError(f"it is empty: name a {kind}, or leave the setting out")
         return value
@@ -338,7 +343,7 @@ class Settings(BaseSettings):
         value = value.expanduser()
         return value.resolve() if field.field_name == "home" else value.absolute()
 
-    @field_validator("s3_program")
+    @field_validator("s3_program", "broker_program")
     @classmethod
     def _is_a_program(cls, value: Path | None) -> Path | None:
         return value and value.expanduser().absolute()
@@ -575,6 +580,11 @@ class Settings(BaseSettings):
         """Whether some pipeline may have its objects on S3."""
         places = [self.lake_url or "s3://", *self.lake_urls.values()]
         return bool(self.s3_buckets) or any(place.startswith("s3://") for place in places)
+
+    @property
+    def embedded_broker(self) -> bool:
+        """Whether the environment names no broker, so that the embedded one is used, on the embedded S3."""
+        return self.stream_url is None and self.embedded_s3
 
     def secrets(self) -> Iterator[str]:
         """Yield every part of the settings that must not be shown."""

@@ -24,6 +24,7 @@ class Position:
     high_watermark: int | None
     caught_up_at: datetime | None
     problem: str | None = None
+    written_at: datetime | None = None  # of one that was read
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +55,13 @@ def positions(connection: Connection[Any]) -> list[Position]:
     """Return how far each partition of each stream has been landed."""
     rows = connection.execute(
         """
-        select stream, partition, next, high_watermark, caught_up_at, problem
+        select stream, partition, next, high_watermark, caught_up_at, problem, written_at
         from ops.stream_positions order by stream, partition
         """
     ).fetchall()
     return [
-        Position(stream, partition, _whole(following), _whole(end), caught_up_at, problem)
-        for stream, partition, following, end, caught_up_at, problem in rows
+        Position(stream, partition, _whole(following), _whole(end), *others)
+        for stream, partition, following, end, *others in rows
     ]
 
 

@@ -18,7 +18,7 @@ from obstore.store import AzureStore, LocalStore, S3Store
 from kpi_assets import lake_places
 from kpi_assets.lake_places import Place, object_url
 from kpi_assets.settings import Settings, is_plain_address
-from kpi_assets.sources.lake_refusals import explained, is_missing_container
+from kpi_assets.sources.lake_refusals import explained, is_missing_container, is_taken
 from kpi_assets.sources.objects import LEAST_SECONDS, MOST_PAGES, Entry, too_many
 from kpi_assets.sources.refusals import LakeError, foreign_endpoint
 
@@ -55,7 +55,9 @@ class Lake:
         with explained(self.place, key):
             try:
                 obstore.put(self.store, key, body, mode="create", use_multipart=False)
-            except AlreadyExistsError:
+            except AlreadyExistsError as error:
+                if not is_taken(error):
+                    raise
                 return False
         return True
 

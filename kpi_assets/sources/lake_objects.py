@@ -17,7 +17,7 @@ from kpi_assets.model.manifest import Manifest
 from kpi_assets.settings import Settings
 from kpi_assets.sources.checksums import Checksum
 from kpi_assets.sources.lake import MOST_BYTES, Lake, open_lake, quoted
-from kpi_assets.sources.lake_refusals import explained
+from kpi_assets.sources.lake_refusals import explained, is_taken, status_of
 from kpi_assets.sources.objects import (
     ATTEMPTS,
     Entry,
@@ -33,6 +33,7 @@ from kpi_assets.sources.objects import (
 PIECE = 1  # the fewest bytes that are waited for at once: what has arrived is read, however little
 # Where a large object is put together before it gets its key, and where a folder keeps what was written beside one.
 UPLOADS, BESIDE = ".kpi-uploads/", ".kpi-metadata/"
+_ATTRIBUTES = {"Cache-Control", "Content-Disposition", "Content-Encoding", "Content-Language", "Content-Type"}
 
 
 class LakeObjects:
@@ -61,7 +62,7 @@ class LakeObjects:
             beside = self.lake.head(f"{BESIDE}{manifest.key}")
             return json.loads(self.lake.get(beside.key)) if beside else {}
         found = self._ask(manifest, head=True).attributes
-        return {name.lower(): value for name, value in found.items() if name.islower()}
+        return {name.lower().replace("_", "-"): value for name, value in found.items() if name not in _ATTRIBUTES}
 
     def entries(self, prefix: str, start_after: str = "") -> Iterator[Entry]:
         """Yield the objects below a prefix, but those that this class puts there for itself."""
@@ -73,13 +74,16 @@ class LakeObjects:
         """Return the bytes from `start` to `end`; requests them again if the connection breaks or is too slow."""
         for _ in range(ATTEMPTS):
             try:
-                with explained(self.lake.place, manifest.key):
-                    return self._get(manifest, start, end)
-            except PartialError as error:
+                return self._get(manifest, start, end)
+            except (PartialError, BaseError) as error:
                 failure = error
-        raise unreadable(manifest, failure)
+        if isinstance(failure, PartialError):
+            raise unreadable(manifest, failure)
+        with explained(self.lake.place, manifest.key):
+            raise failure
 
     def _get(self, manifest: Manifest, start: int, end: int) -> bytes:
+        """Return a part. Raises PartialError or BaseError if it breaks off, and LakeError if it cannot be requested."""
         answer = self._ask(manifest, range=(start, end))
         if answer.meta["size"] != manifest.size_bytes:
             raise changed(manifest)
@@ -101,7 +105,7 @@ class LakeObjects:
                     self.lake.check_container(error)
                 raise changed(manifest) from None
             except BaseError as error:
-                if "416" in str(error) or "Requested range" in str(error):  # it has become shorter
+                if status_of(error) == "416" or "Requested range" in str(error):  # it has become shorter
                     raise changed(manifest) from None
                 raise
         # Compared here too, since a store may ignore the condition.
@@ -130,7 +134,9 @@ class LakeObjects:
     ) -> None:
         """Upload bytes in one request; if they are many in parts, under another key, from which they are copied."""
         store, is_folder = self.lake.store, self.lake.place.scheme == "file"
-        attributes: dict[str, Any] = {} if is_folder else {"attributes": {"Content-Type": content_type, **metadata}}
+        # A name on Azure may have no dash.
+        words = {"Content-Type": content_type, **{name.replace("-", "_"): value for name, value in metadata.items()}}
+        attributes: dict[str, Any] = {} if is_folder else {"attributes": words}
         with explained(self.lake.place, key):
             if is_folder and metadata:
                 obstore.put(store, f"{BESIDE}{key}", json.dumps(metadata).encode(), use_multipart=False)
@@ -141,7 +147,9 @@ class LakeObjects:
                     on_progress(size)
                 else:
                     self._upload_parts(_blocks(file, on_progress), key, only_new=only_new, attributes=attributes)
-            except AlreadyExistsError:
+            except AlreadyExistsError as error:
+                if not is_taken(error):
+                    raise
                 raise TakenError(self.bucket, key) from None
 
     def _upload_parts(

@@ -14,6 +14,7 @@ from kpi_assets.lake_places import Place, object_url
 from kpi_assets.sources.refusals import CHECK, NO_S3, REASON, UNKNOWN, LakeError
 
 _MISSING_CONTAINER = {"NoSuchBucket", "ContainerNotFound", "ContainerBeingDeleted", "ContainerDisabled"}
+_TAKEN = {"PreconditionFailed", "BlobAlreadyExists", "ConditionNotMet", "TargetConditionNotMet"}
 _STATUS = re.compile(r"status code: ([0-9]{3})")
 _CODE = re.compile(r"<Code>([\w.-]{1,60})</Code>")
 _HOST = re.compile(r"Error performing [A-Z]+ https?://([^/?\s]+)")
@@ -67,7 +68,8 @@ def explained(place: Place, key: str) -> Iterator[None]:
     except (BaseError, OSError) as error:
         text = str(error)
         status = _first(_STATUS, text)
-        transient = place.scheme != "file" and (status is None or status[0] == "5")
+        is_conflict = _first(_CODE, text) == "ConditionalRequestConflict"
+        transient = place.scheme != "file" and (status is None or status[0] == "5" or is_conflict)
         raise LakeError(f"{where} cannot be used: {_reason(place, text)}.", transient=transient) from None
     except ValueError:  # of a key that is no path
         raise LakeError(
@@ -78,6 +80,18 @@ def explained(place: Place, key: str) -> Iterator[None]:
 def is_missing_container(error: Exception) -> bool:
     """Whether an error says that the bucket or the container itself is missing, and not only an object of it."""
     return _first(_CODE, str(error)) in _MISSING_CONTAINER
+
+
+def is_taken(error: Exception) -> bool:
+    """Whether an error says that an object is there already; Azure uses the same status for other refusals, too."""
+    text = str(error)
+    code, status = _first(_CODE, text), _first(_STATUS, text)
+    return code in _TAKEN if code else status in {None, "412"}
+
+
+def status_of(error: Exception) -> str | None:
+    """Return the status with which a store refused a request, or None if it did not answer."""
+    return _first(_STATUS, str(error))
 
 
 def _reason(place: Place, text: str) -> str:

@@ -38,6 +38,7 @@ _REASONS = {
     ("InvalidToken",): f"access is refused ({{code}}): the token is not that of the access key: {_NEW_CREDENTIALS}",
     ("RequestTimeTooSkewed",): "the clock of this machine is wrong{skew} ({code}): set it by NTP",
     ("BadDigest",): "its bytes changed on their way there, and the store did not take them: try again",
+    ("ConditionalRequestConflict",): "somebody else writes the object at this moment ({code}): try again",
     ("InvalidObjectState",): "the object is archived ({code}): restore it, and keep its storage class from then on",
     ("503", "429", "SlowDown", "ServiceUnavailable", "TooManyRequests", "RequestLimitExceeded", "Throttling"): (
         "the store takes no more requests for now ({code}), also when asked again several times: try again in some "

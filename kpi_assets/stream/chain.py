@@ -16,7 +16,8 @@ from datetime import date, datetime, time, timedelta, timezone
 from typing import Protocol
 
 from kpi_assets.errors import UserError
-from kpi_assets.sources.lake import Entry, MissingError
+from kpi_assets.sources.lake import MissingError
+from kpi_assets.sources.objects import Entry
 from kpi_assets.stream.described import CLOSED, Stream
 from kpi_assets.stream.frame import Frame, FrameError, Link, decode, link_of
 

@@ -1,12 +1,11 @@
 """Reads a topic by Kafka's protocol: Apache Kafka, Amazon MSK, Azure Event Hubs, and the embedded broker.
 
-Belongs here: librdkafka, its options and its traps. Not here: which topic (reader.py), and landing.
+Belongs here: librdkafka, its options and its traps. Not here: the embedded broker's own ways
+(tansu.py), and landing.
 
-- Partitions are assigned, no group is joined: joining takes 23 s on the embedded broker, and landing has its own fence.
+- Partitions are assigned and no group is joined: landing has a fence of its own.
 - A partition that is sought again is taken off and assigned anew, so that librdkafka drops what it fetched before.
 - A position that the broker does not hold is never replaced by another one (auto.offset.reset=error).
-- The embedded broker answers the question for the last position with the first position of the last batch. The answer
-  to each fetch has the right one, so the later of both counts.
 - The last record of a partition may be one of the broker's own, as after a transaction. Then only the end of a fetch
   tells that nothing is left to read.
 """
@@ -17,6 +16,7 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, NoReturn, TypeVar
 
+from kpi_assets.embedded.broker import CLUSTER
 from kpi_assets.errors import UserError
 from kpi_assets.settings import Settings
 from kpi_assets.stream.reader import Event, PositionGoneError, StreamError
@@ -35,8 +35,8 @@ T = TypeVar("T")
 GROUP = "kpi_assets"  # joined by nobody; brokers with access rules want one that may be described
 PATIENCE = 10.0  # seconds for one answer of the broker
 QUEUED = 32 << 10  # kB that librdkafka may hold fetched and unread
-_EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
-_END: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+END: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 # What only a person can mend, and what to do.
 _REFUSED = {
     KafkaError._AUTHENTICATION: "refuses the login: set KPI_STREAM_USER, KPI_STREAM_PASSWORD and KPI_STREAM_SASL to "
@@ -70,24 +70,50 @@ def client_options(settings: Settings) -> dict[str, Any]:
     return {**options, "security.protocol": protocol}
 
 
+def reader_of(settings: Settings, stream: str) -> "KafkaReader":
+    """Return the reader for the broker of the settings: the embedded one has a reader of its own."""
+    reader = KafkaReader(settings, stream)
+    try:
+        if reader.cluster() != CLUSTER:
+            return reader
+    except BaseException:
+        reader.close()
+        raise
+    reader.close()
+    from kpi_assets.stream.tansu import TansuReader  # noqa: PLC0415  derives from this module's class
+
+    return TansuReader(settings, stream)
+
+
 class KafkaReader:
     """Reads one topic from positions that the caller chooses."""
 
     position_digits = 16
+    fetch_wait_ms = 200  # how long a broker may wait for events before it answers a fetch
 
     def __init__(self, settings: Settings, stream: str):
         """Raises StreamError if the broker has no such topic or cannot be reached."""
         self.stream = stream
         self._servers = (settings.stream_url or "").partition("://")[2]
         self._after: dict[int, int] = {}  # partition -> the position after the last event read, or the one sought
+        self._sought: set[int] = set()  # partitions that librdkafka is to fetch from there on, and does not yet
+        self._assigned: set[int] = set()
         self._tails: dict[int, int] = {}  # partition -> where a fetch found nothing more
         self._due: list[StreamError] = []  # what the next read raises: events that came with it are returned first
         self._trouble: KafkaError | None = None  # why the broker may not be reached
-        options = {**client_options(settings), "error_cb": self._hear}
-        self._admin = AdminClient(options)
-        self._consumer = Consumer(
+        self._options = {**client_options(settings), "error_cb": self._hear}
+        self._admin = AdminClient(self._options)
+        self._consumer = self._connect()
+        try:
+            self.partitions()
+        except BaseException:
+            self.close()
+            raise
+
+    def _connect(self) -> Consumer:
+        return Consumer(
             {
-                **options,
+                **self._options,
                 "group.id": GROUP,
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
@@ -96,15 +122,10 @@ class KafkaReader:
                 "isolation.level": "read_committed",
                 "allow.auto.create.topics": False,
                 "check.crcs": True,
-                "fetch.wait.max.ms": 200,
+                "fetch.wait.max.ms": self.fetch_wait_ms,
                 "queued.max.messages.kbytes": QUEUED,
             }
         )
-        try:
-            self.partitions()
-        except BaseException:
-            self.close()
-            raise
 
     def __enter__(self) -> "KafkaReader":
         return self
@@ -125,16 +146,21 @@ class KafkaReader:
             self._refuse(found.error)
         return sorted(found.partitions)
 
+    def cluster(self) -> str | None:
+        """Return the name that the broker gives its cluster."""
+        name = self._asked(lambda: self._consumer.list_topics(self.stream, timeout=PATIENCE)).cluster_id
+        return str(name) if name else None
+
     def seek(self, partition: int, position: int | None) -> int:
-        """Read a partition from this position on; None is the earliest there is."""
-        earliest = self._listed([partition], _EARLIEST)[partition]
+        """Read a partition from this position on; None is the earliest there is. Return the position."""
+        earliest = self._listed([partition], EARLIEST)[partition]
         start = earliest if position is None else position
-        end = self._listed([partition], _END)[partition]
+        end = self._listed([partition], END)[partition]
         if start > end:
             end = max(end, self._end_of_fetch(partition, max(earliest, end - 1)))
         if not earliest <= start <= end:
             raise PositionGoneError(self.stream, partition, start, earliest, end)
-        self._assign(partition, start)
+        self._go_to(partition, start)
         return start
 
     def read(self, most: int, seconds: float) -> list[Event]:
@@ -143,36 +169,65 @@ class KafkaReader:
             raise self._due.pop(0)
         deadline = time.monotonic() + seconds
         while True:
-            # One call for many would wait until there are so many, or the time is over.
-            first = self._consumer.consume(1, max(0, deadline - time.monotonic()))
-            events = self._events([*first, *(self._consumer.consume(most - 1, 0) if first and most > 1 else [])])
+            self._assign_sought()
+            events = self._take(most, max(0.0, deadline - time.monotonic()))
             if self._due and not events:
                 raise self._due.pop(0)
             if events or time.monotonic() >= deadline:
                 return events
 
+    def landed(self, partition: int, position: int) -> None:
+        """Do nothing: Kafka drops events when their retention is over."""
+
     def ends(self) -> dict[int, int]:
         """Return the position after the last event of each partition that was sought."""
         if not self._after:
             return {}
-        said = self._listed(self._after, _END)
+        said = self._listed(self._after, END)
         found = {}
         for partition, after in self._after.items():
             end = max(said[partition], self._fetched_end(partition), after)
-            found[partition] = after if self._tails.get(partition, -1) >= end else end
+            found[partition] = after if self._is_read(partition, said[partition], end) else end
         return found
 
-    def _assign(self, partition: int, position: int) -> None:
-        where = TopicPartition(self.stream, partition, position)
-        if partition in self._after:
-            self._unassign(partition)
-        self._consumer.incremental_assign([where])
-        self._after[partition] = position
+    def _is_read(self, partition: int, said: int, end: int) -> bool:  # noqa: ARG002  the embedded broker needs more
+        """Whether nothing is left to read up to an end, even if nothing was read just before it."""
+        return self._tails.get(partition, -1) >= end
 
-    def _unassign(self, partition: int) -> None:
-        self._consumer.incremental_unassign([TopicPartition(self.stream, partition)])
+    def _go_to(self, partition: int, position: int) -> None:
+        """Have a partition read from a position on. All that were sought are assigned at once, for one first fetch."""
+        self._after[partition] = position
         self._tails.pop(partition, None)
-        del self._after[partition]
+        self._sought.add(partition)
+
+    def _assign_sought(self) -> None:
+        if not self._sought:
+            return
+        if again := self._sought & self._assigned:
+            self._consumer.incremental_unassign([TopicPartition(self.stream, partition) for partition in again])
+        places = [TopicPartition(self.stream, partition, self._after[partition]) for partition in sorted(self._sought)]
+        self._consumer.incremental_assign(places)
+        self._assigned |= self._sought
+        self._sought.clear()
+
+    def _leave(self, partition: int) -> None:
+        """Read a partition no more until it is sought."""
+        if partition in self._assigned:
+            self._consumer.incremental_unassign([TopicPartition(self.stream, partition)])
+        self._assigned.discard(partition)
+        self._sought.discard(partition)
+        self._tails.pop(partition, None)
+        self._after.pop(partition, None)
+
+    def _take(self, most: int, seconds: float) -> list[Event]:
+        """Return the events that are there, or come first within the time."""
+        # One call for many would wait until there are so many, or the time is over.
+        first = self._consumer.consume(1, seconds)
+        return self._events([*first, *(self._consumer.consume(most - 1, 0) if first and most > 1 else [])])
+
+    def _is_next(self, partition: int, position: int) -> bool:
+        """Whether an event may follow the one before it. Kafka's own records leave gaps."""
+        return position >= self._after[partition]
 
     def _events(self, messages: Iterable[Message]) -> list[Event]:
         events = []
@@ -180,7 +235,7 @@ class KafkaReader:
             partition, position, error = message.partition(), message.offset(), message.error()
             if error is not None or partition is None or position is None:
                 self._heed(error or KafkaError(KafkaError._FAIL), partition, position)
-            elif partition in self._after and position >= self._after[partition]:
+            elif partition in self._after and self._is_next(partition, position):
                 self._after[partition] = position + 1
                 events.append(Event(partition, position, message.timestamp()[1], message.key(), message.value()))
         return events
@@ -193,10 +248,10 @@ class KafkaReader:
             self._tails[partition] = position or 0
         elif error.code() in _GONE:
             wanted = self._after[partition]
-            self._unassign(partition)
+            self._leave(partition)
             self._owe(self._gone(partition, wanted))
         elif position is not None and position >= 0:  # this record cannot be read, and it must not be skipped
-            self._unassign(partition)
+            self._leave(partition)
             self._owe(
                 StreamError(
                     f"Partition {partition} of the stream {self.stream} cannot be read at {position} "
@@ -208,8 +263,8 @@ class KafkaReader:
 
     def _gone(self, partition: int, position: int) -> StreamError:
         try:
-            earliest = self._listed([partition], _EARLIEST)[partition]
-            end = self._listed([partition], _END)[partition]
+            earliest = self._listed([partition], EARLIEST)[partition]
+            end = self._listed([partition], END)[partition]
         except StreamError as error:
             return error
         return PositionGoneError(self.stream, partition, position, earliest, end)
@@ -246,13 +301,14 @@ class KafkaReader:
 
     def _end_of_fetch(self, partition: int, position: int) -> int:
         """Fetch from a position, and return the end that comes with the answer."""
-        self._assign(partition, position)
+        self._go_to(partition, position)
+        self._assign_sought()
         deadline = time.monotonic() + PATIENCE
         try:
             while (end := self._fetched_end(partition)) < 0 and time.monotonic() < deadline:
                 time.sleep(0.02)
         finally:
-            self._unassign(partition)
+            self._leave(partition)
         return end
 
     def _asked(self, question: Callable[[], T]) -> T:

@@ -328,8 +328,9 @@ class Landing:
     def _put_link(self, number: int, segment: Segment) -> Outcome:
         """Put one link. Runs in a thread of its own."""
         key = self._key(number, segment)
-        frame = Frame(self.stream.name, number, segment.start, segment.next, len(segment.lines), self.stream.contract)
-        body = pack(frame, segment.lines)
+        stream = self.stream
+        frame = Frame(stream.name, number, segment.start, segment.next, segment.records, stream.contract)
+        body = segment.packed(frame)
         try:
             if self.lake.create(key, body):
                 return Outcome()

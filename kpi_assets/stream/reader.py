@@ -84,6 +84,9 @@ class Reader(Protocol):
         PositionGoneError if retention overtook the reader; the partition is not read again until it is sought.
         """
 
+    def landed(self, partition: int, position: int) -> None:
+        """Take note that all events before this position lie on the lake, so that a broker may drop them."""
+
     def ends(self) -> dict[int, int]:
         """Return the position after the last event of each partition that was sought.
 
@@ -112,7 +115,11 @@ def open_reader(settings: Settings, stream: str) -> Reader:
             f"No broker is named that holds the stream {stream}: set KPI_STREAM_URL to kafka://host:9092 or "
             "kinesis://region."
         )
-    # Each needs a library that takes time to import, and one of them is an extra.
-    from kpi_assets.stream.kafka import KafkaReader  # noqa: PLC0415
+    # Each needs a library that takes time to import, and that of Kafka is an extra.
+    if settings.stream_url.startswith("kinesis://"):
+        from kpi_assets.stream.kinesis import KinesisReader  # noqa: PLC0415
 
-    return KafkaReader(settings, stream)
+        return KinesisReader(settings, stream)
+    from kpi_assets.stream.kafka import reader_of  # noqa: PLC0415
+
+    return reader_of(settings, stream)

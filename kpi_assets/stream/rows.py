@@ -188,11 +188,7 @@ class EventRows:
             return None
         value = _value_text(event.text)
         # The names are copied with their escapes, and so is the value of each.
-        parts = [
-            value[begins:end]
-            for name, begins, end in _pairs(value)
-            if name not in self._layout.known
-        ]
+        parts = [value[begins:end] for name, begins, end in _pairs(value) if name not in self._layout.known]
         return "{" + ",".join(parts) + "}"
 
 
@@ -206,11 +202,12 @@ def _pairs(text: str) -> Iterator[tuple[str, int, int]]:
 
 
 def _value_text(line: str) -> str:
-    """Return the letters of the event in a line; the line itself if it has none."""
-    try:
-        return next((line[start:end] for name, start, end in spans(line) if name == "v"), line)
-    except (StopIteration, ValueError, RecursionError, IndexError):
-        return line
+    """Return the letters of the event in a line; the line itself if it has none.
+
+    The event is what comes last. Before it comes the key at most, in which every quote has a backslash.
+    """
+    _, found, value = line.partition(',"v":')
+    return value[:-1] if found else line
 
 
 def _values(events: Sequence[_Event], name: str) -> list[Any]:

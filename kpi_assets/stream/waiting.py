@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 
 from kpi_assets.stream.chain import End
+from kpi_assets.stream.frame import Frame, pack
 from kpi_assets.stream.reader import Event
 
 MOST_BYTES = 8 << 20  # of the lines of one link
@@ -28,7 +29,16 @@ class Segment:
     next: int = 0
     last_ms: int = 0  # the broker's clock at the last of them
     size: int = 0
+    records: int = 0
     lines: list[bytes] = field(default_factory=list)
+    body: bytes | None = None  # once it is packed; then the lines are gone
+
+    def packed(self, frame: Frame) -> bytes:
+        """Return the bytes of the link; they are made once, however often it is put."""
+        if self.body is None:
+            self.body = pack(frame, self.lines)
+            self.lines, self.size = [], len(self.body)
+        return self.body
 
 
 @dataclass(slots=True)
@@ -80,6 +90,7 @@ class Waiting:
             start = event.position if self.expected is None else self.expected
             self.open = Segment(start, hour, monotonic)
         self.open.lines.append(line)
+        self.open.records += 1
         self.open.size += len(line)
         self.open.last_ms = event.time_ms
         self.open.next = self.expected = event.position + 1

@@ -1,5 +1,6 @@
 """What landing reports of its streams: positions of any length, the instant through which all is landed, closings."""
 
+from dataclasses import replace
 from datetime import date, datetime, timezone
 
 from kpi_assets.ledger import streams
@@ -21,10 +22,10 @@ def test_the_latest_report_of_each_partition_counts(lab: PipelineHarness) -> Non
     later = Position("clicks", 0, 5, 5, TEN)
     with lab.session() as session:
         streams.write_positions(session, first)
-        assert streams.positions(session) == first
+        assert [replace(each, written_at=None) for each in streams.positions(session)] == first
         assert streams.through(session, "clicks") is None, "one partition has not said anything yet"
         streams.write_positions(session, [later])
-        assert streams.positions(session) == [later, *first[1:]]
+        assert [replace(each, written_at=None) for each in streams.positions(session)] == [later, *first[1:]]
         assert streams.through(session, "clicks") == NINE
         assert streams.through(session, "orders") == NINE
         assert streams.through(session, "nothing") is None

@@ -8,7 +8,8 @@ from threading import Lock
 from types import TracebackType
 
 from kpi_assets.ledger.streams import Position
-from kpi_assets.sources.lake import Entry, MissingError
+from kpi_assets.sources.lake import MissingError
+from kpi_assets.sources.objects import Entry
 from kpi_assets.stream.chain import Checked, check
 from kpi_assets.stream.described import Stream
 from kpi_assets.stream.frame import decode, link_of

@@ -66,7 +66,7 @@ class Realtime:
                 rows[path] = len(each.events)
                 if progress and done % 100 == 0:
                     progress(min(orders, rows.total() // EVENTS_FOR_AN_ORDER), orders)
-            show(partial, out, [*self._earlier(out, load_date), *rows], rows)
+            show(partial, out, dict.fromkeys([*self._earlier(out, load_date), *rows]), rows)
         if progress:
             progress(orders, orders)
         return dict(rows)
