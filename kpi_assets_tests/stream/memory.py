@@ -205,13 +205,15 @@ class MemoryLedger:
     closed: date | None = None
     reports: list[Sequence[Position]] = field(default_factory=list)
     closings: list[date] = field(default_factory=list)
+    records: bool = True  # whether what is reported is written
 
     def report(self, positions: Sequence[Position]) -> None:
         self.reports.append(positions)
 
     def close(self, load_date: date) -> None:
         self.closings.append(load_date)
-        self.closed = load_date
+        if self.records:
+            self.closed = load_date
 
     def last(self, partition: int) -> Position:
         return next(each for each in self.reports[-1] if each.partition == partition)
