@@ -593,6 +593,19 @@ def test_a_quiet_stream_is_fresh_and_a_stream_that_lags_is_not(bench: Bench) -> 
     assert (bench.ledger.last(0).next, bench.ledger.last(0).high_watermark) == (None, 1)
 
 
+def test_a_stream_is_as_fresh_as_the_last_of_its_links_that_was_put(bench: Bench) -> None:
+    def only_the_first(key: str) -> None:
+        if "hour=12" in key:
+            raise LakeError("S3 is down.", transient=True)
+
+    bench.lake.before = only_the_first
+    early = NOON - timedelta(minutes=7)
+    bench.broker.send(0, b'{"id": "1"}', at=early)
+    bench.broker.send(0, b'{"id": "2"}')
+    bench.land(seconds=30)
+    assert (bench.ledger.last(0).next, bench.ledger.last(0).caught_up_at) == (1, early)
+
+
 def test_a_busy_stream_is_as_fresh_as_its_flush_time(bench: Bench) -> None:
     landing = bench.landing()
     for _ in range(60):
