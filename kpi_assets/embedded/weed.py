@@ -89,8 +89,10 @@ def command(weed: Path, place: Home, port: int, inner: Sequence[int]) -> list[st
         "-master.electionTimeout=500ms",
         # A master that resumes its state may wait for itself for 15 s. It learns of all volumes from their server.
         "-master.resumeState=false",
-        # Each bucket has volumes of its own, and a volume reserves its size: with larger ones a disk holds few buckets.
+        # Each bucket has volumes of its own. Without a number of them, it would be the free disk by their size, and a
+        # home with many buckets would have none left for the next.
         "-master.volumeSizeLimitMB=64",
+        "-volume.max=100000",
         "-master.vacuumIntervalSeconds=60",
         "-volume.preStopSeconds=0",
         f"-s3.port={port}",
