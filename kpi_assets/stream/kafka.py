@@ -308,6 +308,16 @@ class KafkaReader:
     def _listed(self, partitions: Iterable[int], what: OffsetSpec) -> dict[int, int]:
         """Ask the broker for a position of each partition: the earliest, or the one after what may be read."""
         wanted = {TopicPartition(self.stream, partition): what for partition in partitions}
+        try:
+            return self._places(wanted)
+        except StreamError as error:
+            if not error.transient:
+                raise
+        # A partition has got another leader, of which this client hears when it asks for the topic.
+        self._asked(lambda: self._admin.list_topics(self.stream, timeout=PATIENCE))
+        return self._places(wanted)
+
+    def _places(self, wanted: dict[TopicPartition, OffsetSpec]) -> dict[int, int]:
         futures = self._asked(
             lambda: self._admin.list_offsets(
                 wanted, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=PATIENCE

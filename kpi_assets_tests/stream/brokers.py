@@ -65,7 +65,9 @@ class Broker:
 
         def heard(error: object, message: Any) -> None:
             assert error is None, error
-            sent.append(Sent(message.partition(), message.offset(), message.key(), message.value()))
+            # A broker that has an event already does not say where.
+            position = -1 if message.offset() is None else message.offset()
+            sent.append(Sent(message.partition(), position, message.key(), message.value()))
 
         producer = Producer({**self.options, "enable.idempotence": True, "linger.ms": 5, **options})
         for partition, key, value in events:

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 from confluent_kafka import Consumer, ElectionType, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource
+from confluent_kafka.admin import AdminClient
 
 from kpi_assets.stream.reader import Reader, StreamError, open_reader
 from kpi_assets_tests.stream.apache_kafka import (
@@ -230,7 +230,3 @@ def test_the_time_is_the_brokers_where_the_topic_says_so(cluster: ApacheKafka) -
         reader.seek(0, None)
         (event,) = read_all(reader, 1)
     assert abs(event.time_ms - time.time() * 1000) < 60_000
-    (found,) = (
-        AdminClient(cluster.options).describe_configs([ConfigResource(ConfigResource.Type.TOPIC, stream)]).values()
-    )
-    assert found.result(10)["message.timestamp.type"].value == "LogAppendTime"
