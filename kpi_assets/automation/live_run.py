@@ -145,8 +145,11 @@ def _events(context: dg.OpExecutionContext, work: BuildContext, run: Run, load_d
     for done in loop.ticks():
         yield from events.after(done.outcomes)
     if loop.is_finished:
-        finish(work, load_date)
-        context.log.info(f"{load_date} is closed, and all of it is built.")
+        problems = finish(work, load_date)
+        for problem in problems:
+            context.log.warning(problem)
+        if not problems:
+            context.log.info(f"{load_date} is closed, and all of it is built.")
     yield from events.at_end()
 
 

@@ -23,6 +23,7 @@ from kpi_assets.ledger import batches, growth, publishes, streams
 from kpi_assets.ledger.holds import last_build
 from kpi_assets.materialize.build import build
 from kpi_assets.materialize.changed import AFTER_FAILURE, need
+from kpi_assets.materialize.close import close
 from kpi_assets.materialize.context import BuildContext, BuildOutcome, run_log_message
 from kpi_assets.materialize.grow import Grown, forget_listing, grow
 from kpi_assets.model.names import Relation
@@ -130,10 +131,15 @@ def _build(done: Tick, context: BuildContext, connection: Connection[Any], table
         done.built.append(outcome)
 
 
-def finish(context: BuildContext, load_date: date) -> None:
-    """End the growing of a load_date that is closed and of which everything is built. Safe to repeat."""
+def finish(context: BuildContext, load_date: date) -> list[str]:
+    """End the growing of a load_date that is closed and of which everything is built. Safe to repeat.
+
+    Return a sentence for each table that cannot be closed, because a gate holds something of it.
+    """
+    problems = close(context, load_date)
     with connect(context.server, context.pipeline.name, f"{context.run_id[:8]} finish {load_date}") as connection:
         growth.finish(connection, load_date)
+    return problems
 
 
 def _landed_through(connection: Connection[Any], pipeline: Pipeline) -> dict[Relation, datetime | None]:

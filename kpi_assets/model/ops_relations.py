@@ -12,6 +12,7 @@ FOR_READERS: Mapping[str, Collection[str]] = {
     "alerts": ("details",),
     "api_turns": (),
     "bad_rows": ("record", "value", "reason", "key", "corrected"),
+    "batches": (),
     "data_quality_results": ("samples", "message"),
     "growth": (),
     "holds": (),
@@ -28,6 +29,7 @@ FOR_READERS: Mapping[str, Collection[str]] = {
     "quarantine": ("record", "value", "reason", "key", "corrected"),
     "requests": (),
     "stream_closings": (),
+    "stream_objects": (),
     "stream_positions": (),
 }
 # Those of them whose rows are of no load_date, or of the latest one alone, so that no question can be tied to them.

@@ -1,15 +1,24 @@
 """A load_date grows by audited batches, and has the rows that one build of all its objects gives."""
 
 import gzip
+import itertools
+import json
 import random
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
-from kpi_assets.ledger import batches
+from kpi_assets.ledger import batches, streams
+from kpi_assets.ledger.streams import Position
+from kpi_assets.materialize.close import close
+from kpi_assets.materialize.context import UpstreamError
 from kpi_assets.materialize.grow import Grown, grow
+from kpi_assets.materialize.recheck import recheck
+from kpi_assets.materialize.retention import drop_due, find_due
 from kpi_assets.stream import links
+from kpi_assets.stream.described import CLOSED
+from kpi_assets_tests.materialize.crash_points import at
 from kpi_assets_tests.pipeline_harness import DAY, NEXT, PipelineHarness, failed
 from kpi_assets_tests.streams import RAW_CLICKS, STG_CLICKS, StreamLab, click, write_files
 
@@ -338,3 +347,175 @@ def test_a_value_that_only_postgres_refuses_is_set_aside_too(stream: StreamLab) 
     stream.land(0, [b"more"])
     grown(stream)
     assert stream.lab.rows("select count(*) from ops.bad_rows") == [(3,)]
+
+
+# ---- the end of a load_date
+
+
+def ended(stream: StreamLab) -> None:
+    """Say that nothing is landed any more, as landing does."""
+    following = {str(partition): position for partition, position in stream.ends.items()}
+    stream.lab.put(f"{stream.prefix}{CLOSED}", json.dumps({"next": following}).encode())
+
+
+def test_a_load_date_is_closed_when_all_that_was_landed_is_built(stream: StreamLab) -> None:
+    for start in (0, 5, 10):
+        stream.land(0, [click(n) for n in range(start, start + 5)])
+        grown(stream)
+    key, _ = stream.land(0, [click(20), b"no json"])
+    context = stream.lab.prepared()
+    assert close(context, DAY) == ["raw.clicks of 2025-03-01 is not closed: its stream clicks is still landed."]
+    ended(stream)
+    assert close(context, DAY) == [
+        "raw.clicks of 2025-03-01 is built up to position 15 of partition 0, and landed up to 17: look what holds it "
+        "with `kpi status`."
+    ]
+    grown(stream, "raw.clicks")
+    assert close(context, DAY) == [
+        "stg.clicks of 2025-03-01 lacks batches that raw.clicks has: look what holds it with `kpi status`."
+    ]
+    grown(stream)
+    before = published(stream)
+
+    assert close(context, DAY) == []
+
+    body = stream.lab.s3.get_object(Bucket=stream.lab.bucket, Key=f"{stream.prefix}_manifest.json.gz")["Body"].read()
+    manifest = json.loads(gzip.decompress(body))
+    assert [each["from"] for each in manifest["objects"]] == [0, 5, 10, 15]
+    assert (manifest["records"], manifest["objects"][-1]["key"]) == (17, key)
+    assert published(stream) == before
+    assert stream.lab.rows("select asset, count(*) from ops.publishes group by 1 order by 1") == [
+        ("marts.clicks_by_type", 1),
+        ("raw.clicks", 1),
+        ("stg.clicks", 1),
+    ]
+    assert stream.lab.rows("select count(distinct build_id) from ops.data_quality_results") == [(3,)]
+    assert stream.lab.rows("select count(*) from ops.bad_rows") == [(1,)]
+    assert stream.lab.rows("select count(*) from ops.batches") == [(12,)]
+    replayed(stream)
+    assert published(stream)[1:] == before[1:]
+    assert close(context, DAY) == []
+    assert stream.lab.rows("select count(*) from ops.stream_objects") == [(4,)]
+
+
+def test_a_gap_at_midnight_keeps_the_next_load_date_open(stream: StreamLab) -> None:
+    stream.land(0, [click(n) for n in range(5)])
+    ended(stream)
+    tomorrow = stream.next_day(NEXT)
+    tomorrow.land(0, [click(5)], put=False)
+    tomorrow.land(0, [click(6)])
+    ended(tomorrow)
+    grown(stream)
+    grown(tomorrow)
+    context = stream.lab.prepared()
+    assert close(context, DAY) == []
+    assert close(context, NEXT) == [
+        "raw.clicks of 2025-03-02 begins at position 6 of partition 0, and the load_date before ended at 5: "
+        "`kpi doctor` says which object is missing."
+    ]
+
+
+# ---- what it costs
+
+
+def test_no_batch_reads_the_rows_of_its_load_date(stream: StreamLab) -> None:
+    stream.land(0, [click(n) for n in range(3000)])
+    grown(stream)
+    scanned = (
+        "select sum(seq_scan)::bigint from pg_stat_user_tables where relid in (select inhrelid from pg_inherits where "
+        "inhparent in ('raw.clicks'::regclass, 'stg.clicks'::regclass))"
+    )
+    stream.lab.rows("select pg_stat_force_next_flush()")
+    [(before,)] = stream.lab.rows(scanned)
+    for start in (3000, 3050):
+        stream.land(0, [click(n) for n in range(start - 20, start + 50)])
+        [_, stg, _] = grown(stream)
+        assert stg.repeats == 20
+    assert stream.lab.rows(scanned) == [(before,)]
+
+
+def test_a_batch_has_at_most_so_many_records(lab: PipelineHarness) -> None:
+    write_files(lab)
+    path = lab.folder / "pipeline.yaml"
+    path.write_text(path.read_text() + "live: {most_records: 10}\n")
+    stream = StreamLab(lab)
+    for start in range(0, 20, 4):
+        stream.land(0, [click(n) for n in range(start, start + 4)])
+    stream.land(1, [click(n) for n in range(20, 35)])  # longer than a batch: an object is never cut
+    sizes = [[each.records for each in grown(stream, "raw.clicks")] for _ in range(6)]
+    assert sorted(itertools.chain(*sizes)) == [4, 8, 8, 15]
+    assert lab.rows("select count(*) from raw.clicks") == [(35,)]
+
+
+# ---- beside others
+
+
+def test_a_replay_reads_the_batches_that_were_there_when_it_began(stream: StreamLab) -> None:
+    stream.land(0, [click(n) for n in range(10)])
+    grown(stream)
+    stream.land(0, [click(n) for n in range(10, 15)])
+
+    outcome = stream.lab.build("stg.clicks", on_progress=at("selecting", lambda: grown(stream, "raw.clicks")))
+
+    assert (outcome.held, outcome.rows) == (False, 10)
+    assert [(each.relation.schema, each.batch, each.rows) for each in grown(stream)] == [
+        ("stg", 2, 5),
+        ("marts", 1, 3),  # its batches were built from rows that are no more
+    ]
+
+
+def test_a_replay_whose_input_is_built_as_a_whole_meanwhile_is_not_published(stream: StreamLab) -> None:
+    stream.land(0, [click(n) for n in range(10)])
+    grown(stream)
+    before = published(stream)
+    with pytest.raises(UpstreamError, match=r"raw\.clicks was published again while it was being built"):
+        stream.lab.build("stg.clicks", on_progress=at("publishing", lambda: stream.lab.build("raw.clicks")))
+    assert published(stream)[2] == before[2]
+
+
+def test_published_batches_are_rechecked_as_one(stream: StreamLab) -> None:
+    for start in (0, 5, 10):
+        stream.land(0, [click(n) for n in range(start, start + 7)])
+        grown(stream)
+    for name in TABLES:
+        context = stream.lab.prepared()
+        assert failed(recheck(context, context.pipeline.table(name), DAY)) == {}
+    stream.lab.rows("delete from stg.clicks where event_id = 'e000003' returning 1")
+    results = failed(recheck(context, context.pipeline.table("stg.clicks"), DAY))
+    assert set(results) == {"as_published", "reconcile"}
+    assert results["reconcile"].message == "21 rows of raw.clicks = 16 here + 4 repeats + 1 unexplained"
+
+
+def test_what_retention_dropped_is_built_again_from_the_objects(stream: StreamLab) -> None:
+    for start in (0, 5):
+        stream.land(0, [click(n) for n in range(start, start + 5)])
+        grown(stream)
+    before = published(stream)
+    path = stream.lab.folder / "pipeline.yaml"
+    path.write_text(path.read_text() + "retention: {raw: 3, stg: 35}\n")
+    context = stream.lab.prepared()
+    with stream.lab.session() as session:
+        due = find_due(session, context.pipeline, DAY + timedelta(days=10))
+    assert [(reason, each.asset) for each, reason in drop_due(context, due)] == [("", "raw.clicks")]
+    replayed(stream)
+    assert published(stream)[1:] == before[1:]
+    stream.land(0, [click(11)])
+    assert [(each.batch, each.rows) for each in grown(stream)] == [(2, 1), (2, 1), (2, 1)]
+
+
+def test_what_is_built_reaches_as_far_as_what_was_landed(stream: StreamLab) -> None:
+    stream.land(0, [click(n) for n in range(10)])
+    stream.land(1, [click(n) for n in range(10, 15)])
+    stream.lab.prepared()
+    noon = datetime(2025, 3, 1, 12, tzinfo=timezone.utc)
+    landed = [Position("clicks", 0, 10, 10, noon), Position("clicks", 1, 5, 5, noon + timedelta(seconds=1))]
+    with stream.lab.session() as session:
+        streams.write_positions(session, landed)
+    raw, stg, rollup = grown(stream)
+    assert (raw.through, stg.through, rollup.through) == (noon, noon, noon)
+    later = [Position("clicks", 0, 30, 30, noon + timedelta(seconds=9)), landed[1]]
+    with stream.lab.session() as session:
+        streams.write_positions(session, later)
+    stream.land(1, [click(15)])
+    [raw] = grown(stream, "raw.clicks")
+    assert raw.through == datetime(2025, 3, 1, 0, 0, 0, 9000, timezone.utc)  # partition 0 has more than was found
