@@ -409,6 +409,25 @@ class Settings(BaseSettings):
             )
         return value
 
+    @field_validator("azure_endpoint_url")
+    @classmethod
+    def _is_an_endpoint_of_azure(cls, value: str | None) -> str | None:
+        if value is not None and not is_plain_address(value):
+            raise ValueError(
+                "write http://host:port or https://host, without a user, a password or a query: the store's key is "
+                "AZURE_STORAGE_ACCOUNT_KEY"
+            )
+        return value and value.rstrip("/")
+
+    @field_validator("lake_url", "lake_urls")
+    @classmethod
+    def _are_places(cls, value: str | dict[str, str] | None) -> str | dict[str, str] | None:
+        """Refuse what is no address of objects. The error quotes nothing, as somebody may have written a key."""
+        places = value.values() if isinstance(value, dict) else [] if value is None else [value]
+        if not all("://" in place and lake_places.parse(place) for place in places):
+            raise ValueError(lake_places.FORMS)
+        return value
+
     @field_validator("stream_url")
     @classmethod
     def _is_a_broker(cls, value: str | None) -> str | None:
@@ -438,25 +457,6 @@ class Settings(BaseSettings):
                 "PLAIN would send it in the clear: write kafka+ssl:// in KPI_STREAM_URL, or set KPI_STREAM_SASL to "
                 "SCRAM-SHA-512"
             )
-        return value
-
-    @field_validator("azure_endpoint_url")
-    @classmethod
-    def _is_an_endpoint_of_azure(cls, value: str | None) -> str | None:
-        if value is not None and not is_plain_address(value):
-            raise ValueError(
-                "write http://host:port or https://host, without a user, a password or a query: the store's key is "
-                "AZURE_STORAGE_ACCOUNT_KEY"
-            )
-        return value and value.rstrip("/")
-
-    @field_validator("lake_url", "lake_urls")
-    @classmethod
-    def _are_places(cls, value: str | dict[str, str] | None) -> str | dict[str, str] | None:
-        """Refuse what is no address of objects. The error quotes nothing, as somebody may have written a key."""
-        places = value.values() if isinstance(value, dict) else [] if value is None else [value]
-        if not all("://" in place and lake_places.parse(place) for place in places):
-            raise ValueError(lake_places.FORMS)
         return value
 
     @field_validator("api_secrets")

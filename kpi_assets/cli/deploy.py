@@ -89,6 +89,8 @@ def _findings(*, landing: bool, deep: bool) -> Iterator["Finding"]:
     first = settings()
     yield from machine.disk(first.home, holds_data=first.embedded_postgres or first.embedded_s3)
     try:
+        if first.embedded_s3:
+            yield from machine.object_store(first.home, first.s3_program)
         pipelines = list(load_pipelines(first.sql_dir, first.min_rows).values())
         with embedded_servers(first, pipelines) as servers:
             config = servers.settings

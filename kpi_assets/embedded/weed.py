@@ -11,6 +11,8 @@ Belongs here: what SeaweedFS needs to be told. Not here: starting and stopping i
 import hmac
 import json
 import os
+import re
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -20,6 +22,7 @@ from kpi_assets.embedded import home, pem
 from kpi_assets.embedded.home import Home
 from kpi_assets.errors import UserError
 
+TRIED = "4.48"  # the release whose options, ports and answers to attacks are tested here
 SOCKETS = Path("/tmp")  # noqa: S108  SeaweedFS puts its sockets there; the names are part of its code
 PARTS = ("master", "volume", "filer", "s3", "admin", "worker", "client", "msg_broker", "msg_agent", "mq")
 # The worker of `weed mini` looks for its admin server at admin.port + 10000. It must not find it: with a worker the
@@ -66,6 +69,16 @@ def program(chosen: Path | None = None) -> Path:
     return path
 
 
+def version(weed: Path) -> str | None:
+    """Return the release of a program, such as 4.48; None if it does not say."""
+    try:
+        said = subprocess.run([str(weed), "version"], env={}, capture_output=True, text=True, timeout=10, check=False)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    found = re.search(r"\b[0-9]+\.[0-9]+\b", said.stdout)
+    return found[0] if found else None
+
+
 def command(weed: Path, place: Home, port: int, inner: Sequence[int]) -> list[str]:
     """Return the command line. It holds no secret."""
     return [
@@ -89,8 +102,10 @@ def command(weed: Path, place: Home, port: int, inner: Sequence[int]) -> list[st
         "-master.electionTimeout=500ms",
         # A master that resumes its state may wait for itself for 15 s. It learns of all volumes from their server.
         "-master.resumeState=false",
-        # Each bucket has volumes of its own, and a volume reserves its size: with larger ones a disk holds few buckets.
+        # Each bucket has volumes of its own. Without a number of them, it would be the free disk by their size, and a
+        # home with many buckets would have none left for the next.
         "-master.volumeSizeLimitMB=64",
+        "-volume.max=100000",
         "-master.vacuumIntervalSeconds=60",
         "-volume.preStopSeconds=0",
         f"-s3.port={port}",

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from obstore import GetOptions
     from obstore.store import ClientConfig, RetryConfig
 
+__all__ = ["ChangedError", "Entry", "Lake", "MissingError", "open_lake"]
+
 PAGE = 1000  # entries that are fetched at once
 MOST_BYTES = 16 << 20  # of one request that sends; larger objects are sent in parts
 RETRIES = 4  # of a request that was not answered, or with a failure of the server
@@ -98,6 +100,7 @@ class Lake:
     def entries(self, prefix: str, after: str | None = None) -> Iterator[Entry]:
         """Yield the objects whose keys begin with `prefix` and follow the key `after`, in order of the keys.
 
+        SeaweedFS has the order of its folders, and lists what is in a/ before a-b. Within a folder it is the same.
         Raises LakeError if there are more than a listing may have.
         """
         with explained(self.place, prefix):
@@ -120,12 +123,14 @@ class Lake:
 
     def _in_order(self, prefix: str, after: str) -> Iterator[Entry]:
         # obstore lists whole folders; a key just before the prefix leads to the part of the folder that is wanted.
+        folder, _, start = prefix.rpartition("/")
         before = max(after, _just_before(prefix))
-        for entry in self._listed(prefix.rpartition("/")[0], before or None, prefix):
+        for entry in self._listed(folder, before or None, prefix):
             if entry.key.startswith(prefix):
                 if entry.key > after:
                     yield entry
-            elif entry.key > prefix:
+            # Compared by its part below the folder, since SeaweedFS lists what is in a/ before a-b.
+            elif entry.key.removeprefix(f"{folder}/").partition("/")[0] > start:
                 return
 
     def _listed(self, folder: str, offset: str | None, prefix: str) -> Iterator[Entry]:

@@ -11,10 +11,11 @@ Belongs here: librdkafka, its options and its traps. Not here: the embedded brok
 """
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from kpi_assets.embedded.broker import CLUSTER
 from kpi_assets.errors import UserError
@@ -23,7 +24,7 @@ from kpi_assets.stream.reader import Event, PositionGoneError, StreamError
 
 try:
     from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
-    from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+    from confluent_kafka.admin import AdminClient, ClusterMetadata, OffsetSpec  # type: ignore[attr-defined]
 except ImportError as error:
     raise UserError(
         "A broker of Kafka's protocol is read with a library that is not installed: install kpi_assets[stream]."
@@ -34,6 +35,7 @@ T = TypeVar("T")
 
 GROUP = "kpi_assets"  # joined by nobody; brokers with access rules want one that may be described
 PATIENCE = 10.0  # seconds for one answer of the broker
+SLICE = 1.0  # seconds of it after which to hear whether the broker refuses
 QUEUED = 32 << 10  # kB that librdkafka may hold fetched and unread
 EARLIEST: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 END: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
@@ -49,14 +51,22 @@ _REFUSED = {
     "describe the topic",
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: "does not let this login in: give it the right to describe the topic",
 }
+_TIMES = re.compile(r" \(after [0-9]+ms.*\)")  # of librdkafka's sentences, which are the same otherwise
 _UNKNOWN = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError.UNKNOWN_TOPIC_ID)
 _GONE = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)
+
+
+class _Log:
+    """Takes what librdkafka logs. It repeats each failure to connect; a StreamError says it once, in our words."""
+
+    def log(self, _level: int, text: str, *arguments: object) -> None:
+        logger.debug(text, *arguments)
 
 
 def client_options(settings: Settings) -> dict[str, Any]:
     """Return librdkafka's options that lead a client to the broker of the settings; they may hold its password."""
     scheme, _, servers = (settings.stream_url or "").partition("://")
-    options: dict[str, Any] = {"bootstrap.servers": servers, "client.id": "kpi_assets", "logger": logger}
+    options: dict[str, Any] = {"bootstrap.servers": servers, "client.id": "kpi_assets", "logger": _Log()}
     protocol = "SSL" if scheme == "kafka+ssl" else "PLAINTEXT"
     if settings.stream_user is not None and settings.stream_password is not None:
         protocol = f"SASL_{protocol}"
@@ -141,14 +151,14 @@ class KafkaReader:
 
     def partitions(self) -> list[int]:
         """Return the numbers of the partitions, in order."""
-        found = self._asked(lambda: self._consumer.list_topics(self.stream, timeout=PATIENCE)).topics[self.stream]
+        found = self._described().topics[self.stream]
         if found.error is not None:
-            self._refuse(found.error)
+            raise self._explained(found.error)
         return sorted(found.partitions)
 
     def cluster(self) -> str | None:
         """Return the name that the broker gives its cluster."""
-        name = self._asked(lambda: self._consumer.list_topics(self.stream, timeout=PATIENCE)).cluster_id
+        name = self._described().cluster_id
         return str(name) if name else None
 
     def seek(self, partition: int, position: int | None) -> int:
@@ -272,21 +282,42 @@ class KafkaReader:
     def _hear(self, error: KafkaError) -> None:
         """Take note of an error that concerns the connection: librdkafka connects again by itself, unless refused."""
         logger.debug("%s", error.str())
-        self._trouble = error
+        if self._trouble is None or error.code() in _REFUSED:
+            self._trouble = error
         if error.code() in {*_REFUSED, *_UNKNOWN}:
-            try:
-                self._refuse(error)
-            except StreamError as refused:
-                self._owe(refused)
+            self._owe(self._explained(error))
 
     def _owe(self, error: StreamError) -> None:
         """Have the next read raise an error, once."""
         if str(error) not in map(str, self._due):
             self._due.append(error)
 
+    def _described(self) -> ClusterMetadata:
+        """Return what the broker says of the topic. A refusal is heard before the time for the answer is over."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                found: ClusterMetadata = self._asked(lambda: self._consumer.list_topics(self.stream, timeout=SLICE))
+            except StreamError as error:
+                if not error.transient or time.monotonic() >= deadline:
+                    raise
+                time.sleep(0.1)
+            else:
+                return found
+
     def _listed(self, partitions: Iterable[int], what: OffsetSpec) -> dict[int, int]:
         """Ask the broker for a position of each partition: the earliest, or the one after what may be read."""
         wanted = {TopicPartition(self.stream, partition): what for partition in partitions}
+        try:
+            return self._places(wanted)
+        except StreamError as error:
+            if not error.transient:
+                raise
+        # A partition has got another leader, of which this client hears when it asks for the topic.
+        self._asked(lambda: self._admin.list_topics(self.stream, timeout=PATIENCE))
+        return self._places(wanted)
+
+    def _places(self, wanted: dict[TopicPartition, OffsetSpec]) -> dict[int, int]:
         futures = self._asked(
             lambda: self._admin.list_offsets(
                 wanted, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=PATIENCE
@@ -317,25 +348,21 @@ class KafkaReader:
             answer = question()
         except KafkaException as error:
             self._admin.poll(0)  # hears why no broker answers, if that is so
-            self._refuse(error.args[0])
+            heard, self._trouble = self._trouble, None
+            raise self._explained(heard if heard and heard.code() in _REFUSED else error.args[0]) from None
         self._trouble = None
         return answer
 
-    def _refuse(self, error: KafkaError) -> NoReturn:
-        """Raise StreamError for an error of the broker."""
-        heard = self._trouble
-        if heard is not None and heard.code() in _REFUSED:
-            error = heard
-        self._trouble = None
-        broker = f"The broker {self._servers}"
+    def _explained(self, error: KafkaError) -> StreamError:
+        """Return what an error of the broker means, and what to do."""
+        broker, said = f"The broker {self._servers}", _TIMES.sub("", error.str())
         if error.code() in _REFUSED:
-            raise StreamError(f"{broker} {_REFUSED[error.code()]} ({error.str()}).")
+            return StreamError(f"{broker} {_REFUSED[error.code()]} ({said}).")
         if error.code() in _UNKNOWN:
-            raise StreamError(
+            return StreamError(
                 f"{broker} has no topic {self.stream}: create it, or correct KPI_STREAM_URL or the stream's name."
             )
-        raise StreamError(
-            f"{broker} does not answer for the stream {self.stream} ({error.str()}): see whether it runs, and "
-            "KPI_STREAM_URL.",
+        return StreamError(
+            f"{broker} does not answer for the stream {self.stream} ({said}): see whether it runs, and KPI_STREAM_URL.",
             transient=True,
         )

@@ -105,7 +105,7 @@ class TansuReader(KafkaReader):
     def _change_wait(self, now: float) -> None:
         """Ask with more time if a partition is behind and yields nothing, and with little when none is."""
         patience = max(BEHIND, 3 * self.fetch_wait_ms / 1000)
-        late = [each for each in self._assigned - self._sought if self._fetched_end(each) > self._after[each]]
+        late = [each for each in self._assigned - self._sought if self._may_be_behind(each)]
         still = [each for each in late if now - self._moved[each] >= patience]
         try:
             said = self._listed(still, END) if still else {}
@@ -116,6 +116,10 @@ class TansuReader(KafkaReader):
                 self._reconnect(min(4 * self.fetch_wait_ms, LONGEST_WAIT_MS))
         elif not set(late) - set(still) and self.fetch_wait_ms > WAIT_MS:
             self._reconnect(WAIT_MS)
+
+    def _may_be_behind(self, partition: int) -> bool:
+        end = self._fetched_end(partition)
+        return end < 0 or end > self._after[partition]  # below 0: no fetch was answered yet
 
     def _reconnect(self, wait_ms: int) -> None:
         self.fetch_wait_ms = wait_ms

