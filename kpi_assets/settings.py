@@ -162,6 +162,11 @@ class Settings(BaseSettings):
         description="An S3-compatible store other than AWS, without credentials in the address. Not set while a "
         "bucket is set: AWS.",
     )
+    azure_endpoint_url: str | None = Field(
+        default=None,
+        description="A store other than Azure that speaks as its Blob Storage does, such as Azurite, without the "
+        "account and without credentials. Not set: `https://<account>.blob.core.windows.net`.",
+    )
     s3_program: Path | None = Field(
         default=None,
         description="The file `weed` of SeaweedFS that the embedded S3 runs, instead of the one that is installed with "
@@ -199,11 +204,6 @@ class Settings(BaseSettings):
         validate_default=True,  # half a login is refused
         description="The password of that user. That of Azure Event Hubs is the connection string, as its page shows "
         "it.",
-    )
-    azure_endpoint_url: str | None = Field(
-        default=None,
-        description="A store other than Azure that speaks as its Blob Storage does, such as Azurite, without the "
-        "account and without credentials. Not set: `https://<account>.blob.core.windows.net`.",
     )
     api_urls: dict[str, dict[str, ApiAddress]] = Field(
         default_factory=dict,
