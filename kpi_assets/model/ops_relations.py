@@ -9,11 +9,12 @@ OPS = "ops"  # the schema
 # The relations of ops that kpi_reader may read -> the columns that it may not, because they may quote delivered values.
 FOR_READERS: Mapping[str, Collection[str]] = {
     "alert_deliveries": ("last_error",),
-    "alerts": ("details",),
+    "alerts": ("details", "field", "part"),
     "api_turns": (),
     "bad_rows": ("record", "value", "reason", "key", "corrected"),
     "batches": (),
     "data_quality_results": ("samples", "message"),
+    "drift": ("field", "sample"),
     "growth": (),
     "holds": (),
     "kpi_tiles": (),

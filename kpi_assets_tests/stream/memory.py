@@ -86,6 +86,7 @@ class MemoryReader:
 
     def __init__(self, broker: Broker) -> None:
         self.broker, self.after = broker, dict[int, int]()
+        self.told: dict[int, int] = {}  # through which position all is landed
 
     def partitions(self) -> list[int]:
         self._ask()
@@ -117,6 +118,9 @@ class MemoryReader:
         if not found:
             self.broker.clock.move(seconds)
         return found
+
+    def landed(self, partition: int, position: int) -> None:
+        self.told[partition] = position
 
     def ends(self) -> dict[int, int]:
         self._ask()
@@ -205,13 +209,15 @@ class MemoryLedger:
     closed: date | None = None
     reports: list[Sequence[Position]] = field(default_factory=list)
     closings: list[date] = field(default_factory=list)
+    records: bool = True  # whether what is reported is written
 
     def report(self, positions: Sequence[Position]) -> None:
         self.reports.append(positions)
 
     def close(self, load_date: date) -> None:
         self.closings.append(load_date)
-        self.closed = load_date
+        if self.records:
+            self.closed = load_date
 
     def last(self, partition: int) -> Position:
         return next(each for each in self.reports[-1] if each.partition == partition)

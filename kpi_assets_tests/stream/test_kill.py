@@ -1,19 +1,22 @@
 """`kpi stream` on the embedded broker and store: it is killed again and again, and each event is landed once."""
 
+import os
 import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import psycopg
 import pytest
 from confluent_kafka import Producer
 
-from kpi_assets.embedded.stack import Servers, embedded_servers
+from kpi_assets.embedded.stack import Servers, Stack, embedded_servers, status
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import Settings
@@ -162,3 +165,80 @@ def test_a_stream_that_is_not_there_is_named(shop: Shop) -> None:
     process = shop.start("--only", "orders")
     said, _ = process.communicate(timeout=60)
     assert (process.returncode, said) == (2, "error: shop has no stream 'orders': it has clicks.\n")
+
+
+@dataclass
+class Sender:
+    """Sends events at a rate until it is told to stop, through whatever happens to the broker."""
+
+    shop: Shop
+    rate: float
+    acknowledged: set[int] = field(default_factory=set)
+    first: int = 0
+    next: int = 0
+    over: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        producer = Producer(
+            {
+                "bootstrap.servers": str(self.shop.servers.settings.stream_url).removeprefix("kafka://"),
+                # The embedded broker takes what an idempotent producer sends again for a repeat, although it was killed
+                # before it had put it, and acknowledges it. So events are sent twice rather than never.
+                "enable.idempotence": False,
+                "acks": "all",
+                "linger.ms": 20,
+                "log_level": 0,
+                "message.timeout.ms": 120_000,
+            }
+        )
+        self.first = self.next = self.shop.sent
+        while not self.over.is_set():
+            for _ in range(int(self.rate / 20)):
+                value = b'{"event_id": "%d"}' % self.next
+                producer.produce("clicks", value, f"u{self.next % 17}", on_delivery=partial(self._heard, self.next))
+                self.next += 1
+            producer.poll(0)
+            time.sleep(0.05)
+        producer.flush(60)
+
+    def _heard(self, number: int, error: object, _message: object) -> None:
+        if error is None:
+            self.acknowledged.add(number)
+
+
+def _kill_at_random(shop: Shop, draw: random.Random) -> None:
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        time.sleep(draw.uniform(1, 6))
+        name = draw.choice(["landing", "landing", "landing", "broker", "s3", "postgres"])
+        if name == "landing":
+            shop.started[-1].kill()
+            shop.started[-1].wait()
+            shop.start()
+        else:
+            [pid] = [each.pid for each in status(shop.servers.settings.home) if each.name == name and each.pid]
+            os.kill(pid, signal.SIGKILL)
+            time.sleep(draw.uniform(0, 3))
+            with Stack(shop.servers.settings.home, streams=["clicks"]):
+                pass  # whoever comes starts what does not run
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("seed", [1, 2])
+def test_landing_broker_store_and_database_may_be_killed_at_random(shop: Shop, seed: int) -> None:
+    draw, sender = random.Random(seed), Sender(shop, 833)
+    thread = threading.Thread(target=sender.run)
+    thread.start()
+    shop.start()
+    try:
+        _kill_at_random(shop, draw)
+    finally:
+        sender.over.set()
+        thread.join()
+    shop.sent = sender.next
+    acknowledged = {str(number) for number in sender.acknowledged}
+    assert len(acknowledged) > 20_000
+    eventually(lambda: acknowledged <= set(shop.values()))
+    assert shop.checked().problems == ()
+    shop.started[-1].send_signal(signal.SIGTERM)
+    assert shop.started[-1].wait(60) == 0

@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable
 from datetime import date, datetime, timedelta, timezone
 from itertools import pairwise
+from typing import cast
 
 import pytest
 
@@ -12,8 +13,9 @@ from kpi_assets.stream import land
 from kpi_assets.stream.chain import End
 from kpi_assets.stream.frame import Frame, decode, encode
 from kpi_assets.stream.land import Landing
+from kpi_assets.stream.waiting import Waiting
 from kpi_assets_tests.stream import memory
-from kpi_assets_tests.stream.memory import CLICKS, NOON, Bench, MemoryLedger, settle
+from kpi_assets_tests.stream.memory import CLICKS, NOON, Bench, MemoryLedger, MemoryReader, settle
 
 MIDNIGHT = datetime(2026, 3, 2, tzinfo=timezone.utc)
 DAY, NEXT = date(2026, 3, 1), date(2026, 3, 2)
@@ -40,6 +42,7 @@ def test_events_are_landed_when_they_have_waited_for_the_flush_time(bench: Bench
     frame, lines = decode(bench.lake.objects[f"raw/clicks/{bench.lake.links()[0]}"])
     assert frame == Frame("clicks", 0, 0, 3, 3, "c1")
     assert [each.said["v"]["id"] for each in lines] == ["0", "2", "4"]
+    assert cast("MemoryReader", landing.reader).told == {0: 3, 1: 2}, "the broker may drop them"
     bench.assert_all_landed()
 
 
@@ -326,6 +329,28 @@ def test_a_link_that_cannot_be_read_stops_its_partition_alone(bench: Bench) -> N
     bench.assert_all_landed()
 
 
+def test_a_link_of_another_landing_that_cannot_be_read_is_not_taken_for_an_end(bench: Bench) -> None:
+    bench.broker.send(0, b'{"id": "1"}')
+    landing = bench.land(seconds=1)
+    key = "raw/clicks/load_date=2026-03-01/hour=12/p0000-0000000000000000.ndjson.gz"
+    bench.lake.objects[key] = b"cut off"
+    bench.land(landing, seconds=6)
+    assert landing.partitions[0].problem
+    assert landing.partitions[0].waiting.is_empty
+    del bench.lake.objects[key]
+    bench.land(landing, seconds=60)
+    bench.assert_all_landed()
+
+
+def test_events_that_a_reader_gives_again_are_not_landed_again(bench: Bench) -> None:
+    first, second, third = bench.broker.send_many(6)[::2]
+    waiting = Waiting.at(End(second.position, NOON))
+    taken = [waiting.take(event, b"{}\n", NOON, 0) for event in (first, second, second, third, first)]
+    assert taken == [False, True, False, True, False]
+    assert waiting.open is not None
+    assert (waiting.open.start, waiting.open.next, waiting.open.records) == (1, 3, 2)
+
+
 # The broker
 
 
@@ -373,6 +398,21 @@ def test_what_was_read_before_retention_passed_is_landed(bench: Bench) -> None:
     bench.land(landing, seconds=10)
     assert [place for place in bench.lake.places() if place[0] == 0] == [(0, 0), (0, 1)]
     assert bench.ledger.last(0).problem
+
+
+def test_what_was_read_outlives_retention_also_while_the_store_is_down(bench: Bench) -> None:
+    def fail(key: str) -> None:
+        raise LakeError("S3 is down.", transient=True)
+
+    bench.broker.send_many(4)
+    landing = bench.land(seconds=1)
+    bench.lake.before = fail
+    bench.broker.send_many(8)
+    bench.broker.forget(0, 4)
+    bench.land(landing, seconds=100)
+    bench.lake.before = lambda key: None
+    bench.land(landing, seconds=20)
+    assert [place for place in bench.lake.places() if place[0] == 0] == [(0, 0), (0, 1)]
 
 
 def test_a_stream_that_was_made_again_stands_still(bench: Bench) -> None:
@@ -439,6 +479,33 @@ def test_nothing_is_landed_in_a_load_date_that_is_closed(bench: Bench) -> None:
     bench.assert_all_landed()
 
 
+def test_a_load_date_is_not_closed_while_an_event_of_it_waits(bench: Bench) -> None:
+    bench.clock.at = MIDNIGHT - timedelta(minutes=1)
+    landing = bench.land(bench.landing(MemoryLedger("unknown")), seconds=720)
+    bench.broker.send(0, b'{"id": "1"}', at=MIDNIGHT - timedelta(seconds=1))
+    ledger = cast("MemoryLedger", landing.ledger)
+    ledger.turn = "ours"
+    bench.clock.move(3)
+    landing.step()
+    assert ledger.closings == []
+    bench.land(landing, seconds=10)
+    assert ledger.closings == [DAY]
+    assert [key[:28] for key in bench.lake.links()] == ["load_date=2026-03-01/hour=23"]
+    assert land.chain.ends(bench.lake, CLICKS, [0])[0] == {0: End(1, MIDNIGHT)}
+
+
+def test_a_load_date_is_not_closed_while_a_partition_stands_still_that_had_caught_up(bench: Bench) -> None:
+    bench.clock.at = MIDNIGHT - timedelta(minutes=1)
+    bench.broker.send(0, b'{"id": "1"}')
+    landing = bench.land(bench.landing(MemoryLedger("unknown")), seconds=720)
+    bench.broker.send(0, b'{"id": "2"}')
+    bench.broker.forget(0, 2)
+    ledger = cast("MemoryLedger", landing.ledger)
+    ledger.turn = "ours"
+    bench.land(landing, seconds=20)
+    assert (ledger.closings, bool(ledger.last(0).problem)) == ([], True)
+
+
 def test_load_dates_are_closed_one_after_another_by_whoever_has_the_turn(bench: Bench) -> None:
     bench.broker.send_many(2)
     bench.land()
@@ -447,6 +514,18 @@ def test_load_dates_are_closed_one_after_another_by_whoever_has_the_turn(bench: 
     assert landing.ledger.closed is None
     bench.land(seconds=60)
     assert bench.ledger.closings == [DAY + timedelta(days=n) for n in range(3)]
+
+
+def test_the_next_load_date_is_closed_once_the_one_before_is_recorded(bench: Bench) -> None:
+    bench.broker.send_many(2)
+    bench.land()
+    bench.clock.at += timedelta(days=3)
+    bench.ledger.records = False
+    landing = bench.land(seconds=60)
+    assert bench.ledger.closings == [DAY]
+    bench.ledger.closed = DAY
+    bench.land(landing, seconds=10)
+    assert bench.ledger.closings == [DAY, NEXT]
 
 
 def test_a_closing_that_was_not_recorded_is_recorded_by_the_next_landing(bench: Bench) -> None:
@@ -513,6 +592,19 @@ def test_a_quiet_stream_is_fresh_and_a_stream_that_lags_is_not(bench: Bench) -> 
     assert bench.ledger.last(0).caught_up_at <= since  # type: ignore[operator]
     assert bench.clock.now() - bench.ledger.last(1).caught_up_at < timedelta(seconds=5)  # type: ignore[operator]
     assert (bench.ledger.last(0).next, bench.ledger.last(0).high_watermark) == (None, 1)
+
+
+def test_a_stream_is_as_fresh_as_the_last_of_its_links_that_was_put(bench: Bench) -> None:
+    def only_the_first(key: str) -> None:
+        if "hour=12" in key:
+            raise LakeError("S3 is down.", transient=True)
+
+    bench.lake.before = only_the_first
+    early = NOON - timedelta(minutes=7)
+    bench.broker.send(0, b'{"id": "1"}', at=early)
+    bench.broker.send(0, b'{"id": "2"}')
+    bench.land(seconds=30)
+    assert (bench.ledger.last(0).next, bench.ledger.last(0).caught_up_at) == (1, early)
 
 
 def test_a_busy_stream_is_as_fresh_as_its_flush_time(bench: Bench) -> None:

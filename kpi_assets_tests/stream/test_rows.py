@@ -73,10 +73,15 @@ def test_an_event_becomes_a_row_with_its_place_and_the_fields_that_nobody_expect
         (b"[1]", None, "it is JSON, but not an object"),
         (None, None, "it has no value (a tombstone)"),
         (b'{"event_id": 1, "event_id": 2}', None, "it cannot be read: its field 'event_id' is there twice"),
-        ({"user_id": "seven"}, "user_id", "a whole number has digits only"),
-        ({"user_id": [7]}, "user_id", "a list or an object is a value of columns of type json and jsonb only"),
-        ({"amount": 1.505}, "amount", "more than 2 decimals would be rounded"),
-        ({"occurred_at": "yesterday"}, "occurred_at", "a timestamp with time zone is"),
+        ({"user_id": 7}, "event_id", "it has no value for event_id, and not_null of its table demands one"),
+        ({"event_id": "x", "user_id": "seven"}, "user_id", "a whole number has digits only"),
+        (
+            {"event_id": "x", "user_id": [7]},
+            "user_id",
+            "a list or an object is a value of columns of type json and jsonb only",
+        ),
+        ({"event_id": "x", "amount": 1.505}, "amount", "more than 2 decimals would be rounded"),
+        ({"event_id": "x", "occurred_at": "yesterday"}, "occurred_at", "a timestamp with time zone is"),
     ],
 )
 def test_an_event_that_is_no_row_is_a_bad_record_and_the_others_are_rows(
@@ -91,7 +96,8 @@ def test_an_event_that_is_no_row_is_a_bad_record_and_the_others_are_rows(
 
 def test_the_records_for_postgres_have_a_text_for_every_column(table: Table) -> None:
     made = EventRows(table, date(2025, 3, 1), 4)
-    first, second, third = made.records(found(click(1, colour=1), b"\xff", {"user_id": {}}))
+    values = click(1, colour=1), b"\xff", {"event_id": "x", "user_id": {}}, click(1, event_id=None)
+    first, second, third, fourth = made.records(found(*values))
     assert first.fields
     assert dict(zip(table.types, first.fields, strict=True)) == {
         "event_id": "e000001",
@@ -110,3 +116,4 @@ def test_the_records_for_postgres_have_a_text_for_every_column(table: Table) -> 
     assert third.refusals == {
         2: "a list or an object is a value of columns of type json and jsonb only: declare the column so"
     }
+    assert fourth.problem == "it has no value for event_id, and not_null of its table demands one"
