@@ -13,6 +13,7 @@ from kpi_assets.assets.progress import to_log
 from kpi_assets.assets.resources import run_log, s3_client
 from kpi_assets.automation.alerts import alerts_sensor
 from kpi_assets.automation.jobs import pipeline_jobs
+from kpi_assets.automation.live_run import live_sensor
 from kpi_assets.automation.run_history import history_job, history_schedule
 from kpi_assets.automation.schedules import pipeline_schedules
 from kpi_assets.automation.sensors import broken_sensor, pipeline_sensor
@@ -40,6 +41,7 @@ def build_defs(
         jobs=[*(job for pipeline in pipelines for job in pipeline_jobs(pipeline)), history_job()],
         sensors=[
             *(pipeline_sensor(pipeline, pipelines) for pipeline in pipelines),
+            *(live_sensor(pipeline) for pipeline in pipelines if pipeline.stream_tables),
             *map(broken_sensor, broken.values()),
             alerts_sensor(pipelines, broken.values()),
         ],

@@ -112,6 +112,15 @@ class Lake:
                 chosen = (each for each in every if each.key.startswith(prefix) and each.key > (after or ""))
                 yield from sorted(chosen, key=lambda entry: entry.key)
 
+    def folders(self, prefix: str) -> list[str]:
+        """Return the folders directly below a prefix that ends with a slash, in order; each ends with one, too.
+
+        None is listed without an object in it, however deep.
+        """
+        with explained(self.place, prefix):
+            found = obstore.list_with_delimiter(self.store, prefix=prefix.rstrip("/") or None)["common_prefixes"]
+        return sorted(f"{folder}/" for folder in found)
+
     def _in_order(self, prefix: str, after: str) -> Iterator[Entry]:
         # obstore lists whole folders; a key just before the prefix leads to the part of the folder that is wanted.
         folder, _, start = prefix.rpartition("/")
