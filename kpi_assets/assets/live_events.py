@@ -2,7 +2,8 @@
 
 An event costs Dagster 60 ms and 2 kB for ever, and a tick every two seconds builds twenty tables. So a KPI is
 materialized once a minute, any other asset once in five minutes, and each of them when the run ends. A result is
-recorded if it is the first of its check in the run, if its verdict differs from the one before, and at the end.
+recorded if it is the first of its check in the run, if its verdict differs from the one before, and at the end. Only
+with results a materialization has all figures: each of them takes 150 bytes.
 
 Belongs here: which events are due, and their metadata. Not here: when there is a tick (automation/live_run.py).
 """
@@ -63,7 +64,7 @@ class LiveEvents:
                 asset.untold = outcome
             changed = [each for each in outcome.results if asset.verdicts.get(each.name) != _verdict(each)]
             if changed and not asset.is_held:  # so that the results are about what is published now
-                yield from self._materialized(outcome.relation, asset)
+                yield from self._materialized(outcome.relation, asset, in_full=True)
             yield from self._evaluated(outcome.relation, asset, changed)
         for relation, asset in self._assets.items():
             every = KPI_EVERY if self._pipeline.tables[relation].header.kpi else OTHERS_EVERY
@@ -74,17 +75,18 @@ class LiveEvents:
         """Yield a materialization of each asset that has changed since its latest one, and all results about it."""
         for relation, asset in self._assets.items():
             if asset.untold is not None:
-                yield from self._materialized(relation, asset)
+                yield from self._materialized(relation, asset, in_full=True)
                 if not asset.is_held:
                     yield from self._evaluated(relation, asset, asset.results)
 
-    def _materialized(self, relation: Relation, asset: _Asset) -> Iterator[Any]:
+    def _materialized(self, relation: Relation, asset: _Asset, *, in_full: bool = False) -> Iterator[Any]:
         """Yield a materialization of what is untold of an asset, and of the objects of the stream that it reads."""
         outcome, publish = asset.untold, self._published(relation)
         if outcome is None or publish is None:
             return
         table, asset.untold, asset.told_at = self._pipeline.tables[relation], None, self._clock()
-        described = {**_described(publish, asset.results), **_described_outcome(outcome)}
+        described = {"dagster/row_count": publish.rows, **_described_outcome(outcome)}
+        described |= _described_in_full(publish, asset.results) if in_full else {}
         if table.stream:
             yield self._event(object_key(table), publish.manifest_hash, "", _described_outcome(outcome))
         version = f"{publish.rows}-{publish.checksum}"
@@ -110,11 +112,10 @@ def _verdict(result: CheckResult) -> tuple[bool, bool]:
     return result.passed, result.blocking or result.errored
 
 
-def _described(publish: Publish, results: Sequence[CheckResult]) -> dict[str, Any]:
-    """Return the figures of what is published of a load_date; few, because there are many materializations of it."""
+def _described_in_full(publish: Publish, results: Sequence[CheckResult]) -> dict[str, Any]:
+    """Return the figures of what is published that need not be there each minute."""
     return {
         "verdict": verdict(results),
-        "dagster/row_count": publish.rows,
         "dagster/partition_row_count": publish.rows,
         "bytes": publish.size_bytes,
         "checksum": publish.checksum,
@@ -127,8 +128,9 @@ def _described_outcome(outcome: Outcome) -> dict[str, Any]:
     """Return the figures of the latest batch of a table that grows, or of the latest build of another one."""
     if isinstance(outcome, BuildOutcome):
         return {**value_metadata(outcome.measures), "seconds": round(sum(outcome.seconds.values()), 3)}
-    counts = ("batch", "objects", "records", "rows", "repeats", "quarantined")
+    counts = {name: getattr(outcome, name) for name in ("objects", "records", "rows", "repeats", "quarantined")}
     return {
-        **{f"batch/{name}" if name != "batch" else name: getattr(outcome, name) for name in counts},
+        "batch": outcome.batch,
+        **{f"batch/{name}": count for name, count in counts.items() if count or name == "rows"},
         **({"through": dg.MetadataValue.timestamp(outcome.through)} if outcome.through else {}),
     }

@@ -35,7 +35,7 @@ from kpi_assets.instance.processes import close_dead_runs
 from kpi_assets.instance.starters import live_sensor_name
 from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.prepare import prepare
-from kpi_assets.materialize.tick import Tick, finish, tick
+from kpi_assets.materialize.tick import Seen, Tick, finish, tick
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.plan.growing import find_growing
 from kpi_assets.sources.store import open_store
@@ -133,8 +133,9 @@ def _events(context: dg.OpExecutionContext, work: BuildContext, run: Run, load_d
     events = LiveEvents(
         context.instance, pipeline, load_date, lambda relation: run.published(pipeline, relation, load_date)
     )
+    seen = Seen()
     loop = Loop(
-        make_tick=lambda is_last: tick(work, load_date, is_last=is_last),
+        make_tick=lambda is_last: tick(work, load_date, is_last=is_last, seen=seen),
         turn=partial(run.turn, pipeline, load_date),
         is_closed=partial(run.is_closed, pipeline, load_date),
         stay=live.stay_minutes * 60,
@@ -144,8 +145,11 @@ def _events(context: dg.OpExecutionContext, work: BuildContext, run: Run, load_d
     for done in loop.ticks():
         yield from events.after(done.outcomes)
     if loop.is_finished:
-        finish(work, load_date)
-        context.log.info(f"{load_date} is closed, and all of it is built.")
+        problems = finish(work, load_date)
+        for problem in problems:
+            context.log.warning(problem)
+        if not problems:
+            context.log.info(f"{load_date} is closed, and all of it is built.")
     yield from events.at_end()
 
 

@@ -58,7 +58,8 @@ def _print_load_dates(work: Workspace, everything: bool) -> None:
     pipeline = work.pipeline
     with connect(work.server, pipeline.name, "status", read_only=True) as connection:
         states = run_states.by_load_date(connection)
-    layers = {"s3": [table.object_name for table in pipeline.object_tables]}
+    objects = [table.object_name for table in pipeline.object_tables]
+    layers = {"s3": objects} if objects else {}
     for relation in pipeline.tables:
         layers.setdefault(relation.schema, []).append(str(relation))
     days = sorted(states)

@@ -131,6 +131,14 @@ def record(
     )
 
 
+def prune(connection: Connection[Any], relation: Relation, load_date: date) -> None:
+    """Delete the publishes, the results of checks and the objects that later batches have made superfluous.
+
+    What is published now stays, and so do all batches, results that did not pass, and what was quarantined.
+    """
+    connection.execute("select ops.prune_batches(%s, %s)", [str(relation), load_date])
+
+
 @dataclass(frozen=True)
 class Held:
     """The latest build of a table and load_date, if it was held."""

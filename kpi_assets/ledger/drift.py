@@ -74,7 +74,7 @@ def latest(connection: Connection[Any], relations: Sequence[Relation], load_date
             where d.asset = any(%(assets)s)
             and exists (
                 select 1 from ops.batches as b
-                where (b.asset, b.load_date, b.build_id) = (d.asset, d.load_date, d.base_build_id)
+                where (b.asset, b.load_date, b.base_build_id) = (d.asset, d.load_date, d.base_build_id)
                 and b.superseded_at is null
             )
             and d.load_date > %(load_dates)s::integer * -1 + (

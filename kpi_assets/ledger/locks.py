@@ -88,7 +88,7 @@ def build_lock(relation: Relation, load_date: date) -> str:
 
 
 def repeats_lock(relation: Relation) -> str:
-    """The name of the lock of all builds of a table that leaves repeats out, since each must see what others publish."""
+    """The name of the lock of all builds of a table that leaves repeats out: each must see what the others publish."""
     return f"repeats {relation}"
 
 

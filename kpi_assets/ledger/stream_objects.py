@@ -104,8 +104,8 @@ def record(
     with (
         connection.cursor() as cursor,
         cursor.copy(
-            "copy ops.stream_objects (asset, load_date, base_build_id, partition, first_position, next_position, records, newest_at, "
-            "batch, key, size_bytes, etag) from stdin"
+            "copy ops.stream_objects (asset, load_date, base_build_id, partition, first_position, next_position, "
+            "records, newest_at, batch, key, size_bytes, etag) from stdin"
         ) as copy,
     ):
         for each in objects:
@@ -125,4 +125,3 @@ def record(
                     each.etag,
                 )
             )
-

@@ -90,7 +90,13 @@ def audit_candidate(
     )
     bitwise = table.storage.keeps_versions
     return audit(
-        connection, candidate.name, table.hashed_types, table.checks, facts, identifier(candidate.aside), bitwise=bitwise
+        connection,
+        candidate.name,
+        table.hashed_types,
+        table.checks,
+        facts,
+        identifier(candidate.aside),
+        bitwise=bitwise,
     )
 
 

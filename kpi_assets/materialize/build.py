@@ -18,6 +18,7 @@ from kpi_assets.ledger.publishes import shown_as
 from kpi_assets.ledger.runs import Counts
 from kpi_assets.materialize import carry_on
 from kpi_assets.materialize.audit import AuditedCandidate, audit_candidate, record
+from kpi_assets.materialize.batch import as_one, wait_for_repeats
 from kpi_assets.materialize.compare import compare
 from kpi_assets.materialize.context import SHOWN, BuildContext, BuildOutcome, Stopwatch, run_log_message
 from kpi_assets.materialize.fill import FillResult
@@ -27,7 +28,6 @@ from kpi_assets.materialize.load import load_object
 from kpi_assets.materialize.load_stream import load_whole
 from kpi_assets.materialize.publish import PublishOutcome, publish
 from kpi_assets.materialize.retry import wait_for_lock
-from kpi_assets.materialize.batch import as_one, wait_for_repeats
 from kpi_assets.materialize.time_limit import TimeLimitError, limited
 from kpi_assets.materialize.transform import transform
 from kpi_assets.model import excerpt

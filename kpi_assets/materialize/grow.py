@@ -1,9 +1,9 @@
 """Adds to a load_date what is new: one audited batch after another, each in the time that the batch takes.
 
 A batch is a candidate as that of any build: filled aside, audited by the same checks, published or held in one
-transaction with the ledger. It is added to the rows of the load_date instead of replacing them, so nothing in here reads
-these rows, unless by an index. A load_date whose SQL has changed, or whose input was built as a whole again, is built as
-a whole too (build.py), and grows from there.
+transaction with the ledger. It is added to the rows of the load_date instead of replacing them, so nothing in here
+reads these rows, unless by an index. A load_date whose SQL has changed, or whose input was built as a whole again, is
+built as a whole too (build.py), and grows from there.
 
 A batch that its gate holds stops its table there. It is tried again when SQL, checks or budget change, and with more
 objects after RETRY_SECONDS.
@@ -215,16 +215,16 @@ def _would_be_held(
     held = batches.held(connection, table.relation, load_date)
     if held is None or not _is_same(held, table):
         return False
-    if followed.problem:  # what held it last time holds it still, unless that was something else
-        return held.manifest_hash == (own.manifest_hash if own else NOTHING) and not _is_long_ago(held)
     old = own.manifest_hash if own else NOTHING
+    was_chain = held.manifest_hash in {old, NOTHING}  # it had no objects, because they could not be read
+    if followed.problem:
+        return was_chain and not _is_long_ago(held)
     same = held.manifest_hash == added_hash(old, context.store.bucket, (each.entry for each in followed.found))
-    was_chain = held.manifest_hash == old
     return same or not (was_chain or _is_long_ago(held))
 
 
 def _next_of_select(
-    context: BuildContext, connection: Connection[Any], table: Table, load_date: date, own: Batch | None
+    _context: BuildContext, connection: Connection[Any], table: Table, load_date: date, own: Batch | None
 ) -> _Next | None:
     """Return the batch of the next batch of the input; None if it has none, or if it would be held."""
     [read] = table.growing_reads

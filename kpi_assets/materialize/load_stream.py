@@ -31,7 +31,7 @@ from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets.warehouse.quarantine import load_readable
 
 _LINES = 1 << 40  # the number of an object and of a record in it are one number, which no two records share
-_lakes: dict[str, Lake] = {}  # by bucket: opening one anew would lose its connections
+_lakes: dict[tuple[str | None, str], Lake] = {}  # by address: opening one anew would lose its connections
 
 
 @dataclass
@@ -105,10 +105,11 @@ def positions_of(connection: Connection[Any], table: Table) -> dict[int, Positio
 
 def lake_of(context: BuildContext) -> Lake:
     """Return the bucket of a pipeline, of which one is open in a process. Raises LakeError."""
-    bucket = context.store.bucket
-    if bucket not in _lakes:
-        _lakes[bucket] = open_lake(context.settings or settings(), bucket)
-    return _lakes[bucket]
+    words = context.settings or settings()
+    address = words.s3_endpoint_url, context.store.bucket
+    if address not in _lakes:
+        _lakes[address] = open_lake(words, context.store.bucket)
+    return _lakes[address]
 
 
 def load_whole(
@@ -219,4 +220,3 @@ def _by_record(
         proven = analyze_and_index(context, connection, candidate, watch)
     bad = [replace(each, line=each.line % _LINES, object_key=keys[each.line // _LINES]) for each in result.samples]
     return result.loaded, bad, result.bad, proven
-

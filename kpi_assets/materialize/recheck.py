@@ -132,8 +132,9 @@ def _audit_published(
         {*table.window_reads} - {InputName.parse(name).relation for name in publish.inputs},
     )
     own = batches.last(connection, table.relation, publish.load_date) if table.grows else None
-    for read in table.growing_reads if own else ():
-        rows = read_batches(read, publish.load_date, own.up_to, substitutes.get(read))
+    for read in table.growing_reads:
+        last = own.up_to if own else 0
+        rows = read_batches(read, publish.load_date, last, substitutes.get(read))
         substitutes[read] = as_one_batch(read, context.pipeline.tables[read].columns, rows)
     of_build = {check.name for check in table.checks} - {check.name for check in checks}
     facts = AuditFacts(

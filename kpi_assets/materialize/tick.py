@@ -19,10 +19,11 @@ import psycopg
 from psycopg import Connection
 
 from kpi_assets.errors import UserError
-from kpi_assets.ledger import batches, growth, streams
+from kpi_assets.ledger import batches, growth, publishes, streams
 from kpi_assets.ledger.holds import last_build
 from kpi_assets.materialize.build import build
 from kpi_assets.materialize.changed import AFTER_FAILURE, need
+from kpi_assets.materialize.close import close
 from kpi_assets.materialize.context import BuildContext, BuildOutcome, run_log_message
 from kpi_assets.materialize.grow import Grown, forget_listing, grow
 from kpi_assets.model.names import Relation
@@ -61,17 +62,25 @@ class Tick:
         return not (self.grown or self.built or self.failed or self.waiting)
 
 
-def tick(context: BuildContext, load_date: date, *, is_last: bool = False) -> Tick:
+class Seen(dict[Relation, object]):
+    """For growing tables with a SELECT, what was published of them and of their input when they were last looked at.
+
+    As long as that stays the same there is nothing to grow, and looking again would open a session for each of them.
+    """
+
+
+def tick(context: BuildContext, load_date: date, *, is_last: bool = False, seen: Seen | None = None) -> Tick:
     """Grow each growing table of a load_date that has something new, then build what reads other rows now.
 
     `is_last` says that nothing will be added to the load_date, so that no table rests until its `refresh` is over. An
-    error of one table is in the result, and the others are built. Raises WarehouseError if the server cannot be used.
+    error of one table is in the result, and the others are built. `seen` is what the ticks of one run share. Raises
+    WarehouseError if the server cannot be used.
     """
-    pipeline, done = context.pipeline, Tick(load_date)
+    pipeline, done, known = context.pipeline, Tick(load_date), Seen() if seen is None else seen
     with connect(context.server, pipeline.name, f"{context.run_id[:8]} tick {load_date}") as connection:
         landed = _landed_through(connection, pipeline)  # before the objects are listed
         for table in growing_tables(pipeline, load_date):
-            _grow(done, context, connection, table, is_last=is_last)
+            _grow(done, context, connection, table, known, is_last=is_last)
         for table in tables_after(pipeline, load_date):
             _build(done, context, connection, table, timedelta() if is_last else _rest(table))
         done.through = None if done.failed else _built_through(connection, pipeline, done, landed)
@@ -80,7 +89,7 @@ def tick(context: BuildContext, load_date: date, *, is_last: bool = False) -> Ti
 
 
 def _grow(
-    done: Tick, context: BuildContext, connection: Connection[Any], table: Table, *, is_last: bool
+    done: Tick, context: BuildContext, connection: Connection[Any], table: Table, seen: Seen, *, is_last: bool
 ) -> None:
     """Add the batches that a growing table lacks, unless it failed just now.
 
@@ -91,14 +100,24 @@ def _grow(
     if last and last.status == "failed" and datetime.now(timezone.utc) - last.at < AFTER_FAILURE:
         done.waiting.append(table.relation)
         return
+    grown: list[Grown] = []
     make = partial(grow, context, table, done.load_date)
-    grown = _attempt(done, table, make) or []
+    if table.stream or seen.get(table.relation) != _published(connection, table, done.load_date):
+        grown = _attempt(done, table, make) or []
     if is_last and table.stream and not grown and table.relation not in done.failed:
         forget_listing(context, table, done.load_date)
         grown = _attempt(done, table, make) or []
+    if not table.stream and table.relation not in done.failed:
+        seen[table.relation] = _published(connection, table, done.load_date)
     done.grown += grown
     if grown[-1].held if grown else last and last.status == "held":
         done.held.append(table.relation)
+
+
+def _published(connection: Connection[Any], table: Table, load_date: date) -> object:
+    """Return what identifies the rows of a growing table and of its input."""
+    found = publishes.current(connection, [table.relation, *table.growing_reads], load_date)
+    return {relation: publish.publish_id for relation, publish in found.items()}
 
 
 def _build(done: Tick, context: BuildContext, connection: Connection[Any], table: Table, rest: timedelta) -> None:
@@ -112,10 +131,15 @@ def _build(done: Tick, context: BuildContext, connection: Connection[Any], table
         done.built.append(outcome)
 
 
-def finish(context: BuildContext, load_date: date) -> None:
-    """End the growing of a load_date that is closed and of which everything is built. Safe to repeat."""
+def finish(context: BuildContext, load_date: date) -> list[str]:
+    """End the growing of a load_date that is closed and of which everything is built. Safe to repeat.
+
+    Return a sentence for each table that cannot be closed, because a gate holds something of it.
+    """
+    problems = close(context, load_date)
     with connect(context.server, context.pipeline.name, f"{context.run_id[:8]} finish {load_date}") as connection:
         growth.finish(connection, load_date)
+    return problems
 
 
 def _landed_through(connection: Connection[Any], pipeline: Pipeline) -> dict[Relation, datetime | None]:

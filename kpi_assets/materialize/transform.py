@@ -53,7 +53,7 @@ def _facts_of_rules(
     context: BuildContext, connection: Connection[Any], candidate: Candidate, inputs: Inputs
 ) -> AuditFacts:
     """Return what the rules need besides the rows of the candidate."""
-    table, load_date, tables = candidate.table, candidate.load_date, context.pipeline.tables
+    table, load_date = candidate.table, candidate.load_date
     lookup = FactLookup(connection, context.pipeline, table, load_date, table.rules, inputs=inputs.of_load_date)
     reads = [read for rule in table.rules for read in rule.mentions]
     return AuditFacts(

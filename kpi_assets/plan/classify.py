@@ -121,7 +121,9 @@ class Classifier:
         """Return the status of a load_date that grows. A person may build it at any time, from what has landed."""
         state, reason = growing.state(recorded.attempts, now)
         summary = "Live runs build it as events land." if state == "growing" else reason
-        return LoadDateStatus(growing.load_date, state, reason, growing.objects, summary=summary, is_complete=True)
+        return LoadDateStatus(
+            growing.load_date, state, reason, growing.objects, summary=summary, is_complete=True, grows=True
+        )
 
     def _is_read(self, name: str, found: Delivery, load_date: date, recorded: RecordedLoadDate) -> bool:
         """Whether a load_date reads what landed: not what is not due, nor an older object than it has read already.

@@ -41,6 +41,7 @@ class LoadDateStatus:
     summary: str = ""  # the reason without what only this load_date has, so that load_dates can be listed together
     is_complete: bool = False  # whether every object is there that must be, or an API is asked for it
     asked_from: datetime | None = None  # when APIs are asked for objects that lack
+    grows: bool = False  # live runs build it as events land
 
     def is_due(self, *, rebuild_on_sql_change: bool) -> bool:
         """Return whether automation should start a run of the load_date.

@@ -19,7 +19,8 @@ from typing import Protocol
 
 from kpi_assets.errors import UserError
 from kpi_assets.model.query import digest
-from kpi_assets.sources.lake import ChangedError, Entry, MissingError
+from kpi_assets.sources.lake import ChangedError, MissingError
+from kpi_assets.sources.objects import Entry
 from kpi_assets.stream.frame import Frame, FrameError, Line, Link, decode, key_of, link_of
 
 AT_ONCE = 8  # requests at the same time
@@ -120,18 +121,15 @@ class Chains:
     _swept: _Swept = field(default_factory=_Swept)
     _waiting: dict[int, dict[int, tuple[Link, Entry]]] = field(default_factory=dict)  # listed: partition -> start
 
-    def follow(
-        self, ends: Mapping[int, End], starts: Mapping[int, int], most_records: int, hour: int = 23
-    ) -> Followed:
+    def follow(self, ends: Mapping[int, End], starts: Mapping[int, int], most_records: int, hour: int = 23) -> Followed:
         """Return the links after `ends`, of at least one partition and at most so many records, if it is not one link.
 
         `starts` are the first positions that are known, `hour` is the last one in which a link can lie now. Raises
         LakeError.
         """
         self.last_hour = hour
-        self._sweep(ends)
-        known = {partition: end for partition, end in ends.items()}
-        problems = [*self._before_starts(starts)]
+        self._sweep(ends, starts)
+        known, problems = dict(ends), [*self._before_starts(starts)]
         for partition, waiting in self._waiting.items():
             if partition not in known and waiting:
                 known[partition] = End(min(waiting))
@@ -177,12 +175,14 @@ class Chains:
                 return read_link(self.objects, link, entry)
         return None
 
-    def _sweep(self, ends: Mapping[int, End]) -> None:
+    def _sweep(self, ends: Mapping[int, End], starts: Mapping[int, int]) -> None:
         """List the objects if it is time, and keep those that no chain has yet."""
         now = time.monotonic()
         if now - self._swept.at < SWEEP_SECONDS:
             self._waiting = {
-                partition: {start: each for start, each in waiting.items() if not _is_known(ends, partition, start)}
+                partition: {
+                    start: each for start, each in waiting.items() if not _is_known(ends, starts, partition, start)
+                }
                 for partition, waiting in self._waiting.items()
             }
             return
@@ -192,7 +192,7 @@ class Chains:
         self._waiting = {}
         for entry in self.objects.entries(self.prefix, after):
             link = link_of(entry.key)
-            if link and not _is_known(ends, link.partition, link.start):
+            if link and not _is_known(ends, starts, link.partition, link.start):
                 self._waiting.setdefault(link.partition, {})[link.start] = link, entry
         self._swept = _Swept(now, now if is_full else self._swept.full_at)
 
@@ -215,9 +215,9 @@ class Chains:
                 yield missing_sentence(partition, wanted, later[0][0])
 
 
-def _is_known(ends: Mapping[int, End], partition: int, start: int) -> bool:
+def _is_known(ends: Mapping[int, End], starts: Mapping[int, int], partition: int, start: int) -> bool:
     """Whether a link is one of a chain that was built: a chain has no link between two others."""
-    return partition in ends and ends[partition].link is not None and start < ends[partition].next
+    return partition in ends and starts.get(partition, 0) <= start < ends[partition].next
 
 
 def whole(objects: Objects, prefix: str) -> Iterator[Found]:
@@ -235,9 +235,7 @@ def whole(objects: Objects, prefix: str) -> Iterator[Found]:
         before = each
 
 
-def _ahead(
-    links: Sequence[tuple[Link, Entry]], read: Callable[[tuple[Link, Entry]], Found]
-) -> Iterator[Found]:
+def _ahead(links: Sequence[tuple[Link, Entry]], read: Callable[[tuple[Link, Entry]], Found]) -> Iterator[Found]:
     """Read objects in order, a few of them ahead."""
     pending: deque[Future[Found]] = deque()
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="links") as pool:

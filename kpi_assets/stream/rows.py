@@ -1,8 +1,10 @@
 """The rows that the events of a stream become: the columns of the raw table, or the reason why an event is no row.
 
-An event whose bytes were no JSON, or a value of which is not written in a form of its column, is a bad record. The
-others are written as COPY's text format has them. Postgres may still refuse a value; then all events are given to it
-one by one, as records (warehouse/quarantine.py), and the verdict on each event is the same.
+An event whose bytes were no JSON, a value of which is not written in a form of its column, or that lacks a value which
+`not_null` of its table demands, is a bad record: one event among millions must not hold them, and a release that breaks
+all events exceeds the share that may be set aside. The others are written as COPY's text format has them. Postgres may
+still refuse a value; then all events are given to it one by one, as records (warehouse/quarantine.py), and the verdict
+on each event is the same.
 
 Belongs here: one event. Not here: the objects of a stream (links.py), and the forms of values (model/written.py).
 """
@@ -60,6 +62,7 @@ class EventRows:
         self._table, self._batch = table, batch
         self._layout = layout_of(table.dialect, load_date)
         self._writers = [None if each.is_json else writer_of(each) for each in self._layout.filled]
+        self._required = required_columns(table)
         self.newest_ms: int | None = None  # of the events of the object that was read last
         self.columns = [*self._layout.columns, STREAM_PARTITION, STREAM_POSITION, RECEIVED_AT, UNEXPECTED]
 
@@ -81,10 +84,14 @@ class EventRows:
                 yield Record(event.number, event.text, None, event.why, event.number, found.link.key)
                 continue
             texts, refusals = self._texts(event)
+            if lacking := self._lacking(texts):
+                why, shown = _is_lacking(lacking), excerpt.cut(_value_text(event.text), excerpt.RECORD)
+                yield Record(event.number, shown, None, why, event.number, found.link.key)
+                continue
             of_columns = {**texts, **self._place(found, event), BATCH: str(self._batch)}
             yield Record(
                 event.number,
-                excerpt.cut(event.text, excerpt.RECORD),
+                excerpt.cut(_value_text(event.text), excerpt.RECORD),
                 [of_columns[name] for name in self._table.types],
                 position=event.number,
                 object_key=found.link.key,
@@ -117,6 +124,8 @@ class EventRows:
             ]
         except UnprovenError:
             return self._one_by_one(found, events, bad)
+        if any(NULL in columns[self._layout.columns.index(name)] for name in self._required):
+            return self._one_by_one(found, events, bad)
         places = [self._place(found, each) for each in events]
         columns += [_escaped_or_null(place[name] for place in places) for name in self.columns[-4:]]
         text = "".join(f"{row}\n" for row in map("\t".join, zip(*columns, strict=True)))
@@ -127,6 +136,9 @@ class EventRows:
         rows = []
         for event in events:
             texts, refusals = self._texts(event)
+            if lacking := self._lacking(texts):
+                bad.append(_refused(event, found, lacking, None, _is_lacking(lacking)))
+                continue
             read: dict[str, str | None] = {}
             for number, filled in enumerate(self._layout.filled):
                 text = texts[filled.column]
@@ -135,21 +147,16 @@ class EventRows:
                         raise RefusedError(refusals[number])
                     read[filled.column] = text if text is None else filled.form.read(text)
                 except RefusedError as error:
-                    bad.append(
-                        BadRecord(
-                            event.number,
-                            excerpt.cut(_value_text(event.text), excerpt.RECORD),
-                            filled.column,
-                            excerpt.cut(text or ""),
-                            excerpt.cut(str(error)),
-                            object_key=found.link.key,
-                        )
-                    )
+                    bad.append(_refused(event, found, filled.column, text, str(error)))
                     break
             else:
                 of_columns = {**read, **self._place(found, event)}
                 rows.append("\t".join(_escaped_or_null(of_columns[name] for name in self.columns)))
         return Written("".join(f"{row}\n" for row in rows).encode(), len(rows), bad)
+
+    def _lacking(self, texts: Mapping[str, str | None]) -> str:
+        """Return the first column without a value that must have one; empty if there is none."""
+        return next((name for name in self._required if texts[name] is None), "")
 
     def _texts(self, event: _Event) -> tuple[dict[str, str | None], dict[int, str]]:
         """Return the text of each declared column, and the numbers of those that are a list or an object in vain."""
@@ -188,11 +195,7 @@ class EventRows:
             return None
         value = _value_text(event.text)
         # The names are copied with their escapes, and so is the value of each.
-        parts = [
-            value[begins:end]
-            for name, begins, end in _pairs(value)
-            if name not in self._layout.known
-        ]
+        parts = [value[begins:end] for name, begins, end in _pairs(value) if name not in self._layout.known]
         return "{" + ",".join(parts) + "}"
 
 
@@ -206,11 +209,12 @@ def _pairs(text: str) -> Iterator[tuple[str, int, int]]:
 
 
 def _value_text(line: str) -> str:
-    """Return the letters of the event in a line; the line itself if it has none."""
-    try:
-        return next((line[start:end] for name, start, end in spans(line) if name == "v"), line)
-    except (StopIteration, ValueError, RecursionError, IndexError):
-        return line
+    """Return the letters of the event in a line; the line itself if it has none.
+
+    The event is what comes last. Before it comes the key at most, in which every quote has a backslash.
+    """
+    _, found, value = line.partition(',"v":')
+    return value[:-1] if found else line
 
 
 def _values(events: Sequence[_Event], name: str) -> list[Any]:
@@ -219,6 +223,22 @@ def _values(events: Sequence[_Event], name: str) -> list[Any]:
 
 def _escaped_or_null(texts: Iterable[str | None]) -> Texts:
     return [NULL if text is None else escaped([text])[0] for text in texts]
+
+
+def required_columns(table: Table) -> list[str]:
+    """Return the columns of which an event of a raw table must have a value."""
+    is_gate = any(check.name == "not_null" and check.blocking for check in table.checks)
+    return [name for name in table.header.checks.not_null or [] if name in table.dialect.columns] if is_gate else []
+
+
+def _is_lacking(column: str) -> str:
+    return f"it has no value for {column}, and not_null of its table demands one"
+
+
+def _refused(event: _Event, found: Found, column: str, value: str | None, why: str) -> BadRecord:
+    shown = excerpt.cut(_value_text(event.text), excerpt.RECORD)
+    cut = value if value is None else excerpt.cut(value)
+    return BadRecord(event.number, shown, column, cut, excerpt.cut(why), object_key=found.link.key)
 
 
 def _bad_record(event: _Bad, found: Found) -> BadRecord:

@@ -97,7 +97,10 @@ def create_empty(connection: Connection[Any], candidate: Candidate) -> None:
             candidate.name, column_definitions(candidate.table)
         )
     )
-    made: dict[str, Any] = {LOAD_DATE: candidate.load_date, **({BATCH: candidate.batch} if candidate.table.grows else {})}
+    made: dict[str, Any] = {
+        LOAD_DATE: candidate.load_date,
+        **({BATCH: candidate.batch} if candidate.table.grows else {}),
+    }
     for column, value in made.items():
         connection.execute(
             sql.SQL("alter table {} alter column {} set default {}").format(

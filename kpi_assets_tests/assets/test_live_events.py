@@ -186,6 +186,19 @@ def test_a_materialization_has_the_versions_of_a_build_and_the_figures_of_what_i
     }
 
 
+def test_the_materializations_between_have_few_figures(told: Told) -> None:
+    told.events.after([grown(PASSED), built(PASSED)])
+    list(told.events.after([]))
+    told.after(grown(PASSED), built(PASSED))
+    told.now += OTHERS_EVERY
+    few = grown(PASSED, batch=2)
+    stg, kpi = told.events.after(
+        [replace(few, repeats=0, quarantined=0, objects=0), built(PASSED, measures={"n": Decimal(5)})]
+    )
+    assert [*stg.metadata] == ["dagster/row_count", "batch", "batch/records", "batch/rows", "through"]
+    assert [*kpi.metadata] == ["dagster/row_count", "kpi/n", "seconds"]
+
+
 def test_a_kpi_has_its_measures_as_numbers_that_dagster_plots(told: Told) -> None:
     kpi, _ = told.events.after([built(PASSED, measures={"clicks": Decimal("12")})])
     values = {name: value.value for name, value in kpi.metadata.items()}

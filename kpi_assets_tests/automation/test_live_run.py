@@ -186,4 +186,3 @@ def test_a_backfill_beside_a_live_run_gets_its_turn_and_both_end_with_all_rows(l
     assert clicks.rows(
         f"select count(*) from ops.pipeline_runs where load_date = '{clicks.day}' and status <> 'success'"
     ) == [(0,)]
-

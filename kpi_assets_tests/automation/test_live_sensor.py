@@ -9,6 +9,7 @@ import pytest
 
 from kpi_assets.automation.jobs import pipeline_jobs
 from kpi_assets.automation.live_run import NOTHING_GROWS, live_sensor
+from kpi_assets.automation.sensor_tick import TickEvaluator
 from kpi_assets.embedded.stack import Stack
 from kpi_assets.instance.processes import process_tags
 from kpi_assets.ledger import growth
@@ -139,3 +140,18 @@ def test_it_is_on_where_automation_is_on(sensor: LiveSensor) -> None:
     on = live_sensor(sensor.clicks.pipeline())
     assert on.default_status == dg.DefaultSensorStatus.RUNNING
     assert on.minimum_interval_seconds == 7
+
+
+def test_the_sensor_of_the_pipeline_starts_no_run_of_a_load_date_that_grows_and_calls_none_late(
+    sensor: LiveSensor,
+) -> None:
+    clicks = sensor.clicks
+    path = clicks.folder / "marts/kpi_clicks.sql"
+    path.write_text(path.read_text().replace("grain:", "freshness: {within_minutes: 3}\ngrain:", 1))
+    clicks.land("a", day=TODAY)
+    with clicks.session() as session:
+        growth.record_tick(session, TODAY, run_id="r", through=datetime.now(timezone.utc) - timedelta(minutes=9))
+    found = TickEvaluator(clicks.pipeline()).evaluate(sensor.instance, None, 10.0)
+    assert found.states["late"] == 1
+    assert found.requests == []
+    assert clicks.rows(f"select kind from ops.alerts where load_date = '{TODAY}'") == []

@@ -1,15 +1,19 @@
 """One tick: from new objects to the KPIs that read them, and what it leaves alone."""
 
 from collections.abc import Iterator
-from datetime import datetime, time, timedelta, timezone
+from datetime import date, datetime, time, timedelta, timezone
 
 import pytest
 
 from kpi_assets.embedded.stack import Stack
 from kpi_assets.ledger import growth
 from kpi_assets.materialize import changed
+from kpi_assets.materialize import tick as tick_module
 from kpi_assets.materialize.build import build
-from kpi_assets.materialize.tick import Tick, finish, growing_tables, tables_after, tick
+from kpi_assets.materialize.context import BuildContext
+from kpi_assets.materialize.grow import Grown, grow
+from kpi_assets.materialize.tick import Seen, Tick, finish, growing_tables, tables_after, tick
+from kpi_assets.model.table import Table
 from kpi_assets_tests.clicks_pipeline import ClicksPipeline
 
 
@@ -72,6 +76,35 @@ def test_the_next_tick_adds_a_batch_and_a_repeat_is_no_click(clicks: ClicksPipel
     assert told(done) == [*batch(2), *ALL]
     assert [each.repeats for each in done.grown] == [0, 1, 0]
     assert clicks.total() == 4
+
+
+def test_ticks_of_one_run_look_at_a_select_only_if_something_was_published(
+    clicks: ClicksPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+
+    def counted(context: BuildContext, table: Table, load_date: date) -> list[Grown]:
+        looked.append(str(table.relation))
+        return grow(context, table, load_date)
+
+    monkeypatch.setattr(tick_module, "grow", counted)
+    seen, context = Seen(), clicks.context()
+    clicks.land("a")
+    assert told(tick(context, clicks.day, seen=seen)) == [*batch(1), *ALL]
+    looked.clear()
+    assert tick(context, clicks.day, seen=seen).is_idle
+    assert looked == ["raw.clicks"]
+    clicks.land("b")
+    looked.clear()
+    assert told(tick(context, clicks.day, seen=seen)) == [*batch(2), *ALL]
+    assert looked == ["raw.clicks", "stg.clicks", "stg.clicks_by_minute"]
+    build(context, context.pipeline.table("stg.clicks"), clicks.day)  # by a person, meanwhile
+    assert told(tick(context, clicks.day, seen=seen)) == [
+        "stg.clicks_by_minute 1",
+        "marts.kpi_clicks",
+        "marts.kpi_total",
+    ]
+    assert clicks.total() == 2
 
 
 def test_a_held_batch_stops_what_follows_and_the_load_date_is_not_idle_for_ever(clicks: ClicksPipeline) -> None:

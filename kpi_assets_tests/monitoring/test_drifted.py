@@ -18,8 +18,7 @@ from kpi_assets_tests.clicks_pipeline import RAW_CLICKS, ClicksPipeline
 
 ROWS = """
     select d.field, d.json_type, d.events, d.sample from ops.drift as d
-    inner join ops.batches as b on b.asset = d.asset and b.load_date = d.load_date and b.build_id = d.base_build_id
-    where b.superseded_at is null order by 1, 2
+    where d.base_build_id in (select b.base_build_id from ops.batches as b where b.superseded_at is null) order by 1, 2
 """
 ALERTS = "select kind, load_date, job, field, details[1], closed_at is null from ops.alerts order by id"
 NAMED = "  occurred_at: {type: timestamp with time zone, description: When.}\n"

@@ -64,6 +64,7 @@ def test_today_grows_before_anything_has_landed(clicks: ClicksPipeline) -> None:
         "growing",
         "Live runs build it as events land (closed: no; through: nothing yet; lag not known).",
     )
+    assert found.grows
     assert not found.is_due(rebuild_on_sql_change=True)
 
 
@@ -156,9 +157,7 @@ def test_a_load_date_is_stuck_once_it_is_closed_and_held_by_the_checks_as_they_a
     assert growing(clicks, now)[clicks.day].is_stuck
     found = status(clicks, now)
     assert found.state == "held"
-    assert found.reason == (
-        "It grows (closed: yes; through: nothing yet; lag 0). stg.clicks: held by range."
-    )
+    assert found.reason == ("It grows (closed: yes; through: nothing yet; lag 0). stg.clicks: held by range.")
     clicks.file("stg/clicks.sql", (clicks.folder / "stg/clicks.sql").read_text().replace("[view, cart]", "[view]"))
     assert not growing(clicks, now)[clicks.day].is_stuck, "its checks have changed"
 

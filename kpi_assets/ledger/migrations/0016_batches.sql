@@ -86,6 +86,43 @@ comment on column ops.stream_objects.key is 'Key of the object.';
 comment on column ops.stream_objects.size_bytes is 'Its size.';
 comment on column ops.stream_objects.etag is 'Its ETag.';
 
+-- A load_date that grows has a publish and check results for each batch, thousands a day. Who builds may not delete in
+-- ops; this function lets them delete what a later batch has made superfluous, and nothing else.
+create function ops.prune_batches(pruned_asset text, pruned_load_date date) returns void
+language plpgsql security definer set search_path = pg_catalog
+as $$
+begin
+    delete from ops.data_quality_results as d
+    where
+        d.table_name = pruned_asset and d.load_date = pruned_load_date and d.status = 'pass' and d.subject = 'candidate'
+        and d.build_id in (
+            select b.build_id from ops.batches as b where b.asset = pruned_asset and b.load_date = pruned_load_date
+        )
+        and d.build_id <> (
+            select p.build_id from ops.publishes as p
+            where p.asset = pruned_asset and p.load_date = pruned_load_date and p.superseded_at is null
+        );
+    delete from ops.publishes as p
+    where
+        p.asset = pruned_asset and p.load_date = pruned_load_date
+        and p.superseded_at is not null and p.dropped_at is null and p.removed_at is null
+        and p.build_id in (
+            select b.build_id from ops.batches as b where b.asset = pruned_asset and b.load_date = pruned_load_date
+        )
+        and not exists (select 1 from ops.kpi_values as v where v.publish_id = p.publish_id);
+    delete from ops.stream_objects as o
+    where
+        o.asset = pruned_asset and o.load_date = pruned_load_date
+        and not exists (
+            select 1 from ops.batches as b
+            where
+                b.asset = o.asset and b.load_date = o.load_date and b.base_build_id = o.base_build_id
+                and b.superseded_at is null
+        );
+end
+$$;
+revoke execute on function ops.prune_batches(text, date) from public;
+
 -- Of a table that grows, every published batch was made by a build of its own.
 create or replace view ops.bad_rows as
 select

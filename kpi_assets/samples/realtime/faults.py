@@ -71,12 +71,10 @@ class Planted:
         """Yield the message of each event, and those that the faults add, in the sequence in which they are sent."""
         draws = random.Random(f"realtime faults {seed}")  # noqa: S311 (a simulation)
         later: list[tuple[int, int, Message]] = []
-        opening: int | None = None
         for number, event in enumerate(events):
-            opening = event.at if opening is None else opening
             while later and later[0][0] <= event.at:
                 yield heapq.heappop(later)[2]
-            message = Message(event.at, event.stream, event.key.encode(), self._value(event, opening, draws))
+            message = Message(event.at, event.stream, event.key.encode(), self._value(event, draws))
             if self._hits("late", draws):
                 wait = 6 * MINUTE + int(draws.random() ** 4 * (LATEST - 6 * MINUTE))
                 heapq.heappush(later, (event.at + wait, 2 * number, _sent_later(message, wait)))
@@ -92,7 +90,7 @@ class Planted:
     def _hits(self, name: str, draws: random.Random) -> bool:
         return name in self.shares and draws.random() < self.shares[name]
 
-    def _value(self, event: Happening, opening: int, draws: random.Random) -> bytes:
+    def _value(self, event: Happening, draws: random.Random) -> bytes:
         said = dict(event.said)
         if event.stream == CLICKS:
             if self._hits("drift", draws):
@@ -105,7 +103,7 @@ class Planted:
                 del said["session_id"]
         if self._hits("early", draws):
             said["occurred_at"] = time_text(event.at + 6 * MINUTE + int(draws.random() * 24 * MINUTE))
-        if "clock-jumps" in self.times and (event.at - opening) // SECOND % CLOCK_EVERY < CLOCK_SECONDS:
+        if "clock-jumps" in self.times and event.at // SECOND % CLOCK_EVERY < CLOCK_SECONDS:
             said["occurred_at"] = time_text(event.at + CLOCK_AHEAD)
         if "broken-release" in self.times and event.stream == ORDERS and "amount" in said:
             said["amount"] = f"{said['amount']:.2f} {said['currency']}".replace(".", ",")

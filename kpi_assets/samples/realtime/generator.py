@@ -17,7 +17,7 @@ from kpi_assets.samples.realtime.world import CANCELLED_PAID, DAY, SECOND, STREA
 from kpi_assets.samples.writing import show, whole
 
 EVENTS_FOR_AN_ORDER = 60  # some 50 clicks, with what happens to the order and to the stock
-MOST_EVENTS, MOST_DAYS = 10_000_000, 366
+MOST_EVENTS, MOST_DAYS, MOST_RATE, MOST_PACE = 10_000_000, 366, 100_000, 10_000
 CONTRACT = "sample"  # in the frames of objects: no table's version, because they are made without one
 
 
@@ -66,10 +66,25 @@ class Realtime:
                 rows[path] = len(each.events)
                 if progress and done % 100 == 0:
                     progress(min(orders, rows.total() // EVENTS_FOR_AN_ORDER), orders)
-            show(partial, out, [*self._earlier(out, load_date), *rows], rows)
+            show(partial, out, dict.fromkeys([*self._earlier(out, load_date), *rows]), rows)
         if progress:
             progress(orders, orders)
         return dict(rows)
+
+    def messages(
+        self, opening: datetime, rate: float, *, seed: int, faults: Sequence[str] = (), pace: float = 1
+    ) -> Iterator[Message]:
+        """Return what a shop that opens at `opening` sends, for ever, with so many events a second.
+
+        With a pace of 1440, an order goes in a minute as far as in life in a day. UserError: an unknown fault, a rate or
+        a pace out of its limits, a negative seed.
+        """
+        if not 0 < rate <= MOST_RATE:
+            raise UserError(f"{rate:g} events a second cannot be made: ask for more than 0 and up to {MOST_RATE:,}.")
+        if not 1 <= pace <= MOST_PACE:
+            raise UserError(f"A pace of {pace:g} cannot be made: ask for 1 to {MOST_PACE:,}.")
+        check_seed(seed)
+        return messages(opening, rate, seed=seed, faults=faults, pace=pace)
 
     def _earlier(self, out: Path, load_date: date) -> Iterator[str]:
         """Yield the paths of the objects that an earlier run wrote for the same load_dates."""
@@ -92,7 +107,7 @@ def messages(
     opening: datetime, rate: float, *, seed: int = 1, faults: Sequence[str] = (), pace: float = 1
 ) -> Iterator[Message]:
     """Yield the messages of a shop that opens at `opening`, for ever, with so many events a second; see World."""
-    found = planted(faults)
+    found = planted(faults)  # at once, so that an unknown fault is refused before anything is sent
     cancelled = MANY_CANCELLED if "cancellations" in found.times else CANCELLED_PAID
     world = World(opening, found.rate(rate), seed=seed, pace=pace, cancelled=cancelled)
     return found.messages(world.events(), seed)

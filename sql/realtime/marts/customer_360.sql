@@ -3,6 +3,8 @@ description: Every customer who ordered or was seen within 90 days.
 owner: team:analytics
 grain: [customer_id]
 lookback: {days: 90, rows: all}
+refresh: {minutes: 15}
+freshness: {within_minutes: 60}
 kpi:
   title: Customers
   chart: {x: customer_id, y: orders}

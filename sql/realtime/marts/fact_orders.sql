@@ -7,6 +7,7 @@ storage: partitions
 # last.
 versions: latest
 lookback: {days: 28, rows: all}
+refresh: {minutes: 2}
 time_limit: {minutes: 30}
 columns:
   order_id: {type: text, description: Identifier of the order.}

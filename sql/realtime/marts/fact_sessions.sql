@@ -5,6 +5,7 @@ grain: [session_id]
 storage: partitions
 versions: latest
 lookback: {days: 2, rows: all}
+refresh: {minutes: 5}
 time_limit: {minutes: 30}
 columns:
   session_id: {type: text, description: Session.}

@@ -3,6 +3,7 @@ description: How many sessions came how far, by the hour in which they began, of
 owner: team:analytics
 grain: [hour]
 lookback: 2
+freshness: {within_minutes: 15}
 kpi:
   title: From a visit to the checkout
   chart: {x: hour, y: sessions, top: 24}

@@ -3,6 +3,7 @@ description: Orders and gross revenue by minute and currency, of the 24 hours up
 owner: team:analytics
 grain: [minute, currency]
 lookback: {days: 2, rows: all}
+freshness: {within_minutes: 3}
 kpi:
   title: Revenue by minute
   chart: {x: minute, y: gross_revenue, top: 40}

@@ -3,6 +3,7 @@ description: Revenue by the day on which orders were placed, and by currency, of
 owner: team:analytics
 grain: [order_date, currency]
 lookback: 28
+freshness: {within_minutes: 10}
 kpi:
   title: Daily revenue
   chart: {x: order_date, y: net_revenue, top: 28}
@@ -55,7 +56,8 @@ checks:
   range:
     orders_placed: [1, null]
   cancellations_high:
-    severity: warn
+    severity: alert
+    for: 10 minutes
     description: More than a fifth of at least 50 orders of the day are cancelled.
     bad_rows: |
       select order_date, sum(orders_placed) as orders, sum(cancelled_orders) as cancelled

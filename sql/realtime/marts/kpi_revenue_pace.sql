@@ -4,6 +4,8 @@ owner: team:analytics
 grain: [currency]
 # The same minutes a week before may be those before midnight, eight days ago.
 lookback: {days: 9, rows: all}
+refresh: {minutes: 2}
+freshness: {within_minutes: 10}
 kpi:
   title: Revenue against last week
   chart: {x: currency, y: revenue}
@@ -32,7 +34,8 @@ columns:
 checks:
   min_rows: {at_least: 0}
   revenue_fell:
-    severity: warn
+    severity: alert
+    for: 10 minutes
     description: Revenue is below half of that a week ago. Where few orders came then, chance alone may halve it.
     bad_rows: select * from {this} where orders_week_ago >= 50 and revenue < revenue_week_ago / 2
 @end */

@@ -4,6 +4,7 @@ owner: team:logistics
 grain: [promised_date, channel]
 # An order may be promised up to 14 days ahead, so those of the last 14 days were placed within 28.
 lookback: 28
+freshness: {within_minutes: 15}
 kpi:
   title: Delivered as promised
   chart: {x: promised_date, y: on_time}
@@ -37,7 +38,8 @@ checks:
   range:
     on_time_share: [0, 1]
   deliveries_late:
-    severity: warn
+    severity: alert
+    for: 10 minutes
     description: Fewer than nine of ten orders of 14 days were delivered on time, of at least 50.
     bad_rows: |
       select sum(due) as due, sum(on_time) as on_time

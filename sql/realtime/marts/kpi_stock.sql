@@ -4,6 +4,8 @@ owner: team:logistics
 grain: [sku, warehouse_id]
 # A count that is older than a week says nothing any more, so every place is to be counted at least weekly.
 lookback: {days: 7, rows: all}
+refresh: {minutes: 5}
+freshness: {within_minutes: 15}
 kpi:
   title: Stock
   chart: {x: sku, y: quantity}
@@ -30,7 +32,8 @@ columns:
 checks:
   min_rows: {at_least: 0}
   sells_what_is_not_there:
-    severity: warn
+    severity: alert
+    for: 10 minutes
     description: A product is out of stock and was sold within the last hour.
     bad_rows: select * from {this} where is_out and sold_last_hour > 0
 @end */

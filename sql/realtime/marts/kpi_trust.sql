@@ -2,6 +2,8 @@
 description: What the streams delivered by the hour in which the broker took it, and how much of it came twice, late or with other fields.
 owner: team:platform
 grain: [stream, hour]
+refresh: {minutes: 5}
+freshness: {within_minutes: 15}
 kpi:
   title: Trust in the streams
   chart: {x: hour, y: events, top: 24}
