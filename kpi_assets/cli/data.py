@@ -15,7 +15,6 @@ from kpi_assets.cli.workspace import Workspace, open_workspace, pipeline_of, rea
 from kpi_assets.embedded.apis import needed_apis
 from kpi_assets.errors import UsageError, UserError
 from kpi_assets.samples import API_GENERATORS, GENERATORS, STREAM_GENERATORS, Generator
-from kpi_assets.samples.realtime.faults import Message
 from kpi_assets.settings import settings
 from kpi_assets.simulators.faults import split_api_faults
 
@@ -173,7 +172,8 @@ def send_sample(
     """Send the events of a pipeline's streams to its broker as they happen, and print how many it took."""
     if pipeline not in STREAM_GENERATORS:
         raise UsageError(f"{pipeline} has no streams that are simulated: leave --rate out.")
-    from kpi_assets.samples.realtime.sending import Sent, send  # noqa: PLC0415  few need it
+    from kpi_assets.samples.realtime.faults import Message  # noqa: PLC0415  few need it
+    from kpi_assets.samples.realtime.sending import Sent, send  # noqa: PLC0415
 
     def messages() -> Iterator[Message]:
         opening = datetime.now(timezone.utc)
