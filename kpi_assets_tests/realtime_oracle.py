@@ -34,13 +34,14 @@ select stream, load_date, part, cast(line ->> 'o' as hugeint) as pos,
     json_exists(line, '$.bad') or json_exists(line, '$.why') as is_bad, json_extract(line, '$.v') as v
 from lines
 """
-# An event that is no JSON, or of which a value is not what its column is, is set aside.
+# An event that is no JSON, of which a value is not what its column is, or that lacks what it needs, is set aside.
 TYPED = """
 create table {stream} as
 with typed as (
     select * exclude (v), v ->> 'event_id' as id, v ->> 'event_type' as kind, v ->> 'occurred_at' as at_text,
         try_cast(v ->> 'occurred_at' as timestamp) as occurred, {fields},
-        is_bad or {misfits} or (at_text is not null and occurred is null) as is_set_aside, {unknown} as is_unknown
+        is_bad or {misfits} or (at_text is not null and occurred is null)
+            or {lacking} as is_set_aside, {unknown} as is_unknown
     from told where stream = '{stream}'
 )
 select *, least(occurred, received) as ts from typed
@@ -53,6 +54,7 @@ class Stream:
 
     name: str
     fields: dict[str, str]
+    needed: tuple[str, ...]
 
     @property
     def sql(self) -> str:
@@ -64,13 +66,14 @@ class Stream:
         return (
             TYPED.replace("{fields}", ", ".join(typed))
             .replace("{misfits}", " or ".join(misfits))
+            .replace("{lacking}", " or ".join(f"{name} is null" for name in ("id", "kind", "at_text", *self.needed)))
             .replace("{unknown}", unknown)
             .replace("{stream}", self.name)
         )
 
 
 STREAMS = (
-    Stream("clicks", {"session_id": "varchar", "user_id": "bigint", "product_id": "integer"}),
+    Stream("clicks", {"session_id": "varchar", "user_id": "bigint", "product_id": "integer"}, ("session_id",)),
     Stream(
         "order_events",
         {
@@ -81,8 +84,13 @@ STREAMS = (
             "amount": "decimal(12, 2)",
             "promised_by": "timestamp",
         },
+        ("order_id",),
     ),
-    Stream("inventory_events", {"sku": "varchar", "warehouse_id": "varchar", "quantity": "bigint"}),
+    Stream(
+        "inventory_events",
+        {"sku": "varchar", "warehouse_id": "varchar", "quantity": "bigint"},
+        ("sku", "warehouse_id", "quantity"),
+    ),
 )
 # The silver rows of a load_date: of each event the first, unless the load_date before has it.
 SILVER = """

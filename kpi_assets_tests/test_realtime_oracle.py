@@ -34,6 +34,7 @@ FAULTS = (
     "drift=0.02",
     "new-type=0.002",
     "wrong-type=0.0005",
+    "missing-key=0.0005",
 )
 BATCHES = {DAYS[0]: 5, DAYS[1]: 3, DAYS[2]: 2}
 GROWING = ("raw", "stg")
