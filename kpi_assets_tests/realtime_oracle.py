@@ -1,4 +1,4 @@
-"""The oracle of the stream: silver and KPIs, computed a second time by DuckDB from the objects of the streams themselves.
+"""The oracle of the stream: silver and KPIs, computed a second time by DuckDB from the objects of the streams.
 
 It is written from the meaning of the tables, not from sql/: DuckDB unpacks the objects, reads each line as JSON, and
 computes the rest of all load_dates together, where Postgres builds each from those before it, batch by batch. Amounts
@@ -27,15 +27,16 @@ from read_csv($files, columns = {'line': 'varchar'}, header = false, delim = '\\
     filename = true, compression = 'gzip', max_line_size = 20000000, auto_detect = false)
 where not starts_with(line, '{"stream"')
 """
-# An event that is no JSON, or of which a value is not what its column is, is set aside.
-EVENTS = """
+TOLD = """
 create table told as
 select stream, load_date, part, cast(line ->> 'o' as hugeint) as pos,
     make_timestamp(cast(line ->> 't' as bigint) * 1000) as received,
     json_exists(line, '$.bad') or json_exists(line, '$.why') as is_bad, json_extract(line, '$.v') as v
-from lines;
-
-create table events as
+from lines
+"""
+# An event that is no JSON, or of which a value is not what its column is, is set aside.
+TYPED = """
+create table {stream} as
 with typed as (
     select * exclude (v), v ->> 'event_id' as id, v ->> 'event_type' as kind, v ->> 'occurred_at' as at_text,
         try_cast(v ->> 'occurred_at' as timestamp) as occurred, {fields},
@@ -61,12 +62,10 @@ class Stream:
         known = ["event_id", "event_type", "occurred_at", *self.fields]
         unknown = f"len(list_filter(json_keys(v), lambda name: name not in ({', '.join(map(repr, known))}))) > 0"
         return (
-            EVENTS.split(";")[1]
-            .replace("{fields}", ", ".join(typed))
+            TYPED.replace("{fields}", ", ".join(typed))
             .replace("{misfits}", " or ".join(misfits))
             .replace("{unknown}", unknown)
             .replace("{stream}", self.name)
-            .replace("table events", f"table {self.name}")
         )
 
 
@@ -180,7 +179,8 @@ from near where m between -30 and -1 or m between -10110 and -10081 group by all
 # A session as it is known at the end of a load_date, of two load_dates.
 SESSIONS = """
 select session_id, arg_max(user_id, (ts, id)) filter (user_id is not null) as customer, min(ts) as began,
-    max(ts) as ended, max(ts) filter (user_id is not null) as customer_at, count(*) filter (kind = 'page_view') as views,
+    max(ts) as ended, max(ts) filter (user_id is not null) as customer_at,
+    count(*) filter (kind = 'page_view') as views,
     count(*) filter (kind = 'add_to_cart') as carts, count(*) filter (kind = 'checkout') as checkouts
 from silver_clicks
 where load_date between $day::date - 1 and $day and kind in ('page_view', 'add_to_cart', 'checkout')
@@ -223,7 +223,8 @@ with told as (
     from silver_inventory_events
     where load_date between $day::date - 6 and $day and kind in ('counted', 'received', 'sold', 'adjusted') group by id
 ), counts as (
-    select sku, place, max(ts) as counted, arg_max(pieces, (ts, id)) as there from told where kind = 'counted' group by all
+    select sku, place, max(ts) as counted, arg_max(pieces, (ts, id)) as there
+    from told where kind = 'counted' group by all
 ), newest as (
     select max(received) as ts from silver_inventory_events where load_date between $day::date - 6 and $day
         and kind in ('counted', 'received', 'sold', 'adjusted')
@@ -269,7 +270,7 @@ def computed(folder: Path, days: Sequence[date]) -> dict[date, Realtime]:
     """Return the tables of each of successive load_dates whose objects lie below a folder, when there are no others."""
     with duckdb.connect(config={"threads": 1}) as database:
         database.execute(LINES, {"files": str(folder / "raw" / "*" / "*" / "*" / "*.ndjson.gz")})
-        database.execute(EVENTS.split(";")[0])
+        database.execute(TOLD)
         for stream in STREAMS:
             database.execute(stream.sql)
             database.execute(f"create table silver_{stream.name} as from {stream.name} limit 0")
@@ -293,7 +294,9 @@ def _day(database: duckdb.DuckDBPyConnection, day: date) -> Realtime:
     for name, query in (("orders", orders), ("sessions", FACT_SESSIONS)):
         database.execute(f"create table if not exists known_{name} as select * from ({query}) limit 0", {"day": day})
         if name == "orders":
-            database.execute(f"delete from known_orders where order_id in (select order_id from ({query}))", {"day": day})
+            database.execute(
+                f"delete from known_orders where order_id in (select order_id from ({query}))", {"day": day}
+            )
         database.execute(f"insert into known_{name} {query}", {"day": day})
     return Realtime(
         quarantined={

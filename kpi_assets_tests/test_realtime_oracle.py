@@ -26,7 +26,15 @@ from kpi_assets_tests.realtime_oracle import Realtime, computed
 FIRST = date(2026, 3, 1)
 DAYS = [FIRST + timedelta(days=number) for number in range(3)]
 RATE = 0.06  # events a second: some 5,000 a day
-FAULTS = ("repeats=0.03", "poison=0.0005", "late=0.03", "early=0.01", "drift=0.02", "new-type=0.002", "wrong-type=0.0005")
+FAULTS = (
+    "repeats=0.03",
+    "poison=0.0005",
+    "late=0.03",
+    "early=0.01",
+    "drift=0.02",
+    "new-type=0.002",
+    "wrong-type=0.0005",
+)
 BATCHES = {DAYS[0]: 5, DAYS[1]: 3, DAYS[2]: 2}
 GROWING = ("raw", "stg")
 EVENT = "event_id, event_type, event_at, occurred_at, received_at"
@@ -67,7 +75,8 @@ PUBLISHED = {
     ),
     "marts.kpi_stock": ("sku, warehouse_id, counted_at, quantity, is_out, sold_last_hour", "sku, warehouse_id"),
     "marts.kpi_trust": (
-        "stream, hour, events, repeated_events, late_events, early_events, unexpected_events, repeated_share, late_share",
+        "stream, hour, events, repeated_events, late_events, early_events, unexpected_events, repeated_share, "
+        "late_share",
         "stream, hour",
     ),
 }
@@ -148,9 +157,7 @@ def objects(lab: RealtimePipeline) -> dict[date, list[tuple[str, bytes]]]:
     found: dict[date, list[tuple[str, bytes]]] = {day: [] for day in DAYS}
     for each in bronze.objects(bronze.events(sent), flush_seconds=3600):
         table = tables[each.stream]
-        found[each.load_date].append(
-            (each.key(table.stream_prefix(each.load_date)), each.body(table.object_version))
-        )
+        found[each.load_date].append((each.key(table.stream_prefix(each.load_date)), each.body(table.object_version)))
     return found
 
 

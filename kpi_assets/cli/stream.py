@@ -107,6 +107,8 @@ def _log_lines() -> None:
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     log.propagate = False
+    # What librdkafka says of each connection; the reader says in a sentence what matters.
+    logging.getLogger("kpi_assets.stream.kafka").setLevel(logging.CRITICAL)
 
 
 @contextmanager

@@ -3,8 +3,9 @@
 Belongs here: how it is started, probed and stopped, and its topics. Not here: reading streams, and what Tansu does
 otherwise than Apache Kafka (stream/kafka.py).
 
-It has no login, because Tansu keeps none on S3: every user of this machine can read and write its events. Events that
-have been landed are dropped from it (stream/trim.py), as it has no retention of its own.
+It has no login, because Tansu keeps none on S3: every user of this machine can read and write its events. It has no
+retention either, and with thousands of batches in a partition it answers no fetch in time. So its events are dropped
+once they are landed.
 """
 
 import importlib.util
@@ -13,6 +14,7 @@ import signal
 import socket
 import struct
 from collections.abc import Collection, Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -147,8 +149,42 @@ class Broker(Server):
             self._fail(f"does not name its topics ({error.args[0].str()})")
 
 
+class Batches:
+    """The batches of events that the broker of a home keeps, which are objects of its S3."""
+
+    def __init__(self, home: Path):
+        self._s3 = S3(Home(home))
+
+    def drop(self, stream: str, partition: int, before: int) -> int:
+        """Drop the batches of which every event is before a position, except for the last one; return how many.
+
+        Raises OSError if the S3 does not answer.
+        """
+        folder = f"clusters/{CLUSTER}/topics/{stream}/partitions/{partition:010}/records/"
+        dropped, keys = 0, self._s3.keys(BUCKET, folder)
+        while len(keys) > 1:
+            over = [key for key, following in pairwise(keys) if _first(following) <= before]
+            for key in over:
+                self._s3.remove(BUCKET, key)
+            dropped += len(over)
+            if len(over) < len(keys) - 1:
+                break
+            keys = self._s3.keys(BUCKET, folder)
+        return dropped
+
+
+def _first(key: str) -> int:
+    """Return the first position in a batch, from its key."""
+    return int(key.rpartition("/")[2].partition(".")[0])
+
+
 def needed_streams(settings: Settings, pipelines: Iterable[Pipeline]) -> list[str]:
     """Return the streams of these pipelines that the embedded broker must hold: none where a broker is named."""
     if not settings.embedded_broker:
         return []
-    return sorted({table.stream for pipeline in pipelines for table in pipeline.stream_tables if table.stream})
+    return sorted({stream for pipeline in pipelines for stream in streams_of(pipeline)})
+
+
+def streams_of(pipeline: Pipeline) -> list[str]:
+    """Return the names of the streams that tables of a pipeline are of."""
+    return sorted({table.stream for table in pipeline.stream_tables if table.stream})

@@ -10,6 +10,8 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlencode
+from xml.etree import ElementTree
 
 from kpi_assets.embedded import rclone_home, weed
 from kpi_assets.embedded.home import Home
@@ -93,6 +95,20 @@ class S3(Server):
         if self._request("PUT", f"/{name}") not in {200, 409}:  # 409: it is there already
             self._fail(f"cannot make the bucket {name}")
 
+    def keys(self, bucket: str, folder: str) -> list[str]:
+        """Return the first thousand keys in a folder, whose name ends in a slash, in order. Raises OSError."""
+        query = urlencode({"list-type": "2", "prefix": folder}, quote_via=quote)
+        status, answer = self._send("GET", f"/{bucket}?{query}")
+        if status != 200:
+            raise OSError(f"the S3 answers a request for the keys in {folder} with status {status}")
+        return [key.text or "" for key in ElementTree.fromstring(answer).iter("{*}Key")]  # noqa: S314  our own server
+
+    def remove(self, bucket: str, key: str) -> None:
+        """Remove an object. Raises OSError."""
+        status, _ = self._send("DELETE", f"/{bucket}/{quote(key)}")
+        if status not in {200, 204}:
+            raise OSError(f"the S3 answers a request to remove {key} with status {status}")
+
     def _client(self) -> Any:
         import boto3  # noqa: PLC0415  takes half a second, and hardly anybody needs it here
 
@@ -106,7 +122,10 @@ class S3(Server):
         )
 
     def _request(self, method: str, path: str) -> int:
-        """Send one signed request and return its status. A boto3 client takes longer to create than the servers."""
+        return self._send(method, path)[0]
+
+    def _send(self, method: str, path: str) -> tuple[int, bytes]:
+        """Send one signed request; return status and body. A boto3 client takes longer to create than the servers."""
         # The import takes 0.1 s. Here it overlaps with the start of the servers, and is skipped if none is embedded.
         from botocore import auth, awsrequest, credentials  # noqa: PLC0415
 
@@ -119,6 +138,7 @@ class S3(Server):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
         try:
             connection.request(method, path, headers=dict(request.headers.items()))
-            return connection.getresponse().status
+            answer = connection.getresponse()
+            return answer.status, answer.read()
         finally:
             connection.close()

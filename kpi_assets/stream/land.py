@@ -361,6 +361,7 @@ class Landing:
             partition.pause = 0.0
             self.counts.links += 1
             self._advance(partition, segment)
+            self.reader.landed(partition.number, segment.next)
             self._waits = Waits(f"the landing of {self.stream.name} waits for the store")
 
     def _advance(self, partition: _Partition, segment: Segment) -> None:

@@ -15,10 +15,13 @@ Belongs here: these differences, each seen on Tansu 0.6.0. Not here: what both h
 
 import logging
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from http.client import HTTPException
 
 from confluent_kafka import TopicPartition
 
+from kpi_assets.embedded.broker import Batches
 from kpi_assets.settings import Settings
 from kpi_assets.stream.kafka import END, KafkaReader
 from kpi_assets.stream.reader import Event, StreamError
@@ -31,6 +34,7 @@ QUIET = 1.0  # seconds without an event after which nothing more is on its way
 BEHIND = 2.0  # seconds without an event after which a reader that is behind asks with more time
 LONGEST_WAIT_MS = 30_000
 WAIT_MS = 500
+DROP_SECONDS = 15.0  # between two times that landed batches are dropped
 
 
 @dataclass
@@ -49,7 +53,32 @@ class TansuReader(KafkaReader):
         self._gaps: dict[int, _Gap] = {}
         self._moved: dict[int, float] = {}  # partition -> when its last event came, or it was sought
         self._examined = 0.0
+        self._batches = Batches(settings.home)
+        self._landed: dict[int, int] = {}
+        self._dropped = time.monotonic()
+        self._dropper = ThreadPoolExecutor(1, "drop-landed")
+        self._dropping: Future[None] = Future()
+        self._dropping.set_result(None)
         super().__init__(settings, stream)
+
+    def close(self) -> None:
+        """Give up the connections."""
+        self._dropper.shutdown(cancel_futures=True)
+        super().close()
+
+    def landed(self, partition: int, position: int) -> None:
+        """Drop what is landed, now and then, beside the reading."""
+        self._landed[partition] = position
+        if self._dropping.done() and time.monotonic() - self._dropped >= DROP_SECONDS:
+            self._dropped = time.monotonic()
+            self._dropping = self._dropper.submit(self._drop, dict(self._landed))
+
+    def _drop(self, landed: dict[int, int]) -> None:
+        try:
+            for partition, position in landed.items():
+                self._batches.drop(self.stream, partition, position)
+        except (OSError, HTTPException) as error:
+            logger.warning("What is landed of %s is not dropped from the embedded broker: %s", self.stream, error)
 
     def _go_to(self, partition: int, position: int) -> None:
         super()._go_to(partition, position)

@@ -376,9 +376,9 @@ def test_whoever_decides_may_add_decisions_and_whoever_runs_may_read_them(
             decisions.add(stores[policy], decisions.find(stores[policy], table.relation, day), [decision])
     for key_ in (key, cloud.keys[0]):
         with pytest.raises(ClientError, match="AccessDenied"):
-            stores["decide"].s3.delete_object(Bucket=cloud.bucket, Key=key_)
+            stores["decide"].objects.s3.delete_object(Bucket=cloud.bucket, Key=key_)
     with pytest.raises(ClientError, match="AccessDenied"):
-        stores["decide"].s3.get_object(Bucket=cloud.bucket, Key=cloud.keys[0])
+        stores["decide"].objects.s3.get_object(Bucket=cloud.bucket, Key=cloud.keys[0])
 
 
 def test_the_doctor_says_whether_the_user_may_land(cloud: Cloud, role: tuple[str, Store]) -> None:

@@ -198,7 +198,7 @@ def test_a_held_batch_keeps_the_instant_of_the_one_before(clicks: ClicksPipeline
     clicks.land("a")
     clicks.report(noon)
     make_tick(clicks)
-    clicks.land_values([b'{"event_id": null}', b'{"event_id": null}'])
+    clicks.land_values([b'{"event_id": null}'] * 21)
     clicks.report(noon + timedelta(hours=1))
     held = make_tick(clicks)
     assert told(held) == ["raw.clicks 2 held"]

@@ -37,6 +37,7 @@ _TESTS = {
     ),
     "model/affects": ("model/test_versions.py",),
     "model/versions": ("model/test_versions.py", "model/test_pipeline.py", "model/test_lookback.py"),
+    "embedded/weed": ("embedded/test_attacks.py", "embedded/test_s3.py"),
     "warehouse/audit": _AUDIT,
     "warehouse/checksum": ("warehouse/test_audit.py",),
     "warehouse/dense_keys": ("materialize/test_foreign_key_by_range.py",),

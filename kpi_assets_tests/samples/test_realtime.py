@@ -23,7 +23,9 @@ OPENING = datetime(2026, 3, 1, tzinfo=timezone.utc)
 Said = dict[str, Any]
 
 
-def sent(days: float = 1, rate: float = 0.05, faults: Sequence[str] = (), pace: float = 1, seed: int = 1) -> list[Message]:
+def sent(
+    days: float = 1, rate: float = 0.05, faults: Sequence[str] = (), pace: float = 1, seed: int = 1
+) -> list[Message]:
     return [*bronze.until(messages(OPENING, rate, seed=seed, faults=faults, pace=pace), OPENING + timedelta(days=days))]
 
 

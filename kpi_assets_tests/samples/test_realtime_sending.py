@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timezone
-from pathlib import Path
 
 import pytest
 
@@ -40,9 +39,7 @@ def test_each_message_is_on_the_broker_once_when_it_happened(servers: Servers) -
             given.append(message)
             yield message
 
-    sent = send(
-        servers.settings, messages(), seconds=SECONDS, progress=lambda seconds, _sent: reports.append(seconds)
-    )
+    sent = send(servers.settings, messages(), seconds=SECONDS, progress=lambda seconds, _sent: reports.append(seconds))
     taken = given[:-1]  # the last one was beyond the time
     assert sent.taken == Counter(each.stream for each in taken)
     assert (sent.refused, sent.reason) == (0, "")
@@ -81,5 +78,7 @@ def test_it_ends_when_it_is_asked_to(servers: Servers) -> None:
 
 def test_only_a_broker_of_kafkas_protocol_is_sent_to(servers: Servers) -> None:
     config = servers.settings.model_copy(update={"stream_url": "kinesis://eu-west-1"})
-    with pytest.raises(UserError, match=r"Samples are sent by Kafka's protocol: set KPI_STREAM_URL to kafka://host:9092"):
+    with pytest.raises(
+        UserError, match=r"Samples are sent by Kafka's protocol: set KPI_STREAM_URL to kafka://host:9092"
+    ):
         send(config, [], seconds=1)

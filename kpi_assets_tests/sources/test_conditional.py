@@ -48,7 +48,7 @@ def test_the_second_of_two_concurrent_landings_is_refused(through: Store, proxy:
     manifest = through.manifest("things", DAY, KEY)
     assert manifest is not None
     assert b"".join(through.read(manifest)) == b"the first"
-    assert through.s3.list_multipart_uploads(Bucket=through.bucket).get("Uploads", []) == []
+    assert through.objects.s3.list_multipart_uploads(Bucket=through.bucket).get("Uploads", []) == []
 
 
 def test_a_conflict_of_two_writers_has_the_same_error(through: Store, proxy: Proxy, tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_landing_with_replace_replaces_the_object(through: Store, file: Path) ->
 def test_every_read_requests_the_pinned_etag(through: Store) -> None:
     manifest = put(through, KEY, b"thing_id\n")
     sent: list[str] = []
-    through.s3.meta.events.register(
+    through.objects.s3.meta.events.register(
         "before-send.s3.GetObject", lambda request, **_: sent.append(request.headers["If-Match"])
     )
     assert b"".join(through.read(manifest)) == b"thing_id\n"
@@ -79,17 +79,17 @@ def test_every_read_requests_the_pinned_etag(through: Store) -> None:
 
 
 def test_the_pinned_version_is_read_in_a_bucket_with_versions(through: Store) -> None:
-    through.s3.put_bucket_versioning(Bucket=through.bucket, VersioningConfiguration={"Status": "Enabled"})
+    through.objects.s3.put_bucket_versioning(Bucket=through.bucket, VersioningConfiguration={"Status": "Enabled"})
     first = put(through, KEY, b"first")
     again = put(through, KEY, b"first")
     second = put(through, KEY, b"second")
     assert None not in {first.version_id, again.version_id, second.version_id}
     assert len({first.hash, again.hash, second.hash}) == 3
-    through.s3.delete_object(Bucket=through.bucket, Key=KEY)
+    through.objects.s3.delete_object(Bucket=through.bucket, Key=KEY)
     assert through.manifest("things", DAY, KEY) is None
     assert b"".join(through.read(first)) == b"first"
     assert b"".join(through.read(second)) == b"second"
-    through.s3.delete_object(Bucket=through.bucket, Key=KEY, VersionId=first.version_id)
+    through.objects.s3.delete_object(Bucket=through.bucket, Key=KEY, VersionId=first.version_id)
     with pytest.raises(LakeError, match="was replaced or removed after its manifest was recorded"):
         list(through.read(first))
 

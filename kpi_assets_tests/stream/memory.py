@@ -86,6 +86,7 @@ class MemoryReader:
 
     def __init__(self, broker: Broker) -> None:
         self.broker, self.after = broker, dict[int, int]()
+        self.told: dict[int, int] = {}  # through which position all is landed
 
     def partitions(self) -> list[int]:
         self._ask()
@@ -117,6 +118,9 @@ class MemoryReader:
         if not found:
             self.broker.clock.move(seconds)
         return found
+
+    def landed(self, partition: int, position: int) -> None:
+        self.told[partition] = position
 
     def ends(self) -> dict[int, int]:
         self._ask()

@@ -15,7 +15,7 @@ from kpi_assets.stream.frame import Frame, decode, encode
 from kpi_assets.stream.land import Landing
 from kpi_assets.stream.waiting import Waiting
 from kpi_assets_tests.stream import memory
-from kpi_assets_tests.stream.memory import CLICKS, NOON, Bench, MemoryLedger, settle
+from kpi_assets_tests.stream.memory import CLICKS, NOON, Bench, MemoryLedger, MemoryReader, settle
 
 MIDNIGHT = datetime(2026, 3, 2, tzinfo=timezone.utc)
 DAY, NEXT = date(2026, 3, 1), date(2026, 3, 2)
@@ -42,6 +42,7 @@ def test_events_are_landed_when_they_have_waited_for_the_flush_time(bench: Bench
     frame, lines = decode(bench.lake.objects[f"raw/clicks/{bench.lake.links()[0]}"])
     assert frame == Frame("clicks", 0, 0, 3, 3, "c1")
     assert [each.said["v"]["id"] for each in lines] == ["0", "2", "4"]
+    assert cast("MemoryReader", landing.reader).told == {0: 3, 1: 2}, "the broker may drop them"
     bench.assert_all_landed()
 
 
@@ -591,6 +592,19 @@ def test_a_quiet_stream_is_fresh_and_a_stream_that_lags_is_not(bench: Bench) -> 
     assert bench.ledger.last(0).caught_up_at <= since  # type: ignore[operator]
     assert bench.clock.now() - bench.ledger.last(1).caught_up_at < timedelta(seconds=5)  # type: ignore[operator]
     assert (bench.ledger.last(0).next, bench.ledger.last(0).high_watermark) == (None, 1)
+
+
+def test_a_stream_is_as_fresh_as_the_last_of_its_links_that_was_put(bench: Bench) -> None:
+    def only_the_first(key: str) -> None:
+        if "hour=12" in key:
+            raise LakeError("S3 is down.", transient=True)
+
+    bench.lake.before = only_the_first
+    early = NOON - timedelta(minutes=7)
+    bench.broker.send(0, b'{"id": "1"}', at=early)
+    bench.broker.send(0, b'{"id": "2"}')
+    bench.land(seconds=30)
+    assert (bench.ledger.last(0).next, bench.ledger.last(0).caught_up_at) == (1, early)
 
 
 def test_a_busy_stream_is_as_fresh_as_its_flush_time(bench: Bench) -> None:

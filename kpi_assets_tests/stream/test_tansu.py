@@ -9,11 +9,12 @@ from contextlib import suppress
 import psutil
 import pytest
 
-from kpi_assets.embedded.broker import BUCKET, CLUSTER
+from kpi_assets.embedded.broker import BUCKET, CLUSTER, Batches
 from kpi_assets.embedded.stack import Stack, status
 from kpi_assets.stream import tansu
-from kpi_assets.stream.reader import StreamError
+from kpi_assets.stream.reader import PositionGoneError, StreamError
 from kpi_assets.stream.tansu import TansuReader
+from kpi_assets_tests.machine import eventually
 from kpi_assets_tests.stream.brokers import Embedded, as_sent, embedded_broker, read_all
 
 pytestmark = pytest.mark.process
@@ -95,14 +96,36 @@ def test_a_reader_that_is_behind_and_gets_nothing_asks_with_more_time(
     sent = broker.send(stream, *[(0, b"key", b"%d" % number) for number in range(150)], **one_each)
     with broker.reader(stream) as reader:
         assert isinstance(reader, TansuReader)
-        reader.seek(0, 149)
-        assert as_sent(read_all(reader, 1, 40)) == sent[149:]
+        reader.seek(0, 20)
+        assert as_sent(read_all(reader, 130, 60)) == sent[20:]
         assert reader.fetch_wait_ms > 1
         deadline = time.monotonic() + 10
         while reader.fetch_wait_ms != 400 and time.monotonic() < deadline:
             reader.read(10, 0.5)
         broker.send(stream, (0, b"key", b"new"))
         assert [each.value for each in read_all(reader, 1)] == [b"new"]
+
+
+def test_what_is_landed_is_dropped(broker: Embedded, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole batches only, and never the last one; what is not landed stays."""
+    monkeypatch.setattr(tansu, "DROP_SECONDS", 0.0)
+    stream = broker.make()
+    sent = [broker.send(stream, *[(0, b"key", b"%d" % number)] * 5) for number in range(4)]
+    broker.send(stream, (1, b"key", b"kept"))
+    with broker.reader(stream) as reader:
+        reader.seek(0, None)
+        assert broker.batches(stream, 0) == [0, 5, 10, 15]
+        reader.landed(0, 9)
+        eventually(lambda: broker.batches(stream, 0) == [5, 10, 15])
+        with pytest.raises(PositionGoneError):
+            reader.seek(0, 4)
+        reader.landed(0, 20)
+        eventually(lambda: broker.batches(stream, 0) == [15])
+        assert broker.batches(stream, 1) == [0]
+        assert reader.seek(0, None) == 15
+        assert as_sent(read_all(reader, 5)) == sent[3]
+        assert reader.seek(0, 20) == 20
+    assert Batches(broker.home).drop(stream, 0, 1000) == 0
 
 
 def test_acknowledged_events_survive_kills_of_the_broker(broker: Embedded, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +159,7 @@ def test_acknowledged_events_survive_kills_of_the_broker(broker: Embedded, monke
         while values(sent) - values(found) and time.monotonic() < deadline:
             found += reader.read(1000, 0.5)
         got = as_sent(found)
-        assert len(sent) > 100
+        assert len(sent) >= 40
         assert values(sent) - values(found) == set()
         assert len({(each.partition, each.position) for each in got}) == len(got)
         deadline = time.monotonic() + 10

@@ -76,8 +76,8 @@ class Realtime:
     ) -> Iterator[Message]:
         """Return what a shop that opens at `opening` sends, for ever, with so many events a second.
 
-        With a pace of 1440, an order goes in a minute as far as in life in a day. UserError: an unknown fault, a rate or
-        a pace out of its limits, a negative seed.
+        With a pace of 1440, an order goes in a minute as far as in life in a day. UserError: an unknown fault, a rate
+        or a pace out of its limits, a negative seed.
         """
         if not 0 < rate <= MOST_RATE:
             raise UserError(f"{rate:g} events a second cannot be made: ask for more than 0 and up to {MOST_RATE:,}.")

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 
 from kpi_assets.errors import UserError
@@ -94,13 +95,13 @@ def _producer(settings: Settings) -> Any:
             "Samples are sent by Kafka's protocol: set KPI_STREAM_URL to kafka://host:9092, or leave it out for the "
             "embedded broker."
         )
-    from kpi_assets.stream.kafka import client_options  # noqa: PLC0415  says how to install the library it needs
-
-    from confluent_kafka import Producer  # noqa: PLC0415, I001  only after the line above
+    # The first one says how to install the library of the second, if it is not there.
+    kafka = import_module("kpi_assets.stream.kafka")
+    from confluent_kafka import Producer  # noqa: PLC0415
 
     return Producer(
         {
-            **client_options(settings),
+            **kafka.client_options(settings),
             "enable.idempotence": True,
             "linger.ms": 50,
             "queue.buffering.max.messages": QUEUED,

@@ -76,7 +76,13 @@ class World:
     """
 
     def __init__(
-        self, opening: datetime, rate: float | Rate, *, seed: int = 1, pace: float = 1, cancelled: float = CANCELLED_PAID
+        self,
+        opening: datetime,
+        rate: float | Rate,
+        *,
+        seed: int = 1,
+        pace: float = 1,
+        cancelled: float = CANCELLED_PAID,
     ) -> None:
         self._opening = int(opening.timestamp() * 1000)
         self._rate: Rate = rate if callable(rate) else lambda _: float(rate)
@@ -168,9 +174,7 @@ class World:
             yield self._stock_event("sold", at, product, place, pieces)
             if self._stock[product.number, place] < ORDER_AGAIN_BELOW:
                 self._stock[product.number, place] += FULL
-                self._go_on(
-                    arrives := at + self._paced(HOUR, 12 * HOUR), self._received(arrives, product, place, FULL)
-                )
+                self._go_on(arrives := at + self._paced(HOUR, 12 * HOUR), self._received(arrives, product, place, FULL))
         fate = self._draw()
         if fate < CANCELLED_UNPAID:
             yield (at := at + self._paced(MINUTE, HOUR))

@@ -27,9 +27,9 @@ columns:
   customer_id: {type: bigint, description: "Customer: the customer_id of orders and the user_id of clicks."}
   first_order_at: {type: timestamp with time zone, description: "When the first order of 90 days was placed; NULL if there is none."}
   last_order_at: {type: timestamp with time zone, description: "When the last order of 90 days was placed; NULL if there is none."}
+  currency: {type: text, description: "Currency of all these orders; NULL if there are none, or if they have several."}
   orders: {type: bigint, description: "Orders that were placed in 90 days, whatever became of them."}
   cancelled_orders: {type: bigint, description: Number of these that were cancelled.}
-  currency: {type: text, description: "Currency of all these orders; NULL if there are none, or if they have several."}
   net_revenue: {type: "numeric(20,2)", description: "Amount of the orders that were not cancelled, less their refunds; NULL if there is no currency."}
   sessions: {type: bigint, description: Sessions of the last 30 load_dates in which the customer was logged in.}
   last_seen_at: {type: timestamp with time zone, description: When the customer last ordered or clicked.}
@@ -83,9 +83,9 @@ select
     customer_id,
     b.first_order_at,
     b.last_order_at,
+    b.currency,
     coalesce(b.orders, 0) as orders,
     coalesce(b.cancelled_orders, 0) as cancelled_orders,
-    b.currency,
     case when b.currency is not null then b.net_revenue end::numeric(20, 2) as net_revenue,
     coalesce(v.sessions, 0) as sessions,
     greatest(b.last_order_at, v.last_seen_at) as last_seen_at

@@ -11,11 +11,7 @@ refresh: {minutes: 2}
 time_limit: {minutes: 30}
 columns:
   order_id: {type: text, description: Identifier of the order.}
-  customer_id: {type: bigint, description: "Customer; NULL if no event told it."}
-  channel: {type: text, description: "Where it was placed: web, app or marketplace; NULL if no event told it."}
-  currency: {type: text, description: "Currency of the amounts; NULL if no event told it."}
   status: {type: text, description: "What happened last: placed, paid, shipped, delivered, cancelled or refunded."}
-  order_date: {type: date, description: "Day on which it was placed, in UTC; NULL if that is not known."}
   placed_at: {type: timestamp with time zone, description: "When it was placed; NULL if that is not known."}
   amount: {type: "numeric(12,2)", description: "Amount as placed; NULL if that is not known."}
   promised_by: {type: timestamp with time zone, description: "By when the delivery was promised; NULL if that is not known."}
@@ -23,9 +19,13 @@ columns:
   shipped_at: {type: timestamp with time zone, description: "When it was first shipped; NULL if it was not."}
   delivered_at: {type: timestamp with time zone, description: "When it was first delivered; NULL if it was not."}
   cancelled_at: {type: timestamp with time zone, description: "When it was first cancelled; NULL if it was not."}
-  refunded_amount: {type: "numeric(16,2)", description: "Sum of all refunds; 0 if there are none."}
   last_event_at: {type: timestamp with time zone, description: When the last of it happened.}
   last_received_at: {type: timestamp with time zone, description: When the broker took the last event of it.}
+  refunded_amount: {type: "numeric(16,2)", description: "Sum of all refunds; 0 if there are none."}
+  customer_id: {type: bigint, description: "Customer; NULL if no event told it."}
+  channel: {type: text, description: "Where it was placed: web, app or marketplace; NULL if no event told it."}
+  currency: {type: text, description: "Currency of the amounts; NULL if no event told it."}
+  order_date: {type: date, description: "Day on which it was placed, in UTC; NULL if that is not known."}
 checks:
   every_order_is_here:
     description: Every order of which the load_date had an event is here.
@@ -120,11 +120,7 @@ sums as (
 
 select
     s.order_id,
-    coalesce(p.customer_id, s.customer_id) as customer_id,
-    coalesce(p.channel, s.channel) as channel,
-    coalesce(p.currency, s.currency) as currency,
     l.event_type as status,
-    (p.event_at at time zone 'UTC')::date as order_date,
     p.event_at as placed_at,
     p.amount,
     p.promised_by,
@@ -132,9 +128,13 @@ select
     s.shipped_at,
     s.delivered_at,
     s.cancelled_at,
-    s.refunded_amount::numeric(16, 2) as refunded_amount,
     s.last_event_at,
-    s.last_received_at
+    s.last_received_at,
+    s.refunded_amount::numeric(16, 2) as refunded_amount,
+    coalesce(p.customer_id, s.customer_id) as customer_id,
+    coalesce(p.channel, s.channel) as channel,
+    coalesce(p.currency, s.currency) as currency,
+    (p.event_at at time zone 'UTC')::date as order_date
 from sums as s
 inner join latest as l on s.order_id = l.order_id
 left join placings as p on s.order_id = p.order_id

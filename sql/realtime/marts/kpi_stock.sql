@@ -26,9 +26,9 @@ columns:
   sku: {type: text, description: Product.}
   warehouse_id: {type: text, description: Warehouse.}
   counted_at: {type: timestamp with time zone, description: "When the pieces were last counted; NULL if not within 7 days."}
+  sold_last_hour: {type: bigint, description: Pieces that were sold in the hour up to the newest event.}
   quantity: {type: bigint, description: "Pieces as counted last, with what came and went since; NULL if they were not counted. Below 0, more was sold than was there."}
   is_out: {type: boolean, description: "Whether quantity is 0 or below; NULL if it is not known."}
-  sold_last_hour: {type: bigint, description: Pieces that were sold in the hour up to the newest event.}
 checks:
   min_rows: {at_least: 0}
   sells_what_is_not_there:
@@ -94,7 +94,7 @@ select
     sku,
     warehouse_id,
     counted_at,
+    sold_last_hour::bigint as sold_last_hour,
     quantity::bigint as quantity,
-    quantity <= 0 as is_out,
-    sold_last_hour::bigint as sold_last_hour
+    quantity <= 0 as is_out
 from places

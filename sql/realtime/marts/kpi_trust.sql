@@ -34,10 +34,10 @@ columns:
   stream: {type: text, description: Stream.}
   hour: {type: timestamp with time zone, description: Hour in which the broker took the events.}
   events: {type: bigint, description: "Events that could be read, each as often as it came."}
-  repeated_events: {type: bigint, description: Number of these that came before.}
   late_events: {type: bigint, description: Number of these that were received more than 5 minutes after they happened.}
   early_events: {type: bigint, description: "Number of these that happened more than 5 minutes after they were received, so the clock of their producer is wrong."}
   unexpected_events: {type: bigint, description: Number of these with fields that the raw table does not name.}
+  repeated_events: {type: bigint, description: Number of these that came before.}
   repeated_share: {type: "numeric(7,6)", description: "repeated_events / events, 0 to 1."}
   late_share: {type: "numeric(7,6)", description: "late_events / events, 0 to 1."}
 checks:
@@ -49,19 +49,31 @@ checks:
 @end */
 -- Events that cannot be read are no rows of any table: ops.batches and ops.quarantine have them.
 with raw_events as (
-    select 'clicks' as stream, received_at, occurred_at, unexpected is not null as is_unexpected
+    select
+        'clicks' as stream,
+        received_at,
+        occurred_at,
+        unexpected is not null as is_unexpected
     from raw.clicks
     where load_date = %(load_date)s
 
     union all
 
-    select 'order_events' as stream, received_at, occurred_at, unexpected is not null as is_unexpected
+    select
+        'order_events' as stream,
+        received_at,
+        occurred_at,
+        unexpected is not null as is_unexpected
     from raw.order_events
     where load_date = %(load_date)s
 
     union all
 
-    select 'inventory_events' as stream, received_at, occurred_at, unexpected is not null as is_unexpected
+    select
+        'inventory_events' as stream,
+        received_at,
+        occurred_at,
+        unexpected is not null as is_unexpected
     from raw.inventory_events
     where load_date = %(load_date)s
 ),
@@ -79,19 +91,25 @@ received as (
 ),
 
 silver_events as (
-    select 'clicks' as stream, received_at
+    select
+        'clicks' as stream,
+        received_at
     from stg.clicks
     where load_date = %(load_date)s
 
     union all
 
-    select 'order_events' as stream, received_at
+    select
+        'order_events' as stream,
+        received_at
     from stg.order_events
     where load_date = %(load_date)s
 
     union all
 
-    select 'inventory_events' as stream, received_at
+    select
+        'inventory_events' as stream,
+        received_at
     from stg.inventory_events
     where load_date = %(load_date)s
 ),
@@ -109,10 +127,10 @@ select
     r.stream,
     r.hour,
     r.events,
-    r.events - coalesce(k.events, 0) as repeated_events,
     r.late_events,
     r.early_events,
     r.unexpected_events,
+    r.events - coalesce(k.events, 0) as repeated_events,
     ((r.events - coalesce(k.events, 0))::numeric / r.events)::numeric(7, 6) as repeated_share,
     (r.late_events::numeric / r.events)::numeric(7, 6) as late_share
 from received as r

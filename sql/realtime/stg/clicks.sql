@@ -7,7 +7,6 @@ repeats: {keep: first, load_dates: 2}
 columns:
   event_id: {type: text, description: Identity of the event.}
   event_type: {type: text, description: "What the visitor did: page_view, add_to_cart or checkout."}
-  event_at: {type: timestamp with time zone, description: "When it happened: occurred_at, but not later than received_at."}
   occurred_at: {type: timestamp with time zone, description: "When it happened, by the clock of the producer."}
   received_at: {type: timestamp with time zone, description: "When the broker took it, by the clock of the broker."}
   session_id: {type: text, description: Session of the visitor.}
@@ -15,6 +14,7 @@ columns:
   product_id: {type: integer, description: "Product that the click is about; NULL if it is about none."}
   stream_partition: {type: integer, description: Partition of the stream.}
   stream_position: {type: numeric, description: Position in the partition.}
+  event_at: {type: timestamp with time zone, description: "When it happened: occurred_at, but not later than received_at."}
 checks:
   reconcile: {source: raw.clicks}
   # A type that nobody has announced is no reason to keep all other events from readers. No KPI counts it.
@@ -29,13 +29,13 @@ checks:
 select
     event_id,
     event_type,
-    least(occurred_at, received_at) as event_at,
     occurred_at,
     received_at,
     session_id,
     user_id,
     product_id,
     stream_partition,
-    stream_position
+    stream_position,
+    least(occurred_at, received_at) as event_at
 from raw.clicks
 where load_date = %(load_date)s and batch = %(batch)s

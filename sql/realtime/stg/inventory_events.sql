@@ -7,7 +7,6 @@ repeats: {keep: first, load_dates: 2}
 columns:
   event_id: {type: text, description: Identity of the event.}
   event_type: {type: text, description: "What happened: counted, received, sold or adjusted."}
-  event_at: {type: timestamp with time zone, description: "When it happened: occurred_at, but not later than received_at."}
   occurred_at: {type: timestamp with time zone, description: "When it happened, by the clock of the producer."}
   received_at: {type: timestamp with time zone, description: "When the broker took it, by the clock of the broker."}
   sku: {type: text, description: Product.}
@@ -15,6 +14,7 @@ columns:
   quantity: {type: bigint, description: "Number of pieces. Of counted, those that are there; of adjusted, those that are more, or below 0 fewer."}
   stream_partition: {type: integer, description: Partition of the stream.}
   stream_position: {type: numeric, description: Position in the partition.}
+  event_at: {type: timestamp with time zone, description: "When it happened: occurred_at, but not later than received_at."}
 checks:
   reconcile: {source: raw.inventory_events}
   accepted_values: {event_type: [counted, received, sold, adjusted], severity: warn}
@@ -32,13 +32,13 @@ checks:
 select
     event_id,
     event_type,
-    least(occurred_at, received_at) as event_at,
     occurred_at,
     received_at,
     sku,
     warehouse_id,
     quantity,
     stream_partition,
-    stream_position
+    stream_position,
+    least(occurred_at, received_at) as event_at
 from raw.inventory_events
 where load_date = %(load_date)s and batch = %(batch)s

@@ -8,7 +8,6 @@ indexes: {by_order: [order_id]}
 columns:
   event_id: {type: text, description: Identity of the event.}
   event_type: {type: text, description: "What happened: placed, paid, shipped, delivered, cancelled or refunded."}
-  event_at: {type: timestamp with time zone, description: "When it happened: occurred_at, but not later than received_at."}
   occurred_at: {type: timestamp with time zone, description: "When it happened, by the clock of the producer."}
   received_at: {type: timestamp with time zone, description: "When the broker took it, by the clock of the broker."}
   order_id: {type: text, description: Identifier of the order.}
@@ -19,6 +18,7 @@ columns:
   promised_by: {type: timestamp with time zone, description: "Of placed, the time by which the delivery is promised. NULL of the others."}
   stream_partition: {type: integer, description: Partition of the stream.}
   stream_position: {type: numeric, description: Position in the partition.}
+  event_at: {type: timestamp with time zone, description: "When it happened: occurred_at, but not later than received_at."}
 checks:
   reconcile: {source: raw.order_events}
   # As for clicks: what nobody has announced is counted by no KPI, and keeps nothing else from readers.
@@ -43,7 +43,6 @@ checks:
 select
     event_id,
     event_type,
-    least(occurred_at, received_at) as event_at,
     occurred_at,
     received_at,
     order_id,
@@ -53,6 +52,7 @@ select
     amount,
     promised_by,
     stream_partition,
-    stream_position
+    stream_position,
+    least(occurred_at, received_at) as event_at
 from raw.order_events
 where load_date = %(load_date)s and batch = %(batch)s
