@@ -59,7 +59,10 @@ def has_a_case(table: Table, check: Check) -> bool:
     is_numbered = isinstance(check, Grain) and (
         bool(table.stream) or (table.has_object and table.header.grain == [table.source.position])
     )
-    never_fails = isinstance(check, Quality) and check.at_least is None
+    # A score without a limit, and what a stream sets aside instead, never fail.
+    never_fails = (isinstance(check, Quality) and check.at_least is None) or (
+        bool(table.stream) and check.name == "not_null"
+    )
     return not isinstance(check, OF_NO_CASE) and check.name not in VOLUMES and not is_numbered and not never_fails
 
 
