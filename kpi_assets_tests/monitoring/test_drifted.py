@@ -97,6 +97,8 @@ def test_a_field_that_the_header_does_not_name_is_an_incident_until_it_does(clic
     color = f"select color from raw.clicks where load_date = '{clicks.day}' and color is not null order by 1"
     assert clicks.rows(color) == [("1",), ("red",)]
     assert clicks.rows(ROWS) == []
+    clicks.file("raw/clicks.sql", RAW_CLICKS)
+    assert len(judge(clicks)) == 2, "what was published before the replay does not count"
 
 
 def test_a_field_that_no_event_has_any_more_is_over(clicks: ClicksPipeline) -> None:
