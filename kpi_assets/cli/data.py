@@ -172,7 +172,8 @@ def send_sample(
     """Send the events of a pipeline's streams to its broker as they happen, and print how many it took."""
     if pipeline not in STREAM_GENERATORS:
         raise UsageError(f"{pipeline} has no streams that are simulated: leave --rate out.")
-    from kpi_assets.samples.realtime.sending import Message, Sent, send  # noqa: PLC0415  few need it
+    from kpi_assets.samples.realtime.faults import Message  # noqa: PLC0415  few need it
+    from kpi_assets.samples.realtime.sending import Sent, send  # noqa: PLC0415
 
     def messages() -> Iterator[Message]:
         opening = datetime.now(timezone.utc)
