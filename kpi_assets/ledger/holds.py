@@ -1,10 +1,16 @@
 """Holds, ops.holds: the inputs of each held build, so that it is not built again from the same inputs."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
 from typing import Any
 
 from psycopg import Connection
+from psycopg.rows import class_row
 from psycopg.types.json import Json
+
+from kpi_assets.ledger.runs import Status
+from kpi_assets.model.names import Relation
 
 NOTHING: Mapping[str, int] = {}
 
@@ -30,3 +36,25 @@ def record(
             Json(dict(inputs)),
         ],
     )
+
+
+@dataclass(frozen=True)
+class LastBuild:
+    """The latest build of a table and load_date; the last three fields are those of a held one."""
+
+    status: Status
+    at: datetime  # when it ended; when it began if it has not ended
+    code_version: str | None
+    checks_version: str | None
+    inputs: Mapping[str, int] | None
+
+
+def last_build(connection: Connection[Any], relation: Relation, load_date: date) -> LastBuild | None:
+    """The latest build of a table and load_date, with what it read if it was held; None if there was none."""
+    with connection.cursor(row_factory=class_row(LastBuild)) as cursor:
+        return cursor.execute(
+            "select r.status, coalesce(r.ended_at, r.started_at) as at, h.code_version, h.checks_version, h.inputs "
+            "from ops.pipeline_runs as r left join ops.holds as h on h.build_id = r.id and r.status = 'held' "
+            "where r.job = %s and r.load_date = %s order by r.id desc limit 1",
+            [str(relation), load_date],
+        ).fetchone()

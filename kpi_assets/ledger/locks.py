@@ -77,9 +77,19 @@ def run_lock(load_date: date) -> str:
     return f"run {load_date.isoformat()}"
 
 
+def live_lock(load_date: date) -> str:
+    """The name of the lock of the one live run of a load_date."""
+    return f"live {load_date.isoformat()}"
+
+
 def build_lock(relation: Relation, load_date: date) -> str:
     """The name of the lock of one (table, load_date)."""
     return f"build {relation} {load_date.isoformat()}"
+
+
+def repeats_lock(relation: Relation) -> str:
+    """The name of the lock of all builds of a table that leaves repeats out: each must see what the others publish."""
+    return f"repeats {relation}"
 
 
 def _publish_lock(relation: Relation) -> str:

@@ -75,6 +75,8 @@ def headline(stop: Stop) -> str:
 
 def late_headline(kpi: KpiState) -> str:
     """Return which load_date is late, as a sentence; empty if none is."""
+    if kpi.late and kpi.through and kpi.latest:
+        return f"{day(kpi.latest.load_date)} is late: it has the events until {kpi.through:%H:%M} UTC."
     return f"{day(kpi.next_due)} is late: it is not published yet." if kpi.late and kpi.next_due else ""
 
 
@@ -119,10 +121,14 @@ def gate(kpi: KpiState) -> str:
     if stop:
         became = "failed" if stop.state == "failed" else "is being built"
         return f"{of_day}; {day(stop.load_date)} {became}"
-    if kpi.late and kpi.next_due:
-        return f"{of_day}; {day(kpi.next_due)} is late"
-    warnings = kpi.latest.warnings
-    return f"{of_day}, with {warnings} warning{'s' * (warnings > 1)}" if warnings else of_day
+    if kpi.late and kpi.through:
+        more = f", with the events until {kpi.through:%H:%M} UTC"
+    elif kpi.late and kpi.next_due:
+        more = f"; {day(kpi.next_due)} is late"
+    else:
+        warnings = kpi.latest.warnings
+        more = f", with {warnings} warning{'s' * (warnings > 1)}" if warnings else ""
+    return f"{of_day}{more}"
 
 
 def banners(kpis: Sequence[KpiState]) -> list[Banner]:
@@ -131,6 +137,8 @@ def banners(kpis: Sequence[KpiState]) -> list[Banner]:
     for kpi in kpis:
         if kpi.stop:
             groups.setdefault((kpi.stop.state, kpi.stop.load_date, kpi.stop.is_correction), []).append(kpi)
+        elif kpi.late and kpi.through and kpi.latest:
+            groups.setdefault(("late", kpi.latest.load_date, False), []).append(kpi)
         elif kpi.late and kpi.next_due:
             groups.setdefault(("late", kpi.next_due, False), []).append(kpi)
     found = []

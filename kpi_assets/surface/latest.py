@@ -7,18 +7,16 @@ it (answer.py), and the files of the pipeline (files.py).
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import psycopg
 from psycopg import Connection
 
 from kpi_assets.model.pipeline import Pipeline
-from kpi_assets.monitoring.freshness import LateKpi, late
+from kpi_assets.monitoring.freshness import LateKpi, OldKpi, deadlines
 
 T = TypeVar("T")
-
-_END_OF_TIME = datetime.max.replace(tzinfo=timezone.utc)  # when every KPI is late
 
 # Rows are counted beside the highest id: two transactions may end in the order opposite to that of their ids.
 _VERSION = """
@@ -53,6 +51,7 @@ class Version(NamedTuple):
     delivered: int = 0
     measured: str = ""  # `kpi measures --refresh` computes values anew, without a publish
     late: tuple[str, ...] = ()  # it changes with the clock alone
+    built: tuple[str, ...] = ()  # through which minute the KPIs are built whose freshness counts in minutes
     hour: str = ""  # pages say how long ago something was
 
     @property
@@ -70,7 +69,7 @@ class Versions:
     """Reads versions. Safe for threads."""
 
     def __init__(self) -> None:
-        self._deadlines: dict[str, tuple[Version, Pipeline, list[LateKpi]]] = {}
+        self._deadlines: dict[str, tuple[Version, Pipeline, list[LateKpi | OldKpi]]] = {}
 
     def read(self, connection: Connection[Any], pipeline: Pipeline, now: datetime) -> Version:
         """Return the version of a pipeline in the connection's snapshot, or in this moment."""
@@ -78,10 +77,14 @@ class Versions:
         found = Version(*row)
         kept = self._deadlines.get(pipeline.name)
         if kept is None or kept[0].publishes_only != found.publishes_only or kept[1] is not pipeline:
-            kept = found, pipeline, late(connection, pipeline, _END_OF_TIME)
+            kept = found, pipeline, deadlines(connection, pipeline)
             self._deadlines[pipeline.name] = kept
-        late_kpis = tuple(str(each.relation) for each in kept[2] if each.since < now)
-        return found._replace(late=late_kpis, hour=f"{now:%Y%m%d%H}")
+        known = kept[2]
+        if any(isinstance(each, OldKpi) for each in known):  # without a publish, a tick may have found nothing new
+            known = deadlines(connection, pipeline)
+        late_kpis = tuple(str(each.relation) for each in known if each.since < now)
+        built = tuple(f"{each.relation} {each.through:%Y%m%d%H%M}" for each in known if isinstance(each, OldKpi))
+        return found._replace(late=late_kpis, built=built, hour=f"{now:%Y%m%d%H}")
 
 
 class Shared(Generic[T]):

@@ -73,12 +73,12 @@ class Home:
         parts.update({server.name: psutil.Process(server.pid) for server in status(self.folder)})
 
         def all_there() -> bool:
-            for process in parts["supervisor"].children():
+            for process in filter(is_alive, parts["supervisor"].children()):
                 words = process.cmdline()
                 if words[1].endswith("stand_in.py"):
                     below = zip(("", " grpc", " worker"), [process, *process.children(recursive=True)], strict=False)
                     parts.update({words[2] + kind: each for kind, each in below})
-            return len(parts) == 11
+            return len(parts) == 12
 
         eventually(all_there)
         return parts
@@ -132,6 +132,16 @@ def test_kpi_up_ends_without_leftovers_if_one_of_its_processes_is_killed(
     home.up()
 
 
+def test_a_landing_that_is_killed_is_started_again(home: Home, up: Up) -> None:
+    before = up.parts["landing"]
+    kill(before)
+    eventually(lambda: home.parts(up.process.pid)["landing"] != before)
+    up.parts["landing"] = home.parts(up.process.pid)["landing"]
+    assert up.process.poll() is None
+    records = json.loads((home.folder / "run" / "services.json").read_text())
+    assert [each["pid"] for each in records if each["name"] == "landing shop"] == [up.parts["landing"].pid]
+
+
 def test_the_code_server_of_the_web_ui_is_restarted(home: Home, up: Up) -> None:
     parts = up.parts
     kill(parts["web grpc"])
@@ -164,7 +174,7 @@ def test_kpi_down_ends_what_a_killed_supervisor_and_web_ui_left(home: Home, up: 
     for name in ("supervisor", "web"):
         kill(up.parts[name])
     up.process.wait(PATIENCE)
-    assert home.kpi("down").stdout == "Stopped: daemon, pages, postgres, s3, apis.\n"
+    assert home.kpi("down").stdout == "Stopped: daemon, pages, landing shop, postgres, s3, apis.\n"
     assert [name for name, part in up.parts.items() if is_alive(part)] == []
     assert home.kpi("down").stdout == f"Nothing was running in {home.folder}.\n"
     home.up()

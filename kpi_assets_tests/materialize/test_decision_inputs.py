@@ -98,7 +98,7 @@ def test_the_sensor_of_a_pipeline_whose_tables_set_nothing_aside_lists_nothing(s
     pipeline = shop.pipeline()
     tables = {relation: table for relation, table in pipeline.tables.items() if not table.has_object}
     assert [objects.may_be_decided(table) for table in pipeline.tables.values()] == [True, True, False, False]
-    nobody = Store(None, shop.bucket)  # any request fails
+    nobody = Store.on_s3(None, shop.bucket)  # any request fails
     assert objects.find_all(nobody, replace(pipeline, tables=tables), shop.day, shop.day) == {}
 
 
@@ -276,7 +276,7 @@ def test_a_store_that_refuses_to_overwrite_is_believed(things: PipelineHarness) 
     things.put(f"decisions/raw.things/load_date={DAY}/", b"")  # a "folder" of some tools
     assert [entry.key.rpartition("/")[2] for entry in objects.find(store, relation, DAY).entries] == ["0001.jsonl"]
     with pytest.raises(LakeError, match="the bucket does not exist"):
-        objects.add(Store(things.s3, "nowhere"), stale_listing, [decision("a")])
+        objects.add(Store.on_s3(things.s3, "nowhere"), stale_listing, [decision("a")])
 
 
 def test_an_empty_database_gets_the_decisions_from_s3(things: PipelineHarness) -> None:

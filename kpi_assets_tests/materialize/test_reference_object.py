@@ -15,7 +15,8 @@ from kpi_assets.plan.collect import collect
 from kpi_assets.plan.status import LoadDateStatus
 from kpi_assets.plan.unexpected import find_unexpected
 from kpi_assets.settings import settings
-from kpi_assets.sources.store import Store, client
+from kpi_assets.sources.s3_objects import client
+from kpi_assets.sources.store import Store
 from kpi_assets_tests.pipeline_harness import RAW_THINGS, PipelineHarness, failed
 
 KEY = "reference/things.csv"
@@ -34,7 +35,7 @@ def day(number: int) -> date:
 def lab(lab: PipelineHarness) -> PipelineHarness:
     """A pipeline whose only source is a reference object."""
     lab.s3 = client(settings())
-    lab.store = Store(lab.s3, lab.bucket)
+    lab.store = Store.on_s3(lab.s3, lab.bucket)
     lab.written = {}  # version or ETag -> when it was written
 
     def say_when(parsed: dict[str, Any], **_: object) -> None:

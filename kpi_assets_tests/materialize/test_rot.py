@@ -11,7 +11,8 @@ from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.verify_object import verify
 from kpi_assets.settings import settings
 from kpi_assets.sources.refusals import LakeError
-from kpi_assets.sources.store import Store, client
+from kpi_assets.sources.s3_objects import client
+from kpi_assets.sources.store import Store
 from kpi_assets_tests.materialize.crash_points import GOOD_ROWS, THINGS, leftover_builds, statuses
 from kpi_assets_tests.pipeline_harness import DAY, GOOD, NEXT, RAW_THINGS, PipelineHarness
 from kpi_assets_tests.s3_proxy import Flip, Proxy, Rot, Says, faulty
@@ -27,7 +28,7 @@ def lab(lab: PipelineHarness) -> Iterator[PipelineHarness]:
     with faulty(endpoint) as proxy:
         s3 = client(settings().model_copy(update={"s3_endpoint_url": proxy.url}))
         s3.meta.config.request_checksum_calculation = "when_required"
-        lab.s3, lab.store, lab.proxy = s3, Store(s3, lab.bucket), proxy
+        lab.s3, lab.store, lab.proxy = s3, Store.on_s3(s3, lab.bucket), proxy
         proxy.breaks(Says({"server": "AmazonS3"}), on="HEAD", times=1000)
         yield lab
         s3.close()
@@ -71,7 +72,7 @@ def test_a_byte_that_changed_in_the_store_after_a_publish_is_not_published(thing
     assert_refused(things, lambda: things.build("raw.things"), other_bytes(things, md5(ROTTEN), md5(GOOD)))
     # If the store has no checksum, that of the manifest is compared.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("kpi_assets.sources.store._MD5_SERVER", "none")
+        patch.setattr("kpi_assets.sources.s3_objects._MD5_SERVER", "none")
         assert_refused(
             things,
             lambda: things.build("raw.things"),

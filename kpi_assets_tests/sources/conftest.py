@@ -11,7 +11,8 @@ import pytest
 from kpi_assets.embedded.stack import Stack
 from kpi_assets.model.manifest import Manifest
 from kpi_assets.settings import settings
-from kpi_assets.sources.store import Store, client
+from kpi_assets.sources.s3_objects import client
+from kpi_assets.sources.store import Store
 from kpi_assets_tests.s3_proxy import Proxy, faulty
 
 DAY = date(2025, 3, 1)
@@ -49,13 +50,13 @@ def broken(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Faulty]:
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
     with faulty(endpoint) as proxy:
         s3 = plain_client(s3_endpoint_url=proxy.url)
-        yield Faulty(Store(s3, store.bucket), proxy)
+        yield Faulty(Store.on_s3(s3, store.bucket), proxy)
         s3.close()
 
 
 def put(store: Store, key: str, body: bytes) -> Manifest:
     """Put an object on S3 and return its manifest."""
-    store.s3.put_object(Bucket=store.bucket, Key=key, Body=body)
+    store.objects.s3.put_object(Bucket=store.bucket, Key=key, Body=body)
     manifest = store.manifest("things", DAY, key)
     assert manifest is not None
     return manifest

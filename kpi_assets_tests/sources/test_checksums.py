@@ -236,7 +236,7 @@ def test_one_neighbor_whose_etag_is_no_md5_makes_etags_untrusted(broken: Faulty)
 @pytest.mark.parametrize("algorithm", ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"])
 def test_checksums_that_the_store_computed_are_compared(broken: Faulty, algorithm: str, cuts: tuple[int, ...]) -> None:
     store, proxy = broken.store, broken.proxy
-    store.s3.put_object(Bucket=store.bucket, Key=KEY, Body=BODY, ChecksumAlgorithm=algorithm)
+    store.objects.s3.put_object(Bucket=store.bucket, Key=KEY, Body=BODY, ChecksumAlgorithm=algorithm)
     loaded(store, cuts)
     if algorithm in HASHES and cuts:
         return
@@ -248,9 +248,9 @@ def test_checksums_that_the_store_computed_are_compared(broken: Faulty, algorith
 def test_an_unexplained_checksum_of_a_multipart_upload_raises_no_false_alarm(broken: Faulty) -> None:
     store = broken.store
     upload = {"Bucket": store.bucket, "Key": KEY}
-    upload["UploadId"] = store.s3.create_multipart_upload(**upload, ChecksumAlgorithm="CRC32")["UploadId"]
-    part = store.s3.upload_part(**upload, PartNumber=1, Body=BODY, ChecksumAlgorithm="CRC32")
+    upload["UploadId"] = store.objects.s3.create_multipart_upload(**upload, ChecksumAlgorithm="CRC32")["UploadId"]
+    part = store.objects.s3.upload_part(**upload, PartNumber=1, Body=BODY, ChecksumAlgorithm="CRC32")
     done = {"ETag": part["ETag"], "PartNumber": 1, "ChecksumCRC32": part["ChecksumCRC32"]}
-    store.s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": [done]})
+    store.objects.s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": [done]})
     broken.proxy.breaks(Says({"x-amz-checksum-type": None}), on="HEAD", times=100)
     loaded(store)

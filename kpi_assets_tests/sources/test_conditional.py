@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kpi_assets.sources import landing
+from kpi_assets.sources import s3_objects
 from kpi_assets.sources.landing import land, land_body
 from kpi_assets.sources.refusals import LakeError
 from kpi_assets.sources.store import Store
@@ -31,7 +31,7 @@ def file(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     path = tmp_path / "things.csv"
     path.write_bytes(b"thing_id\n" + b"1\n" * (3 << 20))
     if request.param == "in parts":
-        monkeypatch.setattr(landing, "UPLOAD_PART", 5 << 20)
+        monkeypatch.setattr(s3_objects, "UPLOAD_PART", 5 << 20)
     return path
 
 
@@ -48,7 +48,7 @@ def test_the_second_of_two_concurrent_landings_is_refused(through: Store, proxy:
     manifest = through.manifest("things", DAY, KEY)
     assert manifest is not None
     assert b"".join(through.read(manifest)) == b"the first"
-    assert through.s3.list_multipart_uploads(Bucket=through.bucket).get("Uploads", []) == []
+    assert through.objects.s3.list_multipart_uploads(Bucket=through.bucket).get("Uploads", []) == []
 
 
 def test_a_conflict_of_two_writers_has_the_same_error(through: Store, proxy: Proxy, tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_landing_with_replace_replaces_the_object(through: Store, file: Path) ->
 def test_every_read_requests_the_pinned_etag(through: Store) -> None:
     manifest = put(through, KEY, b"thing_id\n")
     sent: list[str] = []
-    through.s3.meta.events.register(
+    through.objects.s3.meta.events.register(
         "before-send.s3.GetObject", lambda request, **_: sent.append(request.headers["If-Match"])
     )
     assert b"".join(through.read(manifest)) == b"thing_id\n"
@@ -79,17 +79,17 @@ def test_every_read_requests_the_pinned_etag(through: Store) -> None:
 
 
 def test_the_pinned_version_is_read_in_a_bucket_with_versions(through: Store) -> None:
-    through.s3.put_bucket_versioning(Bucket=through.bucket, VersioningConfiguration={"Status": "Enabled"})
+    through.objects.s3.put_bucket_versioning(Bucket=through.bucket, VersioningConfiguration={"Status": "Enabled"})
     first = put(through, KEY, b"first")
     again = put(through, KEY, b"first")
     second = put(through, KEY, b"second")
     assert None not in {first.version_id, again.version_id, second.version_id}
     assert len({first.hash, again.hash, second.hash}) == 3
-    through.s3.delete_object(Bucket=through.bucket, Key=KEY)
+    through.objects.s3.delete_object(Bucket=through.bucket, Key=KEY)
     assert through.manifest("things", DAY, KEY) is None
     assert b"".join(through.read(first)) == b"first"
     assert b"".join(through.read(second)) == b"second"
-    through.s3.delete_object(Bucket=through.bucket, Key=KEY, VersionId=first.version_id)
+    through.objects.s3.delete_object(Bucket=through.bucket, Key=KEY, VersionId=first.version_id)
     with pytest.raises(LakeError, match="was replaced or removed after its manifest was recorded"):
         list(through.read(first))
 
@@ -98,7 +98,7 @@ def test_the_pinned_version_is_read_in_a_bucket_with_versions(through: Store) ->
 def test_an_answer_that_comes_second_leaves_the_first_as_it_is(
     through: Store, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, part: int
 ) -> None:
-    monkeypatch.setattr(landing, "UPLOAD_PART", part)
+    monkeypatch.setattr(s3_objects, "UPLOAD_PART", part)
     body = b"2" * (6 << 20)
     words = {"content_type": "application/json", "metadata": {"records": "2"}}
     put(through, KEY, b"the first")

@@ -34,7 +34,7 @@ def sources(folder: Path, **keys: str) -> list[Table]:
 
 def lay(store: Store, *keys: str) -> None:
     for key in keys:
-        store.s3.put_object(Bucket=store.bucket, Key=key, Body=key.encode())
+        store.objects.s3.put_object(Bucket=store.bucket, Key=key, Body=key.encode())
 
 
 def found(store: Store, tables: list[Table], first: date = FIRST, last: date = LAST) -> dict[str, dict[str, str]]:
@@ -110,7 +110,7 @@ def test_keys_of_every_form_are_found(store: Store, tmp_path: Path) -> None:
     [whole] = [of["c"] for of in landed(store, tables, FIRST, LAST).values() if "c" in of]
     assert whole.size_bytes == len("".join(parts[:2]))
     before = whole.etag
-    store.s3.put_object(Bucket=store.bucket, Key="raw/c/2025-03-01/c-3.csv", Body=b"")
+    store.objects.s3.put_object(Bucket=store.bucket, Key="raw/c/2025-03-01/c-3.csv", Body=b"")
     assert landed(store, tables, date(2025, 3, 1), date(2025, 3, 1))[date(2025, 3, 1)]["c"].etag != before
 
 

@@ -49,6 +49,11 @@ class Trust(Answer):
     gate: Gate
     late: bool = Field(description="Whether the newest published load_date is older than the KPI's freshness allows.")
     due_by: datetime | None = Field(description="When the next load_date must be published; null without a freshness.")
+    through: datetime | None = Field(
+        default=None,
+        description="All events that the brokers took before this instant are in the numbers, and after `due_by` they "
+        "are late; null of a KPI whose freshness does not count in minutes.",
+    )
     checks: int = Field(description="The checks that were made of the KPI's table before it was published.")
     warnings: int = Field(description="The checks among them that warned.")
     restated: int = Field(description="How often numbers of this load_date were replaced by others.")
@@ -333,6 +338,7 @@ def trust_of(kpi: KpiState, point: Point | None = None) -> Trust:
         gate=gate,
         late=kpi.late,
         due_by=kpi.due_by,
+        through=kpi.through,
         checks=shown.checks if shown else 0,
         warnings=shown.warnings if shown else 0,
         restated=_times_restated(kpi, shown) if shown else 0,

@@ -1,0 +1,190 @@
+"""One tick of a load_date that grows: a batch for each table that has something new, then the KPIs that read them.
+
+The growing tables go first, in build order, so that a batch goes from the objects of a stream to the last rollup within
+one tick. Then the other tables that come from them are built as always, each whole, if what they read was published
+again. A table that fails or is held stops what follows from it and nothing else: readers keep what they had, and the
+next tick tries again what may succeed.
+
+Belongs here: which tables a tick touches, and in which order. Not here: a batch (grow.py), a build (build.py), and how
+often there is a tick (automation/live_run.py).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta, timezone
+from functools import partial
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg import Connection
+
+from kpi_assets.errors import UserError
+from kpi_assets.ledger import batches, growth, publishes, streams
+from kpi_assets.ledger.holds import last_build
+from kpi_assets.materialize.build import build
+from kpi_assets.materialize.changed import AFTER_FAILURE, need
+from kpi_assets.materialize.close import close
+from kpi_assets.materialize.context import BuildContext, BuildOutcome, run_log_message
+from kpi_assets.materialize.grow import Grown, forget_listing, grow
+from kpi_assets.model.names import Relation
+from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.model.table import Table
+from kpi_assets.warehouse.connection import connect
+
+Outcome = TypeVar("Outcome")
+
+
+@dataclass
+class Tick:
+    """What one tick did: the batches of growing tables, the builds of others, and why some failed.
+
+    `waiting` are the tables that are to be built and rest: after a failure, or until their `refresh` is over. `held`
+    are the growing tables whose latest batch is held, now or since an earlier tick. All events that brokers took before
+    `through` are built, unless they are held; None if that is not known.
+    """
+
+    load_date: date
+    grown: list[Grown] = field(default_factory=list)
+    built: list[BuildOutcome] = field(default_factory=list)
+    failed: dict[Relation, str] = field(default_factory=dict)
+    waiting: list[Relation] = field(default_factory=list)
+    held: list[Relation] = field(default_factory=list)
+    through: datetime | None = None
+
+    @property
+    def outcomes(self) -> "list[Grown | BuildOutcome]":
+        """What was built or held, in build order."""
+        return [*self.grown, *self.built]
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing was to be done, and nothing waits to be done."""
+        return not (self.grown or self.built or self.failed or self.waiting)
+
+
+class Seen(dict[Relation, object]):
+    """For growing tables with a SELECT, what was published of them and of their input when they were last looked at.
+
+    As long as that stays the same there is nothing to grow, and looking again would open a session for each of them.
+    """
+
+
+def tick(context: BuildContext, load_date: date, *, is_last: bool = False, seen: Seen | None = None) -> Tick:
+    """Grow each growing table of a load_date that has something new, then build what reads other rows now.
+
+    `is_last` says that nothing will be added to the load_date, so that no table rests until its `refresh` is over. An
+    error of one table is in the result, and the others are built. `seen` is what the ticks of one run share. Raises
+    WarehouseError if the server cannot be used.
+    """
+    pipeline, done, known = context.pipeline, Tick(load_date), Seen() if seen is None else seen
+    with connect(context.server, pipeline.name, f"{context.run_id[:8]} tick {load_date}") as connection:
+        landed = _landed_through(connection, pipeline)  # before the objects are listed
+        for table in growing_tables(pipeline, load_date):
+            _grow(done, context, connection, table, known, is_last=is_last)
+        for table in tables_after(pipeline, load_date):
+            _build(done, context, connection, table, timedelta() if is_last else _rest(table))
+        done.through = None if done.failed else _built_through(connection, pipeline, done, landed)
+        growth.record_tick(connection, load_date, run_id=context.run_id, through=done.through)
+    return done
+
+
+def _grow(
+    done: Tick, context: BuildContext, connection: Connection[Any], table: Table, seen: Seen, *, is_last: bool
+) -> None:
+    """Add the batches that a growing table lacks, unless it failed just now.
+
+    Most objects are asked for by name, and a listing now and then finds the others. After the last ones have landed,
+    what is asked for by name is not enough to say that there are no more.
+    """
+    last = last_build(connection, table.relation, done.load_date)
+    if last and last.status == "failed" and datetime.now(timezone.utc) - last.at < AFTER_FAILURE:
+        done.waiting.append(table.relation)
+        return
+    grown: list[Grown] = []
+    make = partial(grow, context, table, done.load_date)
+    if table.stream or seen.get(table.relation) != _published(connection, table, done.load_date):
+        grown = _attempt(done, table, make) or []
+    if is_last and table.stream and not grown and table.relation not in done.failed:
+        forget_listing(context, table, done.load_date)
+        grown = _attempt(done, table, make) or []
+    if not table.stream and table.relation not in done.failed:
+        seen[table.relation] = _published(connection, table, done.load_date)
+    done.grown += grown
+    if grown[-1].held if grown else last and last.status == "held":
+        done.held.append(table.relation)
+
+
+def _published(connection: Connection[Any], table: Table, load_date: date) -> object:
+    """Return what identifies the rows of a growing table and of its input."""
+    found = publishes.current(connection, [table.relation, *table.growing_reads], load_date)
+    return {relation: publish.publish_id for relation, publish in found.items()}
+
+
+def _build(done: Tick, context: BuildContext, connection: Connection[Any], table: Table, rest: timedelta) -> None:
+    """Build a table whole that reads other rows now than when it was built; not from what failed in this tick."""
+    if any(relation in done.failed for relation in table.reads):
+        return
+    found = need(context.pipeline, connection, table, done.load_date, rest=rest)
+    if found == "later":
+        done.waiting.append(table.relation)
+    elif found == "now" and (outcome := _attempt(done, table, partial(build, context, table, done.load_date))):
+        done.built.append(outcome)
+
+
+def finish(context: BuildContext, load_date: date) -> list[str]:
+    """End the growing of a load_date that is closed and of which everything is built. Safe to repeat.
+
+    Return a sentence for each table that cannot be closed, because a gate holds something of it.
+    """
+    problems = close(context, load_date)
+    with connect(context.server, context.pipeline.name, f"{context.run_id[:8]} finish {load_date}") as connection:
+        growth.finish(connection, load_date)
+    return problems
+
+
+def _landed_through(connection: Connection[Any], pipeline: Pipeline) -> dict[Relation, datetime | None]:
+    """Return before which instant all events of each stream are landed, by raw table."""
+    found = pipeline.stream_tables
+    return {table.relation: streams.through(connection, table.stream) if table.stream else None for table in found}
+
+
+def _built_through(
+    connection: Connection[Any], pipeline: Pipeline, done: Tick, landed: Mapping[Relation, datetime | None]
+) -> datetime | None:
+    """Return before which instant all events are built: where nothing new was found, all that had landed."""
+    found = []
+    for table in pipeline.stream_tables:
+        last = batches.last(connection, table.relation, done.load_date)
+        is_new = table.relation in {each.relation for each in done.grown} or table.relation in done.held
+        found.append((last.through if last else None) if is_new else landed[table.relation])
+    known = [each for each in found if each is not None]
+    return min(known) if known and len(known) == len(found) else None
+
+
+def growing_tables(pipeline: Pipeline, load_date: date) -> list[Table]:
+    """Return the tables that grow and are due on a load_date, in build order."""
+    return [table for table in pipeline.due_tables(load_date) if table.grows]
+
+
+def tables_after(pipeline: Pipeline, load_date: date) -> list[Table]:
+    """Return the other tables of a load_date that come from tables that grow, in build order."""
+    growing = {str(table.relation) for table in pipeline.tables.values() if table.grows}
+    return [
+        table
+        for table in pipeline.due_tables(load_date)
+        if not table.grows and growing.intersection(pipeline.made_of[table.relation])
+    ]
+
+
+def _rest(table: Table) -> timedelta:
+    refresh = table.header.refresh
+    return timedelta(minutes=refresh.minutes) if refresh else timedelta()
+
+
+def _attempt(done: Tick, table: Table, make: Callable[[], Outcome]) -> Outcome | None:
+    """Return what `make` returns; record its error if it fails by what a person or time can mend."""
+    try:
+        return make()
+    except (UserError, psycopg.Error) as error:
+        done.failed[table.relation] = run_log_message(error)
+        return None
