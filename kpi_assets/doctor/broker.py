@@ -30,7 +30,7 @@ def examine(settings: Settings, stream: str) -> Iterator[Finding]:
             )
             return
         yield ok(subject, f"{settings.stream_url} answers, and the stream has {len(numbers)} partitions")
-        if reader.clock() == "producer":
+        if reader.dated_by() == "producer":
             yield advice(
                 subject,
                 "the events have the time of their producers, so one with a wrong clock puts events into a wrong "

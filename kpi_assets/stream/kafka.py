@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from kpi_assets.embedded.broker import CLUSTER
 from kpi_assets.errors import UserError
 from kpi_assets.settings import Settings
-from kpi_assets.stream.reader import Clock, Event, PositionGoneError, StreamError
+from kpi_assets.stream.reader import DatedBy, Event, PositionGoneError, StreamError
 
 try:
     from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
@@ -186,7 +186,7 @@ class KafkaReader:
             if events or time.monotonic() >= deadline:
                 return events
 
-    def clock(self) -> Clock:
+    def dated_by(self) -> DatedBy:
         """Return whose clock dates the events. A broker that does not say is taken at its word for Kafka's default."""
         topic = ConfigResource(ConfigResource.Type.TOPIC, self.stream)
         (future,) = self._admin.describe_configs([topic], request_timeout=PATIENCE).values()

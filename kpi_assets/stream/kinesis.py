@@ -22,7 +22,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 
 from kpi_assets.settings import Settings
-from kpi_assets.stream.reader import Clock, Event, PositionGoneError, StreamError
+from kpi_assets.stream.reader import DatedBy, Event, PositionGoneError, StreamError
 
 logger = logging.getLogger(__name__)
 
@@ -130,7 +130,7 @@ class KinesisReader:
             soonest = min((shard.not_before for shard in self._shards.values()), default=deadline)
             time.sleep(max(0.01, min(soonest, deadline) - now))
 
-    def clock(self) -> Clock:
+    def dated_by(self) -> DatedBy:
         """Return whose clock dates the events."""
         return "broker"
 

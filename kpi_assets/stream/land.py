@@ -358,7 +358,6 @@ class Landing:
             self._seek(partition.number, done.fence)
         else:
             segment = partition.waiting.landed()
-            self.reader.landed(partition.number, segment.next)
             partition.pause = 0.0
             self.counts.links += 1
             self._advance(partition, segment)

@@ -14,7 +14,7 @@ from typing import Literal, Protocol, TypeAlias
 from kpi_assets.errors import UserError
 from kpi_assets.settings import Settings
 
-Clock: TypeAlias = Literal["broker", "producer", "machine"]
+DatedBy: TypeAlias = Literal["broker", "producer", "machine"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class Reader(Protocol):
         PositionGoneError if retention overtook the reader; the partition is not read again until it is sought.
         """
 
-    def clock(self) -> Clock:
+    def dated_by(self) -> DatedBy:
         """Return whose clock dates the events: the broker's, each producer's, or that of the machine of both."""
 
     def landed(self, partition: int, position: int) -> None:

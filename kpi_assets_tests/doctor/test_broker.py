@@ -14,12 +14,12 @@ pytestmark = pytest.mark.process
 def test_a_stream_that_answers_is_ok(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with mock_broker(tmp_path) as broker:
         name, address = broker.make(), broker.settings.stream_url
-        monkeypatch.setattr("kpi_assets.stream.kafka.KafkaReader.clock", lambda _: "broker")
+        monkeypatch.setattr("kpi_assets.stream.kafka.KafkaReader.dated_by", lambda _: "broker")
         found = [*examined.examine(broker.settings, name)]
         assert [(each.state, each.subject, each.text) for each in found] == [
             ("ok", f"broker of {name}", f"{address} answers, and the stream has 4 partitions")
         ]
-        monkeypatch.setattr("kpi_assets.stream.kafka.KafkaReader.clock", lambda _: "producer")
+        monkeypatch.setattr("kpi_assets.stream.kafka.KafkaReader.dated_by", lambda _: "producer")
         _, second = examined.examine(broker.settings, name)
         assert second.state == "advice"
         assert second.text.endswith("set message.timestamp.type of the topic to LogAppendTime")
