@@ -102,7 +102,9 @@ def _producer(settings: Settings) -> Any:
     return Producer(
         {
             **kafka.client_options(settings),
-            "enable.idempotence": True,
+            # The embedded broker loses events of idempotent producers when it is killed (stream/tansu.py). Without it an
+            # event may be sent twice, as by any producer that is ended and started again.
+            "acks": "all",
             "linger.ms": 50,
             "queue.buffering.max.messages": QUEUED,
             "partitioner": "murmur2_random",
