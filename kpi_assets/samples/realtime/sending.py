@@ -102,8 +102,8 @@ def _producer(settings: Settings) -> Any:
     return Producer(
         {
             **kafka.client_options(settings),
-            # The embedded broker loses events of idempotent producers when it is killed (stream/tansu.py). Without it an
-            # event may be sent twice, as by any producer that is ended and started again.
+            # Not idempotent: the embedded broker loses such events when it is killed (stream/tansu.py). An event may be
+            # sent twice instead, as by any producer that is started again.
             "acks": "all",
             "linger.ms": 50,
             "queue.buffering.max.messages": QUEUED,
