@@ -169,7 +169,8 @@ def _table_asset(pipeline: Pipeline, table: Table) -> dg.AssetsDefinition:
         )
         for relation in table.reads
     ]
-    if table.has_object or table.stream:
+    upstream_is_object = table.has_object or table.stream is not None
+    if upstream_is_object:
         upstream.append(dependency(object_key(table), None))
     spec = dg.AssetSpec(
         key,
@@ -177,7 +178,7 @@ def _table_asset(pipeline: Pipeline, table: Table) -> dg.AssetsDefinition:
         group_name=f"{pipeline.name}_{layer}",
         description=chart.description(table),
         owners=[table.header.owner],
-        kinds={"postgres", "sql" if table.query else table.format.name},
+        kinds={"postgres", *(["sql"] if table.query else []), *([table.format.name] if upstream_is_object else [])},
         tags={"layer": layer, **({"kpi": "true"} if kpi else {})},
         code_version=table.code_version,
         metadata={

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from kpi_assets.cli.terminal import say, styled
 from kpi_assets.cli.workspace import prepare_bucket
-from kpi_assets.doctor import apis, content, instance, lake, machine, serve, streams, warehouse
+from kpi_assets.doctor import apis, broker, content, instance, lake, machine, serve, streams, warehouse
 from kpi_assets.doctor.finding import Finding, broken, errors_as_findings
 from kpi_assets.embedded.stack import embedded_servers
 from kpi_assets.errors import UsageError, UserError
@@ -99,6 +99,7 @@ def _findings(*, landing: bool, deep: bool) -> Iterator["Finding"]:
                 prepare_bucket(servers.stack, pipeline)
                 yield from lake.bucket(config, pipeline, landing=landing or first.embedded_s3)
                 yield from apis.apis(config, pipeline)
+                yield from broker.broker(config, pipeline)
                 yield from streams.streams(config, pipeline, servers.postgres, deep=deep)
                 if deep:
                     yield from errors_as_findings("objects", lambda of=pipeline: content.objects(config, of))  # type: ignore[misc]

@@ -101,7 +101,7 @@ class S3(Server):
         status, answer = self._send("GET", f"/{bucket}?{query}")
         if status != 200:
             raise OSError(f"the S3 answers a request for the keys in {folder} with status {status}")
-        return [key.text or "" for key in ElementTree.fromstring(answer).iter("{*}Key")]  # noqa: S314  our own server
+        return [key.text or "" for key in ElementTree.fromstring(answer).iterfind(".//{*}Key")]  # noqa: S314  our own server
 
     def remove(self, bucket: str, key: str) -> None:
         """Remove an object. Raises OSError."""

@@ -20,11 +20,11 @@ from typing import Any, TypeVar
 from kpi_assets.embedded.broker import CLUSTER
 from kpi_assets.errors import UserError
 from kpi_assets.settings import Settings
-from kpi_assets.stream.reader import Event, PositionGoneError, StreamError
+from kpi_assets.stream.reader import DatedBy, Event, PositionGoneError, StreamError
 
 try:
     from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
-    from confluent_kafka.admin import AdminClient, ClusterMetadata, OffsetSpec  # type: ignore[attr-defined]
+    from confluent_kafka.admin import AdminClient, ClusterMetadata, ConfigResource, OffsetSpec  # type: ignore[attr-defined]
 except ImportError as error:
     raise UserError(
         "A broker of Kafka's protocol is read with a library that is not installed: install kpi_assets[stream]."
@@ -185,6 +185,13 @@ class KafkaReader:
                 raise self._due.pop(0)
             if events or time.monotonic() >= deadline:
                 return events
+
+    def dated_by(self) -> DatedBy:
+        """Return whose clock dates the events. A broker that does not say is taken at its word for Kafka's default."""
+        topic = ConfigResource(ConfigResource.Type.TOPIC, self.stream)
+        (future,) = self._admin.describe_configs([topic], request_timeout=PATIENCE).values()
+        found = self._asked(lambda: future.result(PATIENCE)).get("message.timestamp.type")
+        return "broker" if found is not None and found.value == "LogAppendTime" else "producer"
 
     def landed(self, partition: int, position: int) -> None:
         """Do nothing: Kafka drops events when their retention is over."""

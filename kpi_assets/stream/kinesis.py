@@ -22,7 +22,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 
 from kpi_assets.settings import Settings
-from kpi_assets.stream.reader import Event, PositionGoneError, StreamError
+from kpi_assets.stream.reader import DatedBy, Event, PositionGoneError, StreamError
 
 logger = logging.getLogger(__name__)
 
@@ -129,6 +129,10 @@ class KinesisReader:
                 return found
             soonest = min((shard.not_before for shard in self._shards.values()), default=deadline)
             time.sleep(max(0.01, min(soonest, deadline) - now))
+
+    def dated_by(self) -> DatedBy:
+        """Return whose clock dates the events."""
+        return "broker"
 
     def landed(self, partition: int, position: int) -> None:
         """Do nothing: Kinesis drops events when their retention is over."""

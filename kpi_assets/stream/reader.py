@@ -9,10 +9,12 @@ written in the keys of the landed objects. Only one thread may use a reader.
 
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from kpi_assets.errors import UserError
 from kpi_assets.settings import Settings
+
+DatedBy: TypeAlias = Literal["broker", "producer", "machine"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,9 @@ class Reader(Protocol):
         After a seek, the first event of the partition is the first one at or after that position. Raises
         PositionGoneError if retention overtook the reader; the partition is not read again until it is sought.
         """
+
+    def dated_by(self) -> DatedBy:
+        """Return whose clock dates the events: the broker's, each producer's, or that of the machine of both."""
 
     def landed(self, partition: int, position: int) -> None:
         """Take note that all events before this position lie on the lake, so that a broker may drop them."""

@@ -15,7 +15,7 @@ from kpi_assets.stream.described import Stream
 from kpi_assets.stream.frame import decode, link_of
 from kpi_assets.stream.land import Clock, Landing
 from kpi_assets.stream.positions import Turn
-from kpi_assets.stream.reader import Event, PositionGoneError, StreamError
+from kpi_assets.stream.reader import DatedBy, Event, PositionGoneError, StreamError
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=timezone.utc)
 FETCHED = 32 << 20  # bytes that a reader gives at once
@@ -118,6 +118,9 @@ class MemoryReader:
         if not found:
             self.broker.clock.move(seconds)
         return found
+
+    def dated_by(self) -> DatedBy:
+        return "broker"
 
     def landed(self, partition: int, position: int) -> None:
         self.told[partition] = position

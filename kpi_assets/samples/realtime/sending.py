@@ -102,8 +102,8 @@ def _producer(settings: Settings) -> Any:
     return Producer(
         {
             **kafka.client_options(settings),
-            # The embedded broker takes what an idempotent producer sends again for a repeat, although it was killed
-            # before it had put it, and acknowledges it. So events are sent twice rather than never.
+            # Not idempotent: the embedded broker loses such events when it is killed (stream/tansu.py). An event may be
+            # sent twice instead, as by any producer that is started again.
             "enable.idempotence": False,
             "acks": "all",
             "linger.ms": 50,
