@@ -158,7 +158,7 @@ def _column_in(scope: Scope | None, column: exp.Column, types: Mapping[Relation,
         if sources:
             kinds = {_source_column(source, column.name, types) for source in sources}
             return kinds.pop() if len(kinds) == 1 else None
-        scope = scope.parent
+        scope = None if scope.is_cte or scope.is_derived_table else scope.parent  # neither sees the query around it
     return None
 
 

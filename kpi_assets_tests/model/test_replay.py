@@ -102,6 +102,9 @@ ONLY_POSTGRES_KNOWS = {
     "a type with its schema": of_t("sum(s::pg_catalog.float8)"),
     "a union": f"select sum(x) as x from (select f as x from raw.t where {DAY} union select 1.5) as q",
     "a scalar subquery": of_t(f"avg((select max(g) from raw.u where {DAY}))"),
+    # A CTE does not see the query around it, which names the same column.
+    "a CTE of all columns": f"with a as (select t.* from raw.t as t where {DAY}), "
+    "b as (select s, sum(f) as x from a group by s) select s, x from b",
 }
 
 
