@@ -54,7 +54,8 @@ def build(context: BuildContext, table: Table, load_date: date) -> BuildOutcome:
     with observed(work):
         outcome = _build(context, table, load_date)
         work.outcome = "held" if outcome.held else "published"
-        work.facts = {**work.facts, "build_id": outcome.build_id, "rows": outcome.rows, "quarantined": outcome.quarantined}
+        counts = {name: getattr(outcome, name) for name in ("build_id", "rows", "quarantined")}
+        work.facts = {"run_id": context.run_id, **counts}
         work.phases, work.verdicts = outcome.seconds, {each.name: each.verdict for each in outcome.results}
     return outcome
 

@@ -4,7 +4,8 @@ Everything is sent by threads of OpenTelemetry. Work only puts numbers into memo
 delays none. What cannot be sent is dropped, and one line in the log says so.
 
 A span has the ids, counts and phases of one piece of work, and the verdicts of the checks that did not pass. No
-attribute quotes an error, a value that was delivered, or a setting.
+attribute quotes an error, a value that was delivered, or a setting. The providers are ours alone: if they were those of
+the process, libraries such as FastAPI would send what they see of requests.
 Belongs here: what becomes of the work that observed.py tells. Not here: the names of metrics (instruments.py).
 """
 
