@@ -104,6 +104,7 @@ class _Refusals:
 
     def __init__(self) -> None:
         self.is_refused = self._is_said = False
+        self._shown = {signal: receiver.shown(signal) for signal in ("metrics", "traces")}
 
     def note(self, signal: str, *, refused: bool) -> None:
         self.is_refused = refused
@@ -111,7 +112,7 @@ class _Refusals:
             self._is_said = True
             logger.warning(
                 "The %s cannot be sent to %s: nothing waits for that, and what is not sent is dropped.",
-                *(signal, receiver.shown(signal)),
+                *(signal, self._shown[signal]),
             )
 
 
