@@ -33,6 +33,7 @@ from kpi_assets.monitoring.thresholds import report_breached
 from kpi_assets.plan.collect import collect
 from kpi_assets.plan.growing import is_closed
 from kpi_assets.sources.store import open_store
+from kpi_assets.telemetry import start
 from kpi_assets.warehouse.connection import open_session
 
 OUTCOME = "kpi/outcome"  # a run tag
@@ -80,6 +81,7 @@ class Run:
         self._unneeded: dict[str, str | None] = {}
         self._lock = Lock()
         self.is_live = False
+        start.start("kpi-run")
 
     def unneeded(self, pipeline: Pipeline, s3: Any, on_progress: Progress, load_date: date) -> str | None:
         """Return why an automatic run has nothing left to do; None if it has, and for any other run.
@@ -197,6 +199,7 @@ class Run:
                     report_failing(session, pipeline)
                     report_drifted(session, pipeline)
                     close_recovered(session, pipeline)
+        start.flush()
         return outcomes
 
 

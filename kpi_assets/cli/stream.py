@@ -26,6 +26,7 @@ from kpi_assets.stream.described import Stream, streams_of
 from kpi_assets.stream.land import skip_lost as skip
 from kpi_assets.stream.reader import open_reader
 from kpi_assets.stream.service import land_all
+from kpi_assets.telemetry.start import start
 from kpi_assets.warehouse.connection import WarehouseError
 
 
@@ -52,6 +53,7 @@ def stream(
             return
         _log_lines()
         _prepare(work)
+        start("kpi-stream")
         enable_gc()
         say(f"Landing {', '.join(each.name for each in streams)}  (Ctrl-C stops it)")
         land_all(work.pipeline, streams, work.settings, work.server, is_over)

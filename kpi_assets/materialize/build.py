@@ -33,6 +33,7 @@ from kpi_assets.materialize.transform import transform
 from kpi_assets.model import excerpt
 from kpi_assets.model.results import SAMPLES, ChartRows
 from kpi_assets.model.table import Table
+from kpi_assets.observed import Work, observed
 from kpi_assets.warehouse import candidates, preview
 from kpi_assets.warehouse.audit import Audit
 from kpi_assets.warehouse.candidates import Candidate
@@ -49,6 +50,17 @@ def build(context: BuildContext, table: Table, load_date: date) -> BuildOutcome:
     UsageError, and writes nothing, for a load_date that may not be built.
     """
     context.pipeline.check_due(table, load_date)
+    work = Work("build", context.pipeline.name, str(table.relation), load_date, facts={"run_id": context.run_id})
+    with observed(work):
+        outcome = _build(context, table, load_date)
+        work.outcome = "held" if outcome.held else "published"
+        counts = {name: getattr(outcome, name) for name in ("build_id", "rows", "quarantined")}
+        work.facts = {"run_id": context.run_id, **counts}
+        work.phases, work.verdicts = outcome.seconds, {each.name: each.verdict for each in outcome.results}
+    return outcome
+
+
+def _build(context: BuildContext, table: Table, load_date: date) -> BuildOutcome:
     name = f"{context.run_id[:8]} {table.relation} {load_date}"
     watch = Stopwatch()
     with context.session(table, name) as connection:
@@ -115,6 +127,7 @@ class Build:
             window=inputs.window,
             results=audited.audit.results,
             set_aside=audited.filled.set_aside,
+            quarantined=audited.counts.quarantined or 0,
             bad_rows=bad_rows,
             warnings=warnings,
             measure_warnings=published.warnings if published else [],

@@ -153,6 +153,7 @@ class BuildOutcome:
     set_aside: SetAside | None = None  # rows, of a table with rules
     versions: VersionChanges | None = None  # of a history that was published
     measures: Mapping[str, Decimal | None] = field(default_factory=dict)  # of the measures of a KPI that was published
+    quarantined: int = 0  # records or rows that were set aside
     bad_rows: Sequence[Mapping[str, Any]] = ()  # the first records or rows that were set aside, for people
 
     @property

@@ -39,6 +39,7 @@ from kpi_assets.materialize.transform import transform
 from kpi_assets.model.names import Relation
 from kpi_assets.model.results import CheckResult
 from kpi_assets.model.table import Table
+from kpi_assets.observed import Work, observed
 from kpi_assets.stream.frame import link_of
 from kpi_assets.stream.links import NOTHING, Chains, End, Followed, added_hash
 from kpi_assets.warehouse import candidates
@@ -265,6 +266,17 @@ class _Growth:
 
     def run(self) -> Grown:
         """Build the batch; it is published or held when this returns."""
+        name, run_id = self._context.pipeline.name, self._context.run_id
+        work = Work("batch", name, str(self._table.relation), self._load_date, facts={"run_id": run_id})
+        with observed(work):
+            grown = self._run()
+            work.outcome = "held" if grown.held else "published"
+            counts = ("build_id", "batch", "objects", "records", "rows", "repeats", "quarantined")
+            work.facts = {"run_id": run_id, **{count: getattr(grown, count) for count in counts}}
+            work.phases, work.verdicts = self._watch.seconds, {each.name: each.verdict for each in grown.results}
+        return grown
+
+    def _run(self) -> Grown:
         build_id = runs.open_row(
             self._connection,
             run_id=self._context.run_id,

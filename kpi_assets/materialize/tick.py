@@ -29,6 +29,7 @@ from kpi_assets.materialize.grow import Grown, forget_listing, grow
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.table import Table
+from kpi_assets.observed import Work, observed
 from kpi_assets.warehouse.connection import connect
 
 Outcome = TypeVar("Outcome")
@@ -76,7 +77,27 @@ def tick(context: BuildContext, load_date: date, *, is_last: bool = False, seen:
     error of one table is in the result, and the others are built. `seen` is what the ticks of one run share. Raises
     WarehouseError if the server cannot be used.
     """
-    pipeline, done, known = context.pipeline, Tick(load_date), Seen() if seen is None else seen
+    name, done = context.pipeline.name, Tick(load_date)
+    work = Work("tick", name, name, load_date, facts={"run_id": context.run_id})
+    with observed(work):
+        _tick(done, context, Seen() if seen is None else seen, is_last=is_last)
+        work.outcome = _outcome(done)
+        counts = {"batches": len(done.grown), "builds": len(done.built), "failed": len(done.failed)}
+        work.facts = {**work.facts, **counts}
+    return done
+
+
+def _outcome(done: Tick) -> str:
+    """Return what came of a tick, in one word."""
+    if done.failed:
+        return "failed"
+    if any(each.held for each in done.outcomes):
+        return "held"
+    return "built" if done.outcomes else "idle"
+
+
+def _tick(done: Tick, context: BuildContext, known: Seen, *, is_last: bool) -> None:
+    pipeline, load_date = context.pipeline, done.load_date
     with connect(context.server, pipeline.name, f"{context.run_id[:8]} tick {load_date}") as connection:
         landed = _landed_through(connection, pipeline)  # before the objects are listed
         for table in growing_tables(pipeline, load_date):
@@ -85,7 +106,6 @@ def tick(context: BuildContext, load_date: date, *, is_last: bool = False, seen:
             _build(done, context, connection, table, timedelta() if is_last else _rest(table))
         done.through = None if done.failed else _built_through(connection, pipeline, done, landed)
         growth.record_tick(connection, load_date, run_id=context.run_id, through=done.through)
-    return done
 
 
 def _grow(

@@ -24,6 +24,7 @@ from typing import Protocol
 
 from kpi_assets.errors import UserError
 from kpi_assets.ledger.streams import Position
+from kpi_assets.observed import Work, observed
 from kpi_assets.sources.refusals import LakeError
 from kpi_assets.stream import chain, door
 from kpi_assets.stream.chain import Closed, End, Objects
@@ -130,6 +131,7 @@ class Landing:
     lake: Objects
     ledger: Ledger
     clock: Clock = field(default_factory=Clock)
+    pipeline: str = ""  # its name
     most_waiting: int = MOST_WAITING  # when so much waits, nothing is read until some of it is landed
     partitions: dict[int, _Partition] = field(default_factory=dict)
     closed: Closed | None = None
@@ -327,6 +329,14 @@ class Landing:
 
     def _put_link(self, number: int, segment: Segment) -> Outcome:
         """Put one link. Runs in a thread of its own."""
+        facts = {"partition": number, "records": segment.records}
+        with observed(Work("landing", self.pipeline, self.stream.name, segment.hour.date(), facts=facts)) as work:
+            outcome = self._put_once(number, segment)
+            work.outcome = "failed" if outcome.error else "fenced" if outcome.fence else "landed"
+            work.error = type(outcome.error).__name__ if outcome.error else ""
+        return outcome
+
+    def _put_once(self, number: int, segment: Segment) -> Outcome:
         key = self._key(number, segment)
         stream = self.stream
         frame = Frame(stream.name, number, segment.start, segment.next, segment.records, stream.contract)

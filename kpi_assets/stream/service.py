@@ -79,7 +79,8 @@ def _land(
             try:
                 with open_reader(settings, stream.name) as reader:
                     logger.info("%s is landed below %s.", stream.name, stream.folder)
-                    Landing(stream, reader, lake, recorder, most_waiting=most_waiting).run(is_over)
+                    landing = Landing(stream, reader, lake, recorder, pipeline=pipeline.name, most_waiting=most_waiting)
+                    landing.run(is_over)
             except UserError as error:
                 if settings.stream_url is None:
                     raise

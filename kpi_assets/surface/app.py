@@ -23,6 +23,7 @@ from kpi_assets.surface.api import checks, guide, kpis, rows, semantic
 from kpi_assets.surface.api import questions as api_questions
 from kpi_assets.surface.api.parameters import problem_of
 from kpi_assets.surface.databases import Databases
+from kpi_assets.surface.figures import Figures
 from kpi_assets.surface.files import Files
 from kpi_assets.surface.numbers import Numbers
 from kpi_assets.surface.pages import embed, kpi, overview, questions
@@ -43,6 +44,7 @@ class Surface:
     files: Files
     answers: Answers
     numbers: Numbers
+    figures: Figures
 
     @property
     def pipelines(self) -> Mapping[str, Pipeline]:
@@ -53,14 +55,17 @@ class Surface:
 def make_app(settings: Settings, pipelines: Mapping[str, Pipeline] | None = None, port: int | None = None) -> FastAPI:
     """Return the app. `settings` name the warehouse server. Without `pipelines` it reads the files once it runs."""
     files, numbers = Files(settings, pipelines), Numbers()
-    answers = Answers(Databases(settings, RENDERS + 2), files, numbers)
-    surface = Surface(settings, files, answers, numbers)
+    databases = Databases(settings, RENDERS + 3)
+    answers = Answers(databases, files, numbers)
+    figures = Figures(databases, files)
+    surface = Surface(settings, files, answers, numbers, figures)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         watch = asyncio.ensure_future(_watch(files))
         yield
         watch.cancel()
+        figures.close()
         answers.close()
 
     app = FastAPI(
