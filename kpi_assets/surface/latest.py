@@ -53,6 +53,7 @@ class Version(NamedTuple):
     late: tuple[str, ...] = ()  # it changes with the clock alone
     built: tuple[str, ...] = ()  # through which minute the KPIs are built whose freshness counts in minutes
     hour: str = ""  # pages say how long ago something was
+    instants: tuple[OldKpi, ...] = ()  # exactly through which instants: no part of the digest, since they always move
 
     @property
     def publishes_only(self) -> tuple[int, int, int]:
@@ -62,7 +63,7 @@ class Version(NamedTuple):
     @property
     def digest(self) -> str:
         """A short text that differs where the versions differ."""
-        return hashlib.blake2s(repr(tuple(self)).encode(), digest_size=8).hexdigest()
+        return hashlib.blake2s(repr(tuple(self._replace(instants=()))).encode(), digest_size=8).hexdigest()
 
 
 class Versions:
@@ -83,8 +84,9 @@ class Versions:
         if any(isinstance(each, OldKpi) for each in known):  # without a publish, a tick may have found nothing new
             known = deadlines(connection, pipeline)
         late_kpis = tuple(str(each.relation) for each in known if each.since < now)
-        built = tuple(f"{each.relation} {each.through:%Y%m%d%H%M}" for each in known if isinstance(each, OldKpi))
-        return found._replace(late=late_kpis, built=built, hour=f"{now:%Y%m%d%H}")
+        instants = tuple(each for each in known if isinstance(each, OldKpi))
+        built = tuple(f"{each.relation} {each.through:%Y%m%d%H%M}" for each in instants)
+        return found._replace(late=late_kpis, built=built, hour=f"{now:%Y%m%d%H}", instants=instants)
 
 
 class Shared(Generic[T]):
