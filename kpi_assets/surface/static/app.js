@@ -69,6 +69,7 @@
         told.prepend(mark, " ");
       });
       store[key] = place.dataset.newest;
+      if (last === Infinity) last_seen[key] = +place.dataset.newest;
     };
     all("[data-seen]").forEach(mark);
     if (root.dataset.watch === undefined) return;
