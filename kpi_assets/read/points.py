@@ -1,7 +1,7 @@
 """Reads the load_dates that readers are shown of KPIs, with their values, their checks and their restatements.
 
-Not here: those that readers are not shown (stops.py), which publishes of a load_date that grows are read (turns.py), and
-why a load_date was restated (restated.py).
+Not here: those that readers are not shown (stops.py), which publishes of a load_date that grows are compared
+(turns.py), and why a load_date was restated (restated.py).
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -213,9 +213,7 @@ def _read_values(
     return found
 
 
-def _read_checks(
-    connection: Connection[Any], asked: Asked, shown: Collection[_Publish]
-) -> dict[int, tuple[int, int]]:
+def _read_checks(connection: Connection[Any], asked: Asked, shown: Collection[_Publish]) -> dict[int, tuple[int, int]]:
     """Return how many checks each build of the KPIs has, and how many of them did not pass when they were made last.
 
     A recheck makes the checks of published rows again, and one more.
@@ -290,6 +288,8 @@ def _read_last_checks(
     """Return the same of the builds of KPIs that grow."""
     if not shown:
         return {}
-    columns = [list(column) for column in zip(*((each.asset, each.load_date, each.build_id) for each in shown), strict=True)]
+    columns = [
+        list(column) for column in zip(*((each.asset, each.load_date, each.build_id) for each in shown), strict=True)
+    ]
     rows = connection.execute(_LAST_CHECKS, [*columns, asked.at, asked.at]).fetchall()
     return {build_id: (count, warnings) for build_id, count, warnings in rows}

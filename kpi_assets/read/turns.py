@@ -86,7 +86,7 @@ class Turns(NamedTuple):
 def read_turns(
     connection: Connection[Any], asked: Asked, first: date, others: Iterable[date]
 ) -> dict[tuple[str, date], Turns]:
-    """Return the publishes of growing KPIs, from `first` to the last load_date that is asked for, and of some others."""
+    """Return the publishes of growing KPIs: of the load_dates asked for from `first` on, and of some others."""
     names = growing_names(asked)
     if not names:
         return {}

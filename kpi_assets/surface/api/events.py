@@ -9,7 +9,6 @@ may be open (surface/limits.py).
 """
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing

@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -16,7 +15,6 @@ from pydantic import SecretStr
 from kpi_assets.settings import settings
 from kpi_assets.surface import changes, limits
 from kpi_assets.surface.api import events
-from kpi_assets.surface.changes import Changes, Shown
 from kpi_assets.surface.security import hash_of
 from kpi_assets_tests.machine import eventually
 from kpi_assets_tests.pipeline_harness import DOUBLED, GOOD, NEXT, RAW_THINGS, PipelineHarness
@@ -127,9 +125,10 @@ def test_it_looks_only_while_somebody_listens(client: Client) -> None:
     time.sleep(0.3)
     assert not looked
     with listening(client) as one, listening(client) as other:
-        one.news(), other.news()
+        assert one.news()
+        assert other.news()
         eventually(lambda: len(looked) > 3)
-        assert 'kpi_serve_streams 2\n' in client.get("/metrics").data.decode()
+        assert "kpi_serve_streams 2\n" in client.get("/metrics").data.decode()
     eventually(lambda: "kpi_serve_streams 0\n" in client.get("/metrics").data.decode())
     eventually(lambda: surface.changes._watch is None)
     seen = len(looked)
@@ -137,12 +136,11 @@ def test_it_looks_only_while_somebody_listens(client: Client) -> None:
     assert len(looked) == seen
 
 
-def test_streams_are_bounded_and_leave_room_for_other_requests(
-    client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_streams_are_bounded_and_leave_room_for_other_requests(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "STREAMS_OF_READER", 2)
     with listening(client) as one, listening(client) as other:
-        one.news(), other.news()
+        assert one.news()
+        assert other.news()
         assert client.app.state.surface.numbers.in_flight == 0
         found = client.get(PATH)
         assert (found.status, found.headers["Retry-After"]) == (429, "30")
@@ -156,7 +154,9 @@ def test_streams_are_bounded_and_leave_room_for_other_requests(
 
 
 def test_only_who_may_read_listens(lab: PipelineHarness) -> None:
-    locked = settings().model_copy(update={"serve_keys": SecretStr(f"ann:{hash_of('the-key')}\nembed-x:{hash_of('e')}")})
+    locked = settings().model_copy(
+        update={"serve_keys": SecretStr(f"ann:{hash_of('the-key')}\nembed-x:{hash_of('e')}")}
+    )
     with serving(locked, {}) as client:
         assert client.get(PATH).status == 401
         assert client.get(PATH, Authorization="Bearer e").status == 403
@@ -178,7 +178,9 @@ def test_a_server_that_is_stopped_does_not_wait_for_streams(lab: PipelineHarness
         assert time.monotonic() - began < 3
 
 
-def test_a_database_that_is_away_is_no_news(client: Client, lab: PipelineHarness, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_database_that_is_away_is_no_news(
+    client: Client, lab: PipelineHarness, caplog: pytest.LogCaptureFixture
+) -> None:
     surface = client.app.state.surface
     look, away = surface.changes.look, [False]
 
