@@ -43,8 +43,9 @@ _HEADERS = [
     response_class=Response,
     responses={
         200: {
-            "description": "Events named `news`. Their data are JSON with the state of each pipeline.",
-            "content": {"text/event-stream": {"schema": NewsAnswer.model_json_schema()}},
+            "description": "Events named `news`, whose data are JSON: `pipelines` has `publish_id` and `version` of "
+            "each pipeline by its name, and in `built` its KPIs with `through` and `due_by`, as in `trust`.",
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
         },
         422: PROBLEMS[422],
     },
