@@ -56,6 +56,7 @@ def site(stack: Stack, tmp_path_factory: pytest.TempPathFactory, monkeypatch: py
     with ClicksPipeline.open(stack, tmp_path_factory.mktemp("tiles")) as clicks:
         assert isinstance(clicks, ClicksPipeline)
         clicks.stock()
+        clicks.day = datetime.now(timezone.utc).date()
         clicks.file("marts/kpi_clicks.sql", KPI.replace("columns:", FRESH.format(60), 1))
         clicks.prepared()
         with (

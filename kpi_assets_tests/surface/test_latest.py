@@ -1,7 +1,7 @@
 """Versions of a pipeline whose load_dates grow: they change with every publish, and their instants with every tick."""
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, time, timedelta, timezone
 
 import pytest
 
@@ -13,7 +13,8 @@ from kpi_assets.surface.latest import Version, Versions
 from kpi_assets_tests.clicks_pipeline import KPI, ClicksPipeline
 
 FRESH = "freshness: {within_minutes: 3}\ncolumns:"
-NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
+DAY = date(2025, 4, 1)
+NOON = datetime.combine(DAY, time(12), timezone.utc)
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +22,7 @@ def clicks(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[C
     with ClicksPipeline.open(stack, tmp_path_factory.mktemp("latest")) as opened:
         assert isinstance(opened, ClicksPipeline)
         opened.stock()
+        opened.day = DAY
         opened.file("marts/kpi_clicks.sql", KPI.replace("columns:", FRESH, 1))
         opened.prepared()
         yield opened
