@@ -41,7 +41,8 @@ class Site:
 
     def shows(self, text: str) -> None:
         """Wait until the tile of the clicks shows a text."""
-        eventually(lambda: text in self.run("return document.querySelector('.tile').innerText"), every=0.1)
+        read = "return document.querySelector('.tile').textContent.replace(/\\s+/g, ' ')"
+        eventually(lambda: text in self.run(read), seconds=60, every=0.1)
 
     @property
     def streams(self) -> int:
@@ -95,8 +96,8 @@ def test_a_tile_changes_by_itself_and_counts_its_age(site: Site) -> None:
     site.grow("e")
     site.shows("5 clicks")
     site.client.app.state.surface.changes.close()
-    site.shows("late")
-    assert site.run("return document.querySelector('.tile .badge').className") == "badge late"
+    looks = "return ['.age', '.badge'].map(css => document.querySelector('.tile ' + css).className)"
+    eventually(lambda: site.run(looks) == ["age late", "badge late"], seconds=60, every=0.1)
 
     site.browser.go(f"/kpi/{site.clicks.name}/kpi_clicks")
     site.browser.read("built through", "late")
