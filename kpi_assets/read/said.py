@@ -9,7 +9,7 @@ Belongs here: the words of states. Not here: what is true (kpis.py), what each c
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timezone
 from decimal import Decimal
 
 from kpi_assets.model.measure import Measure
@@ -78,6 +78,15 @@ def late_headline(kpi: KpiState) -> str:
     if kpi.late and kpi.through and kpi.latest:
         return f"{day(kpi.latest.load_date)} is late: it has the events until {kpi.through:%H:%M} UTC."
     return f"{day(kpi.next_due)} is late: it is not published yet." if kpi.late and kpi.next_due else ""
+
+
+def built_through(kpi: KpiState) -> str:
+    """Return how old the numbers of a KPI are: `built through 14:03:27 UTC`; empty if that is not asked for."""
+    if kpi.through is None:
+        return ""
+    at = kpi.through.astimezone(timezone.utc)
+    of_day = "" if kpi.now is None or at.date() == kpi.now.astimezone(timezone.utc).date() else f"{day(at.date())}, "
+    return f"built through {of_day}{at:%H:%M:%S} UTC"
 
 
 def limits(measure: Measure) -> str:

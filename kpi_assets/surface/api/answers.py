@@ -285,6 +285,27 @@ class VersionAnswer(Answer):
     pipelines: dict[str, PipelineVersion]
 
 
+class BuiltAnswer(Answer):
+    """How old the numbers of a KPI are whose freshness counts in minutes."""
+
+    through: datetime = Field(description="All events that the brokers took before this instant are in the numbers.")
+    due_by: datetime = Field(description="When they are late, unless they are built through a later instant.")
+
+
+class PipelineNews(Answer):
+    """What is new of a pipeline."""
+
+    publish_id: int = Field(description="The newest publish.")
+    version: str = Field(description="Differs if anything that is shown of the pipeline does.")
+    built: dict[str, BuiltAnswer] = Field(description="By the `id` of the KPI.")
+
+
+class NewsAnswer(Answer):
+    """An event of the stream: the state of each pipeline that shows something else than before."""
+
+    pipelines: dict[str, PipelineNews]
+
+
 class ProblemAnswer(Answer):
     """What went wrong (RFC 9457)."""
 
