@@ -37,12 +37,12 @@ class Site:
         """Land events, report that all until now have landed, and tick."""
         self.clicks.land(*event_ids)
         self.clicks.report(datetime.now(timezone.utc))
-        assert not tick(self.clicks.context(), self.clicks.day).failed
+        assert not tick(self.clicks.context(), self.clicks.day, is_last=True).failed
 
     def shows(self, text: str) -> None:
         """Wait until the tile of the clicks shows a text."""
         read = "return document.querySelector('.tile').textContent.replace(/\\s+/g, ' ')"
-        eventually(lambda: text in self.run(read), seconds=60, every=0.1)
+        eventually(lambda: text in self.run(read), seconds=20, every=0.1)
 
     @property
     def streams(self) -> int:
@@ -97,7 +97,7 @@ def test_a_tile_changes_by_itself_and_counts_its_age(site: Site) -> None:
     site.shows("5 clicks")
     site.client.app.state.surface.changes.close()
     looks = "return ['.age', '.badge'].map(css => document.querySelector('.tile ' + css).className)"
-    eventually(lambda: site.run(looks) == ["age late", "badge late"], seconds=60, every=0.1)
+    eventually(lambda: site.run(looks) == ["age late", "badge late"], seconds=20, every=0.1)
 
     site.browser.go(f"/kpi/{site.clicks.name}/kpi_clicks")
     site.browser.read("built through", "late")
