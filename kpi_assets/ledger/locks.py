@@ -120,6 +120,13 @@ def unlock(connection: Connection[Any], name: str) -> None:
     )
 
 
+def release_all(connection: Connection[Any]) -> None:
+    """Release every lock that this session holds, as its end would."""
+    connection.execute(
+        "delete from ops.locks where pid = pg_backend_pid() and token is not null; select pg_advisory_unlock_all()"
+    )
+
+
 def holder(connection: Connection[Any], name: str) -> Holder | None:
     """The session that holds a lock; None if nobody does."""
     with connection.cursor(row_factory=class_row(Holder)) as cursor:

@@ -29,7 +29,6 @@ from kpi_assets.materialize.grow import Grown, forget_listing, grow
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.table import Table
-from kpi_assets.warehouse.connection import connect
 
 Outcome = TypeVar("Outcome")
 
@@ -77,7 +76,7 @@ def tick(context: BuildContext, load_date: date, *, is_last: bool = False, seen:
     WarehouseError if the server cannot be used.
     """
     pipeline, done, known = context.pipeline, Tick(load_date), Seen() if seen is None else seen
-    with connect(context.server, pipeline.name, f"{context.run_id[:8]} tick {load_date}") as connection:
+    with context.ledger_session(f"{context.run_id[:8]} tick {load_date}") as connection:
         landed = _landed_through(connection, pipeline)  # before the objects are listed
         for table in growing_tables(pipeline, load_date):
             _grow(done, context, connection, table, known, is_last=is_last)
@@ -137,7 +136,7 @@ def finish(context: BuildContext, load_date: date) -> list[str]:
     Return a sentence for each table that cannot be closed, because a gate holds something of it.
     """
     problems = close(context, load_date)
-    with connect(context.server, context.pipeline.name, f"{context.run_id[:8]} finish {load_date}") as connection:
+    with context.ledger_session(f"{context.run_id[:8]} finish {load_date}") as connection:
         growth.finish(connection, load_date)
     return problems
 
