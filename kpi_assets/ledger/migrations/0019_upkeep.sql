@@ -39,7 +39,12 @@ begin
         select h.inputs
         from ops.holds as h
         inner join ops.pipeline_runs as r on h.build_id = r.id
-        where r.ended_at > (select min(c.published_at) from passing as c)
+        where
+            r.ended_at > (select min(c.published_at) from passing as c)
+            and not exists (
+                select 1 from ops.pipeline_runs as n
+                where n.job = r.job and n.load_date = r.load_date and n.id > r.id and n.status in ('success', 'held')
+            )
     ),
 
     named as materialized (
