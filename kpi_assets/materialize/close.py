@@ -1,8 +1,8 @@
 """Closes a load_date that grew: proves that all that was landed is built, and leaves the ledger as small as a day's.
 
 Landing says when nothing comes any more, and where each partition ended. Then the list of the objects is written beside
-them, `_manifest.json.gz`, what later batches have made superfluous goes from the ledger, and the rows are vacuumed,
-which Postgres would otherwise do at a time of its choice. Closing changes no row, and may be repeated.
+them, `_manifest.json.gz`, what it says and what later batches have made superfluous goes from the ledger, and the rows
+are vacuumed, which Postgres would otherwise do at a time of its choice. Closing changes no row, and may be repeated.
 
 Belongs here: what follows from the end of a load_date. Not here: when it is over (stream/, automation/).
 """

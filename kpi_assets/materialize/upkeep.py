@@ -1,7 +1,7 @@
 """Keeps the ledger of a load_date that grows small: what its ticks have made superfluous is deleted while it grows.
 
-Belongs here: which tables and load_dates that concerns, and how often. Not here: what may be deleted (ledger/upkeep.py),
-and what follows from the end of a load_date (close.py).
+Belongs here: which tables and load_dates that concerns, and how often. Not here: what may be deleted
+(ledger/upkeep.py), and what follows from the end of a load_date (close.py).
 """
 
 import time

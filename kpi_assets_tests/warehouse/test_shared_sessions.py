@@ -84,9 +84,7 @@ def test_a_session_that_the_server_has_ended_is_replaced(sessions: SharedSession
         first = pid(one)
     with lab.session() as other:
         other.execute("select pg_terminate_backend(%s)", [first])
-        eventually(
-            lambda: other.execute("select 1 from pg_stat_activity where pid = %s", [first]).fetchone() is None
-        )
+        eventually(lambda: other.execute("select 1 from pg_stat_activity where pid = %s", [first]).fetchone() is None)
     with sessions.lend("two") as two:
         assert pid(two) != first
         assert two.execute("select 1").fetchall() == [(1,)]
