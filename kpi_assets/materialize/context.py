@@ -13,6 +13,7 @@ from psycopg import Connection
 from pydantic import SecretStr
 
 from kpi_assets.errors import UserError
+from kpi_assets.materialize.shared_sessions import SharedSessions
 from kpi_assets.model.lookback import Window
 from kpi_assets.model.manifest import Manifest
 from kpi_assets.model.names import Relation
@@ -25,7 +26,6 @@ from kpi_assets.settings import Settings
 from kpi_assets.sources.store import Store
 from kpi_assets.warehouse.connection import BULK, connect
 from kpi_assets.warehouse.provision import role_of
-from kpi_assets.warehouse.shared_sessions import SharedSessions
 from kpi_assets.warehouse.versions import VersionChanges
 
 # Why a load_date is not published, by the status of its build.

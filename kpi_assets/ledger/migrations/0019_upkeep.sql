@@ -156,6 +156,6 @@ revoke execute on function ops.prune_stream_objects(text, date) from public;
 drop function ops.prune_batches(text, date);
 
 comment on table ops.stream_objects is
-'The objects of streams from which the published batches of raw tables were made: each is a link of its partition. Of a load_date that is closed, the first and the last of each partition; the list of all is beside them.';
+'The objects from which batches of raw tables were made; of a closed load_date the first and last of each partition.';
 comment on table ops.kpi_values is
-'What readers were shown: one row for each publish of a KPI and each measure. Those of superseded publishes stay, but for what readers saw less than an hour while a load_date grew.';
+'What readers were shown: one row for each publish of a KPI that is in ops.publishes, and each measure.';

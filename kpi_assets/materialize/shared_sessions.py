@@ -3,7 +3,7 @@
 A session is lent to one task at a time. When it comes back, its locks are released and its temporary tables dropped, so
 that the next task finds it as if it was new, only faster: it is logged in, acts as its role, and knows the tables.
 
-Belongs here: lending, and what makes a session as good as new. Not here: opening one (connection.py).
+Belongs here: lending, and what makes a session as good as new. Not here: opening one (warehouse/connection.py).
 """
 
 from collections.abc import Iterator, Mapping
@@ -34,7 +34,7 @@ class SharedSessions:
     def lend(
         self, name: str, *, role: str | None = None, more: Mapping[str, str] = NOTHING
     ) -> Iterator[Connection[Any]]:
-        """Lend a session, as `connection.connect` opens one; raises WarehouseError if the server cannot be used.
+        """Lend a session, as `connect` opens one; raises WarehouseError if the server cannot be used.
 
         After an error the session is closed, because nobody knows what it left behind.
         """

@@ -9,7 +9,7 @@ from psycopg import Connection
 
 from kpi_assets.errors import UserError
 from kpi_assets.ledger import locks
-from kpi_assets.warehouse.shared_sessions import SharedSessions
+from kpi_assets.materialize.shared_sessions import SharedSessions
 from kpi_assets_tests.machine import eventually
 from kpi_assets_tests.pipeline_harness import PipelineHarness
 
