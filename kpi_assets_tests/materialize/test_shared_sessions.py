@@ -7,11 +7,20 @@ import psycopg
 import pytest
 from psycopg import Connection
 
+from kpi_assets.embedded.stack import Stack
 from kpi_assets.errors import UserError
 from kpi_assets.ledger import locks
 from kpi_assets.materialize.shared_sessions import SharedSessions
 from kpi_assets_tests.machine import eventually
 from kpi_assets_tests.pipeline_harness import PipelineHarness
+
+
+@pytest.fixture(scope="module")
+def lab(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PipelineHarness]:
+    """The pipeline harness of the module, ready for builds."""
+    with PipelineHarness.open(stack, tmp_path_factory.mktemp("shared")) as opened:
+        opened.prepared()
+        yield opened
 
 
 @pytest.fixture
