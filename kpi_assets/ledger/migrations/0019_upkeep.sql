@@ -127,8 +127,9 @@ revoke execute on function ops.prune_growth(text[], date[], interval) from publi
 -- The list of the objects of a load_date that is closed is beside them. What may come later goes on from the last of
 -- each partition, and the first says where the load_date begins.
 create function ops.prune_stream_objects(pruned_asset text, pruned_load_date date) returns void
-language sql security definer set search_path = pg_catalog
+language plpgsql security definer set search_path = pg_catalog
 as $$
+begin
     delete from ops.stream_objects as o
     using (
         select
@@ -149,7 +150,8 @@ as $$
     where
         o.asset = pruned_asset and o.load_date = pruned_load_date
         and o.base_build_id = e.base_build_id and o.partition = e.partition
-        and (e.is_superseded or o.first_position > e.first_position and o.first_position < e.last_position)
+        and (e.is_superseded or o.first_position > e.first_position and o.first_position < e.last_position);
+end
 $$;
 revoke execute on function ops.prune_stream_objects(text, date) from public;
 
