@@ -36,6 +36,7 @@ from kpi_assets.instance.starters import live_sensor_name
 from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.prepare import prepare
 from kpi_assets.materialize.tick import Seen, Tick, finish, tick
+from kpi_assets.materialize.upkeep import Upkeep
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.plan.growing import find_growing
 from kpi_assets.sources.store import open_store
@@ -129,21 +130,14 @@ def _the_load_date(pipeline: Pipeline, tags: Mapping[str, str]) -> date:
 
 def _events(context: dg.OpExecutionContext, work: BuildContext, run: Run, load_date: date) -> Iterator[Any]:
     """Make the ticks of a run, and yield what Dagster is told of them."""
-    pipeline, live = work.pipeline, work.pipeline.config.live
+    pipeline = work.pipeline
     events = LiveEvents(
         context.instance, pipeline, load_date, lambda relation: run.published(pipeline, relation, load_date)
     )
-    seen = Seen()
-    loop = Loop(
-        make_tick=lambda is_last: tick(work, load_date, is_last=is_last, seen=seen),
-        turn=partial(run.turn, pipeline, load_date),
-        is_closed=partial(run.is_closed, pipeline, load_date),
-        stay=live.stay_minutes * 60,
-        every=live.tick_seconds,
-        log=context.log.warning,
-    )
-    for done in loop.ticks():
-        yield from events.after(done.outcomes)
+    with work.sharing_sessions() as sharing:
+        loop = _loop(context, sharing, run, load_date)
+        for done in loop.ticks():
+            yield from events.after(done.outcomes)
     if loop.is_finished:
         problems = finish(work, load_date)
         for problem in problems:
@@ -151,6 +145,26 @@ def _events(context: dg.OpExecutionContext, work: BuildContext, run: Run, load_d
         if not problems:
             context.log.info(f"{load_date} is closed, and all of it is built.")
     yield from events.at_end()
+
+
+def _loop(context: dg.OpExecutionContext, work: BuildContext, run: Run, load_date: date) -> Loop:
+    """Return the loop of a run: its ticks, with the upkeep of the ledger, while it has the turn of the load_date."""
+    pipeline, live = work.pipeline, work.pipeline.config.live
+    seen, upkeep = Seen(), Upkeep(work, load_date)
+
+    def make_tick(is_last: bool) -> Tick:
+        done = tick(work, load_date, is_last=is_last, seen=seen)
+        upkeep.after_tick()
+        return done
+
+    return Loop(
+        make_tick=make_tick,
+        turn=partial(run.turn, pipeline, load_date),
+        is_closed=partial(run.is_closed, pipeline, load_date),
+        stay=live.stay_minutes * 60,
+        every=live.tick_seconds,
+        log=context.log.warning,
+    )
 
 
 class _Watch:

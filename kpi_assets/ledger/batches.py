@@ -132,12 +132,21 @@ def record(
     )
 
 
-def prune(connection: Connection[Any], relation: Relation, load_date: date) -> None:
-    """Delete the publishes, the results of checks and the objects that later batches have made superfluous.
+def objects_of(connection: Connection[Any], relation: Relation, load_date: date) -> int:
+    """Return of how many objects of streams the published batches of a load_date were made."""
+    return objects_between(connection, load_date, load_date, relation).get(load_date, 0)
 
-    What is published now stays, and so do all batches, results that did not pass, and what was quarantined.
-    """
-    connection.execute("select ops.prune_batches(%s, %s)", [str(relation), load_date])
+
+def objects_between(
+    connection: Connection[Any], first: date, last: date, relation: Relation | None = None
+) -> dict[date, int]:
+    """Return of how many objects of streams the published batches were made, by load_date; by default of all tables."""
+    rows = connection.execute(
+        "select load_date, sum(objects)::bigint from ops.batches where superseded_at is null "
+        "and load_date between %s and %s and asset = coalesce(%s, asset) group by load_date",
+        [first, last, None if relation is None else str(relation)],
+    )
+    return dict(rows.fetchall())
 
 
 @dataclass(frozen=True)

@@ -77,12 +77,3 @@ def landed_by_us(connection: Connection[Any], streams: Collection[str]) -> froze
         "select distinct stream from ops.stream_positions where stream = any(%s)", [list(streams)]
     )
     return frozenset(stream for (stream,) in rows)
-
-
-def objects_between(connection: Connection[Any], first: date, last: date) -> dict[date, int]:
-    """Return how many objects of streams are built, by load_date of a range."""
-    rows = connection.execute(
-        "select load_date, count(*) from ops.stream_objects where load_date between %s and %s group by load_date",
-        [first, last],
-    )
-    return dict(rows.fetchall())

@@ -21,7 +21,7 @@ from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.table import Table
 
 AFTER_FAILURE = timedelta(seconds=10)  # before a table is built again whose latest build failed
-Need = Literal["now", "later", "none"]
+Need = Literal["now", "later", "rests", "none"]
 
 
 def reads_now(pipeline: Pipeline, connection: Connection[Any], table: Table, load_date: date) -> dict[str, int] | None:
@@ -63,8 +63,8 @@ def need(
 ) -> Need:
     """Say whether a table should be built: its build would read other publishes than before, or its SQL is another one.
 
-    Later, if its latest publish is younger than `rest` or its latest build failed just now. Not again with what held
-    it, and not before all that it reads is published.
+    Later, if its latest build failed just now; it rests if its latest publish is younger than `rest`. Not again with
+    what held it, and not before all that it reads is published.
     """
     wanted = reads_now(pipeline, connection, table, load_date)
     if wanted is None:
@@ -82,7 +82,7 @@ def need(
         return "now"
     if publish.code_version == table.code_version and _of_tables(publish.inputs) == wanted:
         return "none"
-    return "later" if at - publish.published_at < rest else "now"
+    return "rests" if at - publish.published_at < rest else "now"
 
 
 def _of_tables(inputs: Mapping[str, int]) -> dict[str, int]:

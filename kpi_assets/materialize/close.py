@@ -1,8 +1,8 @@
 """Closes a load_date that grew: proves that all that was landed is built, and leaves the ledger as small as a day's.
 
 Landing says when nothing comes any more, and where each partition ended. Then the list of the objects is written beside
-them, `_manifest.json.gz`, what later batches have made superfluous goes from the ledger, and the rows are vacuumed,
-which Postgres would otherwise do at a time of its choice. Closing changes no row, and may be repeated.
+them, `_manifest.json.gz`, what it says and what later batches have made superfluous goes from the ledger, and the rows
+are vacuumed, which Postgres would otherwise do at a time of its choice. Closing changes no row, and may be repeated.
 
 Belongs here: what follows from the end of a load_date. Not here: when it is over (stream/, automation/).
 """
@@ -15,13 +15,14 @@ from typing import Any
 
 from psycopg import Connection, sql
 
-from kpi_assets.ledger import batches, stream_objects
+from kpi_assets.ledger import batches, stream_objects, upkeep
 from kpi_assets.ledger.batches import Batch
 from kpi_assets.ledger.locks import build_lock
 from kpi_assets.ledger.stream_objects import StreamObject
 from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.load_stream import lake_of
 from kpi_assets.materialize.retry import wait_for_lock
+from kpi_assets.materialize.upkeep import prune
 from kpi_assets.model.table import Table
 from kpi_assets.sources.lake import MissingError
 from kpi_assets.stream.described import CLOSED
@@ -47,6 +48,8 @@ def close(context: BuildContext, load_date: date) -> list[str]:
             if last and not found:
                 _settle(context, connection, table, load_date, last)
             problems += found
+    if not problems:
+        prune(context, load_date)
     return problems
 
 
@@ -98,9 +101,10 @@ def _ended(context: BuildContext, table: Table, load_date: date) -> dict[int, in
 def _settle(context: BuildContext, connection: Connection[Any], table: Table, load_date: date, last: Batch) -> None:
     if table.stream:
         objects = stream_objects.of_load_date(connection, table.relation, load_date, last.base_build_id)
-        body = _manifest(table, load_date, last, objects)
-        lake_of(context).create(f"{table.stream_prefix(load_date)}{MANIFEST}", body)
-    batches.prune(connection, table.relation, load_date)
+        if len(objects) == batches.objects_of(connection, table.relation, load_date):  # else it was closed before
+            body = _manifest(table, load_date, last, objects)
+            lake_of(context).create(f"{table.stream_prefix(load_date)}{MANIFEST}", body)
+        upkeep.prune_stream_objects(connection, table.relation, load_date)
     for partition in partitions_of(connection, table.relation, load_date):
         connection.execute(sql.SQL("vacuum (freeze, analyze) {}").format(identifier(partition)))
 

@@ -8,7 +8,7 @@ the oldest of what it read; what it reads of earlier load_dates does not count, 
 Not here: which KPIs are late (freshness.py).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
@@ -34,10 +34,14 @@ class _Chain:
     connection: Connection[Any]
     pipeline: Pipeline
     load_date: date
+    _known: dict[tuple[Relation, int], datetime | None] = field(default_factory=dict)  # publishes are read many times
 
     def of(self, table: Table, publish_id: int) -> datetime | None:
         """Return through which instant the rows of a publish are built."""
-        return self._of_batch(table, publish_id) if table.grows else self._of_inputs(publish_id)
+        key = table.relation, publish_id
+        if key not in self._known:
+            self._known[key] = self._of_batch(table, publish_id) if table.grows else self._of_inputs(publish_id)
+        return self._known[key]
 
     def _of_inputs(self, publish_id: int) -> datetime | None:
         """Return the earliest instant of what a whole build read of its load_date and comes from streams."""

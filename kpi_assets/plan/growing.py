@@ -18,7 +18,7 @@ from typing import Any
 
 from psycopg import Connection
 
-from kpi_assets.ledger import growth, streams
+from kpi_assets.ledger import batches, growth, streams
 from kpi_assets.ledger.holds import last_build
 from kpi_assets.ledger.recorded import Attempt
 from kpi_assets.model.pipeline import Pipeline
@@ -87,7 +87,7 @@ def find_growing(
         )
     ]
     lag = _lag(connection, names) if grows else None
-    built = growth.objects_between(connection, grows[0], grows[-1]) if grows else {}
+    built = batches.objects_between(connection, grows[0], grows[-1]) if grows else {}
     within = _within(pipeline)
     return {
         day: Growing(

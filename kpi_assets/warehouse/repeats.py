@@ -6,7 +6,7 @@ key, however the planner would join the two. A candidate with a whole load_date 
 Belongs here: finding the repeats. Not here: which load_dates they are looked for in (materialize/transform.py).
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import date
 from typing import Any
 
@@ -38,7 +38,7 @@ def leave_out(connection: Connection[Any], candidate: Candidate, load_dates: Col
     keys = sql.SQL(", ").join(map(sql.Identifier, candidate.table.header.grain))
     connection.execute(sql.SQL("analyze {} ({})").format(candidate.name, keys))
     with connection.transaction():
-        before = {name: _setting(connection, name) for name in _BY_INDEX}
+        before = _settings(connection, list(_BY_INDEX))
         _set(connection, _BY_INDEX if candidate.is_added else _AS_PLANNED)
         for partition in partitions:
             same = sql.SQL(" and ").join(
@@ -71,11 +71,15 @@ def _in_itself(connection: Connection[Any], candidate: Candidate) -> int:
     ).rowcount
 
 
-def _setting(connection: Connection[Any], name: str) -> str:
-    (value,) = connection.execute("select current_setting(%s)", [name]).fetchone() or ("",)
-    return str(value)
+def _settings(connection: Connection[Any], names: Sequence[str]) -> dict[str, str]:
+    called = sql.SQL(", ").join(sql.SQL("current_setting({})").format(sql.Literal(name)) for name in names)
+    [values] = connection.execute(sql.SQL("select {}").format(called)).fetchall()
+    return dict(zip(names, values, strict=True))
 
 
 def _set(connection: Connection[Any], settings: dict[str, str]) -> None:
-    for name, value in settings.items():
-        connection.execute("select set_config(%s, %s, true)", [name, value])
+    called = sql.SQL(", ").join(
+        sql.SQL("set_config({}, {}, true)").format(sql.Literal(name), sql.Literal(value))
+        for name, value in settings.items()
+    )
+    connection.execute(sql.SQL("select {}").format(called))

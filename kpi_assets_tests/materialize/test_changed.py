@@ -83,8 +83,8 @@ def test_a_table_rests_until_its_refresh_is_over_but_only_if_there_is_a_reason(l
     lab.build(WEIGHED, NEXT)
     assert need(lab, WEIGHED, rest) == "none"
     lab.build("raw.things", NEXT)
-    assert need(lab, WEIGHED, rest) == "later"
-    assert need(lab, WEIGHED, rest, now + timedelta(minutes=14)) == "later"
+    assert need(lab, WEIGHED, rest) == "rests"
+    assert need(lab, WEIGHED, rest, now + timedelta(minutes=14)) == "rests"
     assert need(lab, WEIGHED, rest, now + timedelta(minutes=16)) == "now"
 
 
