@@ -46,8 +46,8 @@ KEYS = {
     "jwt.filer_signing": "filer_write",
     "jwt.filer_signing.read": "filer_read",
 }
-# How much memory Go uses before it collects garbage again and again. Of 239 MB that weed reserves after a minute it touches
-# few; with a limit of 256 MB the collector never rested and took a seventh of a core, with nothing to do.
+# How much memory Go uses before it collects garbage again and again. After a minute weed has reserved 239 MB, which it
+# hardly touches: with a limit of 256 MB the collector never rested, and took a seventh of a core with nothing to do.
 MEMORY = "400MiB"
 
 
