@@ -104,7 +104,7 @@ ONLY_POSTGRES_KNOWS = {
     "a scalar subquery": of_t(f"avg((select max(g) from raw.u where {DAY}))"),
     # A CTE does not see the query around it, which names the same column.
     "a CTE of all columns": f"with a as (select t.* from raw.t as t where {DAY}), "
-    "b as (select s, sum(f) as x from a group by s) select s, x from b",
+    "b as (select s, sum(f) as f from a group by s) select s, f as x from b",
 }
 
 
