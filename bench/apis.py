@@ -11,7 +11,6 @@ its gates, and how much of it is not fetching; and dlt's load of the same record
 import argparse
 import json
 import os
-import shutil
 import statistics
 import sys
 import tempfile
@@ -33,6 +32,7 @@ from bench import dlt_api
 from bench.__main__ import install, machine
 from bench.context import BenchContext
 from bench.fetch_form import DAY
+from bench.objects import empty_bucket
 from bench.ours import KPI
 from bench.page_server import in_front_of
 from kpi_assets.embedded.stack import Stack
@@ -152,8 +152,8 @@ class Bench:
         """Fetch and build everything into an empty database, from objects that are not there."""
         with psycopg.connect(self.context.server, autocommit=True) as connection:
             connection.execute(f"drop database if exists {PIPELINE} with (force)".encode())
-        for path in self.stack.make_bucket(self.pipeline.config.bucket).iterdir():
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        self.stack.make_bucket(self.pipeline.config.bucket)
+        empty_bucket(self.stack, self.pipeline.config.bucket)
         last = DAY + timedelta(days=load_dates - 1)
         begun = time.perf_counter()
         self.context.call([KPI, "backfill", PIPELINE, "--from", str(DAY), "--to", str(last)])

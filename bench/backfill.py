@@ -25,6 +25,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 from rich.console import Console
 
+from bench.objects import put_objects
 from bench.ours import KPI
 from kpi_assets.embedded.stack import Stack
 
@@ -114,11 +115,11 @@ def servers_and_objects(home: Path, load_dates: Sequence[date], sessions: int) -
     with Stack(home / "home") as stack:
         with psycopg.connect(stack.environment()["KPI_POSTGRES_URL"], autocommit=True) as connection:
             connection.execute(f"alter system set max_connections = {sessions}".encode())
-        bucket = stack.make_bucket(BUCKET)
-        for number, day in enumerate(load_dates):
-            path = bucket / f"raw/things/load_date={day}/things.csv"
-            path.parent.mkdir(parents=True)
-            path.write_text(f"thing_id,weight\n1,{number}.25\n2,\n")
+        objects = {
+            f"raw/things/load_date={day}/things.csv": f"thing_id,weight\n1,{number}.25\n2,\n".encode()
+            for number, day in enumerate(load_dates)
+        }
+        put_objects(stack, BUCKET, objects)
     with Stack(home / "home") as stack:
         environment = {**stack.environment(), "KPI_SQL_DIR": str(home / "sql"), "KPI_S3_BUCKET": BUCKET}
         yield environment["KPI_POSTGRES_URL"], {**os.environ, **environment}

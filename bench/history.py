@@ -4,15 +4,15 @@ Not here: what is measured on it (sensor.py).
 """
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
-from pathlib import Path
 from typing import Any
 
 from psycopg import Connection, sql
 
+from bench.objects import put_objects
+from kpi_assets.embedded.stack import Stack
 from kpi_assets.materialize.prepare import prepare
 from kpi_assets.model.names import InputName
 from kpi_assets.model.pipeline import Pipeline
@@ -42,16 +42,15 @@ def days_of(count: int) -> list[date]:
     return [today - timedelta(days=count - n) for n in range(count)]
 
 
-def write_objects(folder: Path, pipeline: Pipeline, days: Sequence[date]) -> None:
-    """Write all objects into the folder of a bucket. A few bytes each are enough, because a listing opens none."""
-    for number, day in enumerate(days):
-        for table in pipeline.object_tables:
-            if state_of(number) == INCOMPLETE and table.relation.table == "aisles":
-                continue
-            path = folder / table.object_key(day)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(f"{number % 7}\n")
-            os.utime(path, (1_700_000_000, 1_700_000_000))
+def write_objects(stack: Stack, pipeline: Pipeline, days: Sequence[date]) -> None:
+    """Put all objects into the bucket. A few bytes each are enough, because a listing opens none."""
+    objects = {
+        table.object_key(day): f"{number % 7}\n".encode()
+        for number, day in enumerate(days)
+        for table in pipeline.object_tables
+        if not (state_of(number) == INCOMPLETE and table.relation.table == "aisles")
+    }
+    put_objects(stack, pipeline.config.bucket, objects)
 
 
 @dataclass

@@ -147,7 +147,7 @@ def prepared(pipeline: Pipeline, orders: int) -> BuildContext:
     context = BuildContext(pipeline, config.postgres_url, store, "bench", writers=config.writers)
     for name, lines in bodies.items():
         body = "\n".join(lines) + "\n"
-        store.s3.put_object(Bucket=store.bucket, Key=f"{name}/{LOAD_DATE}.csv", Body=body.encode())
+        store.objects.s3.put_object(Bucket=store.bucket, Key=f"{name}/{LOAD_DATE}.csv", Body=body.encode())
         verify(context, pipeline.table(f"raw.{name}"), date.fromisoformat(LOAD_DATE))
         built(context, f"raw.{name}")
     return context

@@ -47,7 +47,7 @@ def main() -> None:
     with Stack(options.home.resolve() / "home") as stack:
         os.environ.update(stack.environment(), KPI_SQL_DIR=str(sql))
         out.print(f"writing {len(days):,} load_dates of five objects, and the records of their builds ...")
-        history.write_objects(stack.make_bucket("kpi-instacart"), load_pipelines(sql)["instacart"], days)
+        history.write_objects(stack, load_pipelines(sql)["instacart"], days)
         history.write_history(days)
         command = [sys.executable, "-m", "bench.sensor", "--tick", "--load-dates", str(options.load_dates)]
         code = subprocess.run(command, check=False).returncode

@@ -19,7 +19,8 @@ from kpi_assets.materialize.prepare import prepare
 from kpi_assets.materialize.verify_object import verify
 from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import settings
-from kpi_assets.sources.store import Store, client
+from kpi_assets.sources.s3_objects import client
+from kpi_assets.sources.store import Store
 from kpi_assets.warehouse.connection import connect
 
 NAME = "readers"

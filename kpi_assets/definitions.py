@@ -10,17 +10,16 @@ import dagster as dg
 
 from kpi_assets.assets.factory import pipeline_assets
 from kpi_assets.assets.progress import to_log
-from kpi_assets.assets.resources import run_log
+from kpi_assets.assets.resources import run_log, s3_client
 from kpi_assets.automation.alerts import alerts_sensor
 from kpi_assets.automation.jobs import pipeline_jobs
+from kpi_assets.automation.live_run import live_sensor
 from kpi_assets.automation.run_history import history_job, history_schedule
 from kpi_assets.automation.schedules import pipeline_schedules
 from kpi_assets.automation.sensors import broken_sensor, pipeline_sensor
-from kpi_assets.embedded.stack import servers_for_life
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.tree import Broken, load_sound
 from kpi_assets.settings import settings
-from kpi_assets.sources.store import client
 
 
 def build_defs(
@@ -42,6 +41,7 @@ def build_defs(
         jobs=[*(job for pipeline in pipelines for job in pipeline_jobs(pipeline)), history_job()],
         sensors=[
             *(pipeline_sensor(pipeline, pipelines) for pipeline in pipelines),
+            *(live_sensor(pipeline) for pipeline in pipelines if pipeline.stream_tables),
             *map(broken_sensor, broken.values()),
             alerts_sensor(pipelines, broken.values()),
         ],
@@ -60,7 +60,7 @@ def _s3_resource() -> Any:
         """S3 with the settings of this process."""
 
         def get_client(self) -> Any:
-            return client(servers_for_life().settings)
+            return s3_client()
 
     return LakeResource()
 

@@ -16,6 +16,11 @@ def keep_secret(words: Iterable[str]) -> None:
     _known = tuple(sorted({word for word in words if len(word) >= LEAST}, key=len, reverse=True))
 
 
+def keep_secret_too(words: Iterable[str]) -> None:
+    """Add to the secrets of this process, such as those that only some processes know."""
+    keep_secret([*_known, *words])
+
+
 def scrub(text: str) -> str:
     """Return the text with `***` in the place of every secret."""
     for word in _known:

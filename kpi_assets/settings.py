@@ -13,22 +13,26 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
-from kpi_assets import urls
+from kpi_assets import lake_places, urls
 from kpi_assets.errors import UsageError
+from kpi_assets.lake_places import BUCKET_NAME
 from kpi_assets.scrub import keep_secret
 
 LEAST_RATE = 64 << 10
-# What boto3 accepts as a bucket or an access point: never a URL, which could contain a secret.
-BUCKET_NAME = re.compile(r"[A-Za-z0-9._-]{1,255}|arn:aws[a-z-]*:s3[a-z-]*:[a-z0-9-]*:[0-9]{12}:[\w./:-]+", re.ASCII)
 SERVE_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}:[0-9a-f]{64}", re.ASCII)  # the name and the hash of a key of `kpi serve`
 AWS_SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+AZURE_SECRETS = (
+    *(f"AZURE_STORAGE_{name}" for name in ("ACCOUNT_KEY", "ACCESS_KEY", "MASTER_KEY", "SAS_KEY", "SAS_TOKEN", "TOKEN")),
+    "AZURE_CLIENT_SECRET",
+    "AZURE_STORAGE_CLIENT_SECRET",
+)
 PACKAGE = Path(__file__).resolve().parent
 CHECKOUT = PACKAGE.parent
 PROJECT_FILES = "sql/*/pipeline.yaml"  # what makes a folder a project
@@ -40,6 +44,7 @@ _SENTENCES: Mapping[str, str] = {
     **dict.fromkeys(("bool_type", "bool_parsing"), "write true or false"),
     "greater_than_equal": "write {ge} or more",
     "less_than_equal": "write {le} or less",
+    "literal_error": "write {expected}",
     "string_type": "write a text, in double quotes",
     "dict_type": 'write a JSON object: {{"name": value}}',
     **dict.fromkeys(("path_type", "path_not_file"), "write the path of a folder"),
@@ -132,6 +137,16 @@ class Settings(BaseSettings):
         default=None,
         description="A login that may create roles and databases. Only `kpi bootstrap` uses it.",
     )
+    lake_url: str | None = Field(
+        default=None,
+        description="Where the objects of every pipeline are: `s3://bucket`, `az://account/container`, or "
+        "`file:///folder` on this machine. Not set: `KPI_S3_BUCKET`, or else what `pipeline.yaml` names.",
+    )
+    lake_urls: dict[str, str] = Field(
+        default_factory=dict,
+        description="The same for one pipeline, as in `KPI_LAKE_URLS__INSTACART=az://account/container`. It counts "
+        "before all other settings of a place.",
+    )
     s3_bucket: str | None = Field(
         default=None,
         description="The bucket of every pipeline. Not set: the bucket that `pipeline.yaml` names, on the embedded S3 "
@@ -146,6 +161,49 @@ class Settings(BaseSettings):
         default=None,
         description="An S3-compatible store other than AWS, without credentials in the address. Not set while a "
         "bucket is set: AWS.",
+    )
+    azure_endpoint_url: str | None = Field(
+        default=None,
+        description="A store other than Azure that speaks as its Blob Storage does, such as Azurite, without the "
+        "account and without credentials. Not set: `https://<account>.blob.core.windows.net`.",
+    )
+    s3_program: Path | None = Field(
+        default=None,
+        description="The file `weed` of SeaweedFS that the embedded S3 runs, instead of the one that is installed with "
+        "kpi_assets: for a program that you have built or examined yourself, of the version that kpi_assets pins.",
+    )
+    broker_program: Path | None = Field(
+        default=None,
+        description="The file `tansu` of Tansu that the embedded broker runs, instead of the one that is installed "
+        "with kpi_assets: for a program that you have built or examined yourself, of the version that kpi_assets pins.",
+    )
+    stream_url: str | None = Field(
+        default=None,
+        description="The broker of the streams, without credentials in the address: `kafka://host:9092`, "
+        "`kafka+ssl://host:9093` over TLS, several brokers by commas, or `kinesis://region`. Azure Event Hubs is "
+        "`kafka+ssl://NAMESPACE.servicebus.windows.net:9093`. Kinesis takes the credentials of AWS. Not set: the "
+        "embedded broker, if S3 is the embedded one too.",
+    )
+    stream_user: str | None = Field(
+        default=None,
+        description="The user to log in to a broker of Kafka's protocol with. That of Azure Event Hubs is "
+        "`$ConnectionString`. Not set: no login.",
+    )
+    stream_sasl: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        default="PLAIN",
+        description="How the login is done: `PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`. `PLAIN` sends the password, "
+        "and so over TLS only. Amazon MSK uses `SCRAM-SHA-512`.",
+    )
+    stream_ca: Path | None = Field(
+        default=None,
+        description="A file of certificates, in PEM, by which to know the broker. Not set: those of the system.",
+    )
+    # Declared after the others, because its validator needs them.
+    stream_password: SecretStr | None = Field(
+        default=None,
+        validate_default=True,  # half a login is refused
+        description="The password of that user. That of Azure Event Hubs is the connection string, as its page shows "
+        "it.",
     )
     api_urls: dict[str, dict[str, ApiAddress]] = Field(
         default_factory=dict,
@@ -270,12 +328,13 @@ class Settings(BaseSettings):
         "password is sent over TLS only.",
     )
 
-    @field_validator("home", "sql_dir", "secrets_dir", mode="before")
+    @field_validator("home", "sql_dir", "secrets_dir", "s3_program", "broker_program", mode="before")
     @classmethod
-    def _is_named(cls, value: object) -> object:
+    def _is_named(cls, value: object, field: ValidationInfo) -> object:
         """Refuse an empty text, which Python would read as the current folder."""
+        kind = "file" if (field.field_name or "").endswith("_program") else "folder"
         if isinstance(value, str) and not value.strip():
-            raise ValueError("it is empty: name a folder, or leave the setting out")
+            raise ValueError(f"it is empty: name a {kind}, or leave the setting out")
         return value
 
     @field_validator("home", "sql_dir")
@@ -283,6 +342,11 @@ class Settings(BaseSettings):
     def _is_the_same_from_everywhere(cls, value: Path, field: ValidationInfo) -> Path:
         value = value.expanduser()
         return value.resolve() if field.field_name == "home" else value.absolute()
+
+    @field_validator("s3_program", "broker_program")
+    @classmethod
+    def _is_a_program(cls, value: Path | None) -> Path | None:
+        return value and value.expanduser().absolute()
 
     @field_validator("ui_url", "serve_url")
     @classmethod
@@ -342,6 +406,56 @@ class Settings(BaseSettings):
             raise ValueError(
                 "write http://host:port or https://host, without a user, a password or a query: the store's keys are "
                 "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            )
+        return value
+
+    @field_validator("azure_endpoint_url")
+    @classmethod
+    def _is_an_endpoint_of_azure(cls, value: str | None) -> str | None:
+        if value is not None and not is_plain_address(value):
+            raise ValueError(
+                "write http://host:port or https://host, without a user, a password or a query: the store's key is "
+                "AZURE_STORAGE_ACCOUNT_KEY"
+            )
+        return value and value.rstrip("/")
+
+    @field_validator("lake_url", "lake_urls")
+    @classmethod
+    def _are_places(cls, value: str | dict[str, str] | None) -> str | dict[str, str] | None:
+        """Refuse what is no address of objects. The error quotes nothing, as somebody may have written a key."""
+        places = value.values() if isinstance(value, dict) else [] if value is None else [value]
+        if not all("://" in place and lake_places.parse(place) for place in places):
+            raise ValueError(lake_places.FORMS)
+        return value
+
+    @field_validator("stream_url")
+    @classmethod
+    def _is_a_broker(cls, value: str | None) -> str | None:
+        if value is not None and not is_broker(value):
+            raise ValueError(
+                "write kafka://host:9092, kafka+ssl://host:9093 or kinesis://region, without a user or a password: the "
+                "login is KPI_STREAM_USER and KPI_STREAM_PASSWORD"
+            )
+        return value
+
+    @field_validator("stream_ca")
+    @classmethod
+    def _is_a_file(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_file():
+            raise ValueError(f"there is no file {value}")
+        return value
+
+    @field_validator("stream_password")
+    @classmethod
+    def _can_log_in(cls, value: SecretStr | None, others: ValidationInfo) -> SecretStr | None:
+        """Refuse half a login, and one whose password would cross a network in the clear."""
+        if (value is None) != (others.data.get("stream_user") is None):
+            raise ValueError("set both KPI_STREAM_USER and KPI_STREAM_PASSWORD, or neither")
+        url = others.data.get("stream_url") or ""
+        if value is not None and others.data.get("stream_sasl") == "PLAIN" and not _is_private(url):
+            raise ValueError(
+                "PLAIN would send it in the clear: write kafka+ssl:// in KPI_STREAM_URL, or set KPI_STREAM_SASL to "
+                "SCRAM-SHA-512"
             )
         return value
 
@@ -457,8 +571,20 @@ class Settings(BaseSettings):
 
     @property
     def embedded_s3(self) -> bool:
-        """Whether the environment names neither a bucket nor an endpoint, so that the embedded store is used."""
-        return self.s3_bucket is None and not self.s3_buckets and self.s3_endpoint_url is None
+        """Whether the environment names neither a place of objects nor an endpoint: the embedded store is used."""
+        named = self.lake_url or self.lake_urls or self.s3_bucket or self.s3_buckets
+        return not named and self.s3_endpoint_url is None
+
+    @property
+    def may_use_s3(self) -> bool:
+        """Whether some pipeline may have its objects on S3."""
+        places = [self.lake_url or "s3://", *self.lake_urls.values()]
+        return bool(self.s3_buckets) or any(place.startswith("s3://") for place in places)
+
+    @property
+    def embedded_broker(self) -> bool:
+        """Whether the environment names no broker, so that the embedded one is used, on the embedded S3."""
+        return self.stream_url is None and self.embedded_s3
 
     def secrets(self) -> Iterator[str]:
         """Yield every part of the settings that must not be shown."""
@@ -469,9 +595,30 @@ class Settings(BaseSettings):
         for url in (self.alert_slack_url, self.alert_webhook_url):
             if url and (found := urls.parse(url.get_secret_value(), "http", "https")):
                 yield from found.capability()
+        if self.stream_password:
+            yield self.stream_password.get_secret_value()
+            yield from re.findall(r"SharedAccessKey=([^;]+)", self.stream_password.get_secret_value())
         for of_pipeline in self.api_secrets.values():
             yield from (secret.get_secret_value() for secret in of_pipeline.values())
         yield from self.serve_key_hashes.values()
+
+
+def is_broker(text: str) -> bool:
+    """Whether a text names the brokers of Kafka's protocol or a region of Kinesis, and nothing else."""
+    found = urls.parse(text, "kafka", "kafka+ssl", "kinesis")
+    if found is None or (found.user, found.path, found.query) != (None, "", None):
+        return False
+    if found.scheme == "kinesis":
+        return re.fullmatch(r"[a-z]{2}(-[a-z]+)+-[0-9]", found.hosts) is not None
+    return all(host.partition(":")[0] for host in found.hosts.split(","))
+
+
+def _is_private(broker: str) -> bool:
+    """Whether nobody on a network can read what is sent to a broker: over TLS, or within this machine."""
+    hosts = broker.removeprefix("kafka://").split(",")
+    return broker.startswith("kafka+ssl://") or all(
+        re.fullmatch(r"(127\.0\.0\.1|localhost)(:[0-9]+)?", h) for h in hosts
+    )
 
 
 def is_plain_address(text: str) -> bool:
@@ -524,7 +671,7 @@ def settings() -> Settings:
         else:
             reason = "it is not UTF-8 text" if isinstance(refused, UnicodeDecodeError) else "it must be JSON"
     else:
-        keep_secret([*found.secrets(), *(os.environ.get(name, "") for name in AWS_SECRETS)])
+        keep_secret([*found.secrets(), *(os.environ.get(name, "") for name in AWS_SECRETS + AZURE_SECRETS)])
         return found
     raise _refusal(name, reason)
 

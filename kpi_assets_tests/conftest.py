@@ -130,7 +130,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def _forget_settings() -> None:
     """No setting of the person who runs the tests reaches them."""
     for name in [
-        name for name in os.environ if name.startswith(("KPI_", "AWS_", "PG", "DAGSTER_")) or name == "RUN_DATE"
+        name
+        for name in os.environ
+        if name.startswith(("KPI_", "AWS_", "AZURE_", "PG", "DAGSTER_")) or name == "RUN_DATE"
     ]:
         del os.environ[name]
     settings.cache_clear()
@@ -240,15 +242,3 @@ def real_rows() -> Path:
     if not REAL_ROWS.is_dir():
         pytest.skip("the real rows lie beside a developer's checkout only: their licence is not ours to pass on")
     return REAL_ROWS
-
-
-@pytest.fixture(scope="module")
-def moto_endpoint() -> Iterator[str]:
-    """An imitation of S3 with what only AWS has: versions, conditional requests and checksums."""
-    from moto.server import ThreadedMotoServer  # noqa: PLC0415  takes a second, and few tests need it
-
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()

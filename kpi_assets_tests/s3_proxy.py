@@ -1,6 +1,8 @@
 """A proxy for an S3 store that injects the faults a test asks for, and passes on the rest unchanged."""
 
 import http.client
+import os
+import re
 import socket
 import threading
 import time
@@ -9,6 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
+
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 
 PATIENCE = 30  # seconds after which a hanging request is an error
 BLOCK = 1 << 16
@@ -37,6 +43,21 @@ class Flip:
 
 
 @dataclass(frozen=True)
+class Rot:
+    """The object's bytes from `at` on are `to`, whatever part of it is read."""
+
+    at: int
+    to: bytes
+
+    def of(self, body: bytes, start: int) -> bytes:
+        """Return the bytes of an object from `start` on as they have become."""
+        for at, byte in enumerate(self.to, self.at - start):
+            if 0 <= at < len(body):
+                body = body[:at] + bytes([byte]) + body[at + 1 :]
+        return body
+
+
+@dataclass(frozen=True)
 class FlipSent:
     """The byte of the body of the request at `at` reaches the store changed."""
 
@@ -53,7 +74,10 @@ class SlowTake:
 
 @dataclass(frozen=True)
 class Says:
-    """The answer has these headers instead of its own; headers that are None are removed."""
+    """The answer has these headers instead of its own; headers that are None are removed.
+
+    They may be of another ETag or of parts that the store does not know: it is asked without If-Match and partNumber.
+    """
 
     headers: Mapping[str, str | None]
 
@@ -80,7 +104,7 @@ class HangUp:
     """The connection breaks without an answer, before the request reaches the store."""
 
 
-Fault = Cut | Short | Flip | FlipSent | SlowTake | Says | Refuse | Drip | HangUp
+Fault = Cut | Short | Flip | Rot | FlipSent | SlowTake | Says | Refuse | Drip | HangUp
 
 
 @dataclass
@@ -95,6 +119,11 @@ class Proxy:
     def breaks(self, fault: Fault, *, on: str = "", times: int = 1) -> None:
         """Inject the fault into the next `times` requests that contain `on`."""
         self._script += [(on, fault)] * times
+
+    def heals(self) -> None:
+        """Inject no more faults."""
+        with self._lock:
+            self._script.clear()
 
     def meet(self, request: str) -> Fault | None:
         """Record a request; return its fault and remove that from the script."""
@@ -164,10 +193,13 @@ class _Handler(BaseHTTPRequestHandler):
                 None,
             )
             return
+        path, headers = self.path, [*self.headers.items()]
+        if isinstance(fault, Says) and not body:
+            path, headers = self._plainly_asked()
         upstream = http.client.HTTPConnection(self.server.store, timeout=PATIENCE)
         try:
-            upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
-            for name, value in self.headers.items():
+            upstream.putrequest(self.command, path, skip_host=True, skip_accept_encoding=True)
+            for name, value in headers:
                 if name.lower() != "expect":
                     upstream.putheader(name, value)
             upstream.endheaders(body)
@@ -175,6 +207,15 @@ class _Handler(BaseHTTPRequestHandler):
             self._give(answer.status, dict(answer.getheaders()), answer.read(), fault)
         finally:
             upstream.close()
+
+    def _plainly_asked(self) -> tuple[str, list[tuple[str, str]]]:
+        """Return path and headers of the same request without conditions, with a signature of its own."""
+        path = re.sub(r"\?partNumber=\d+$", "", self.path)
+        kept = {name: value for name in ("Range", "x-amz-checksum-mode") if (value := self.headers.get(name))}
+        request = AWSRequest(self.command, f"http://{self.server.store}{path}", headers=kept)
+        keys = Credentials(os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
+        S3SigV4Auth(keys, "s3", "us-east-1").add_auth(request)
+        return path, [("Host", self.server.store), *request.headers.items()]
 
     def _taken(self, size: int, fault: Fault | None) -> bytes:
         body = b""
@@ -195,6 +236,8 @@ class _Handler(BaseHTTPRequestHandler):
             body = body[: fault.size]
         if isinstance(fault, Flip):
             body = body[: fault.at] + bytes([body[fault.at] ^ 1]) + body[fault.at + 1 :]
+        if isinstance(fault, Rot) and status in {200, 206}:
+            body = fault.of(body, int(re.findall(r"\d+", headers.get("content-range", "0"))[0]))
         if self.command != "HEAD":
             headers["content-length"] = str(len(body))
         said = {**headers, "connection": "close", **(fault.headers if isinstance(fault, Says) else {})}

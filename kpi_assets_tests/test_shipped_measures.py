@@ -126,6 +126,63 @@ CASES: dict[str, tuple[list[dict[str, Any]], dict[str, str | None]]] = {
         rows("retailer_id product_id revenue transactions", ("a", "1", "75.00", 9), ("b", "1", "25.00", 5)),
         {"products": "2", "revenue": "100.00", "top_product": "0.75"},
     ),
+    "realtime.kpi_revenue_by_minute": (
+        rows(
+            "minutes_ago currency orders gross_revenue",
+            (0, "EUR", 1, "10.00"),
+            (59, "GBP", 2, "99.00"),
+            (59, "EUR", 3, "20.50"),
+            (60, "EUR", 4, "40.00"),
+        ),
+        {"orders_last_hour": "6", "eur_last_hour": "30.50", "orders": "10", "eur": "70.50"},
+    ),
+    "realtime.kpi_revenue_pace": (
+        rows(
+            "currency orders revenue orders_week_ago revenue_week_ago",
+            ("EUR", 5, "30.00", 4, "40.00"),
+            ("GBP", 1, "500.00", 2, "1.00"),
+        ),
+        {"orders": "6", "orders_week_ago": "6", "eur_against_week_ago": "0.75"},
+    ),
+    "realtime.kpi_revenue_daily": (
+        rows(
+            "order_date currency orders_placed cancelled_orders gross_revenue net_revenue",
+            (DAY, "EUR", 4, 1, "40.00", "25.00"),
+            (DAY, "GBP", 4, 1, "99.00", "98.00"),
+            (BEFORE, "EUR", 10, 10, "100.00", "7.00"),
+        ),
+        {"net_eur": "25.00", "orders": "8", "order_value_eur": "10", "cancelled_share": "0.25", "net_eur_28": "32.00"},
+    ),
+    "realtime.kpi_conversion_hourly": (
+        rows("hour sessions with_cart with_checkout", (f"{DAY}T10:00Z", 90, 40, 9), (f"{DAY}T11:00Z", 10, 10, 1)),
+        {"checkout_share": "0.1", "cart_share": "0.5", "sessions": "100"},
+    ),
+    "realtime.customer_360": (
+        rows("customer_id orders", (1, 0), (2, 1), (3, 2), (4, 5), (5, 1)),
+        {"customers": "5", "buyers": "4", "repeat_share": "0.5"},
+    ),
+    "realtime.kpi_stock": (
+        rows(
+            "sku warehouse_id quantity is_out",
+            ("a", "x", 5, False),
+            ("a", "y", -2, True),
+            ("b", "x", 0, True),
+            ("b", "y", None, None),
+        ),
+        {"out_of_stock": "2", "unknown": "1", "pieces": "5"},
+    ),
+    "realtime.kpi_sla_delivery": (
+        rows("promised_date channel due on_time late_open", (DAY, "web", 90, 80, 4), (DAY, "app", 10, 5, 1)),
+        {"on_time_share": "0.85", "late_open": "5", "due": "100"},
+    ),
+    "realtime.kpi_trust": (
+        rows(
+            "stream events repeated_events late_events unexpected_events",
+            ("clicks", 900, 9, 90, 0),
+            ("order_events", 100, 1, 10, 5),
+        ),
+        {"events": "1000", "repeated_share": "0.01", "late_share": "0.1", "unexpected_share": "0.005"},
+    ),
     "storefront.agg_daily_sales": (
         rows(
             "date transactions items revenue profit items_without_cost",

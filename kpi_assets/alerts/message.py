@@ -29,6 +29,7 @@ _TITLES = {
     "failed": ("failed", "failed"),
     "late": ("is late", "are late"),
     "breached": ("is beyond its threshold", "are beyond their thresholds"),
+    "drifted": ("is a field that the header does not name", "are fields that the header does not name"),
     "stalled": ("is stalled: it fails again and again", "are stalled: they fail again and again"),
     "recovered": ("has recovered", "have recovered"),
     "digest": ("has a digest", "have digests"),  # among others: alone it has a title of its own
@@ -170,12 +171,12 @@ def _sentence(alerts: Sequence[Alert]) -> str:
 
 
 def _is_recovery(alert: Alert) -> bool:
-    return alert.kind == "recovered" and alert.load_date is not None and alert.measure is None
+    return alert.kind == "recovered" and alert.load_date is not None and alert.part is None
 
 
 def _what(alert: Alert) -> str:
-    if alert.measure is not None:
-        return f"{alert.pipeline_name}, load_date {alert.load_date}: {alert.job}.{alert.measure}"
+    if alert.part is not None:
+        return f"{alert.pipeline_name}, load_date {alert.load_date}: {alert.job}.{_cut(alert.part)}"
     if alert.load_date is not None:
         return f"{alert.pipeline_name}, load_date {alert.load_date}"
     # The job of a whole pipeline has the name of the pipeline, which is written only once.
@@ -185,10 +186,10 @@ def _what(alert: Alert) -> str:
 def _all(alerts: Sequence[Alert]) -> str:
     days = sorted({alert.load_date for alert in alerts if alert.load_date})
     name, jobs = alerts[0].pipeline_name, sorted({alert.job for alert in alerts if alert.job})
-    if all(alert.measure for alert in alerts):
-        measures = sorted({f"{alert.job}.{alert.measure}" for alert in alerts})
-        more = [f"{len(measures) - SHOWN} more"] if len(measures) > SHOWN else []
-        return f"{name}: {', '.join([*measures[:SHOWN], *more])}"
+    if all(alert.part for alert in alerts):
+        parts = sorted({f"{alert.job}.{_cut(alert.part or '')}" for alert in alerts})
+        more = [f"{len(parts) - SHOWN} more"] if len(parts) > SHOWN else []
+        return f"{name}: {', '.join([*parts[:SHOWN], *more])}"
     if not days:
         return f"{name}, {', '.join(jobs[:SHOWN]) or f'{len(alerts)} runs'}"
     if len(days) == 1:

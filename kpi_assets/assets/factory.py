@@ -38,6 +38,7 @@ def pipeline_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition | dg.AssetSp
     """Return every asset of a pipeline."""
     return [
         *(_object_asset(pipeline, table) for table in pipeline.object_tables),
+        *(_stream_asset(pipeline, table) for table in pipeline.stream_tables),
         *(_table_asset(pipeline, table) for table in pipeline.tables.values()),
         *(_live_asset(pipeline, table) for table in pipeline.live.values()),
     ]
@@ -54,6 +55,24 @@ def _live_asset(pipeline: Pipeline, table: Table) -> dg.AssetSpec:
         kinds={"postgres", "sql"},
         tags={"layer": table.relation.schema, "live": "true"},
         metadata=metadata.definition_metadata(pipeline, table),
+    )
+
+
+def _stream_asset(pipeline: Pipeline, table: Table) -> dg.AssetSpec:
+    """Return the asset of the objects in which the events of a stream land: no run makes them, `kpi stream` does.
+
+    A live run records a materialization with how many of them are built.
+    """
+    return dg.AssetSpec(
+        object_key(table),
+        group_name=f"{pipeline.name}_s3",
+        description=f"The events of the stream {table.stream}, in the order in which the broker took them: the objects "
+        f"below {table.source.object} on S3. A load_date grows until the stream is past its end.",
+        owners=[table.header.owner],
+        kinds={"s3", table.format.name},
+        tags={"layer": "s3", "stream": "true"},
+        metadata={"object": table.source.object, "stream": table.stream or "", **metadata.code_reference(table)},
+        partitions_def=load_dates(pipeline),
     )
 
 
@@ -107,7 +126,7 @@ def _object_events(
     context: dg.AssetExecutionContext, key: dg.AssetKey, partition: str, outcome: ObjectOutcome
 ) -> Iterator[Any]:
     manifest = outcome.manifest
-    where = {"object": f"s3://{manifest.bucket}/{manifest.key}"} if manifest else {}
+    where = {"object": manifest.url} if manifest else {}
 
     def evaluated() -> list[dg.AssetCheckEvaluation]:
         return list(evaluations(context.instance, key, partition, outcome.results, where))
@@ -123,13 +142,16 @@ def _object_events(
     yield from _make_or_warn(context, "The results of its checks", evaluated) or []
 
 
-def _since_any_build(pipeline: Pipeline, table: Table, freshness: Freshness) -> dg.FreshnessPolicy:
+def _since_any_build(pipeline: Pipeline, table: Table, freshness: Freshness | None) -> dg.FreshnessPolicy | None:
     """Return Dagster's policy, which counts the hours from the latest materialization of any load_date.
 
     A load_date may be built from its first minute on, and counts as late some hours after its end. So the policy is a
     day longer, or as long as the longest time between two load_dates on which the table is due. A table that is on time
-    by its load_dates (monitoring/freshness.py) is then never late for Dagster.
+    by its load_dates (monitoring/freshness.py) is then never late for Dagster. It knows nothing of minutes: a table is
+    not materialized while no event comes, and is fresh all the same.
     """
+    if freshness is None or freshness.within_hours is None:
+        return None
     days = pipeline.calendars[table.relation].longest_gap(pipeline.config.start_date, horizon())
     return dg.FreshnessPolicy.time_window(timedelta(days=days, hours=freshness.within_hours))
 
@@ -147,7 +169,8 @@ def _table_asset(pipeline: Pipeline, table: Table) -> dg.AssetsDefinition:
         )
         for relation in table.reads
     ]
-    if table.has_object:
+    upstream_is_object = table.has_object or table.stream is not None
+    if upstream_is_object:
         upstream.append(dependency(object_key(table), None))
     spec = dg.AssetSpec(
         key,
@@ -155,14 +178,14 @@ def _table_asset(pipeline: Pipeline, table: Table) -> dg.AssetsDefinition:
         group_name=f"{pipeline.name}_{layer}",
         description=chart.description(table),
         owners=[table.header.owner],
-        kinds={"postgres", *(["sql"] if table.query else []), *([table.format.name] if table.has_object else [])},
+        kinds={"postgres", *(["sql"] if table.query else []), *([table.format.name] if upstream_is_object else [])},
         tags={"layer": layer, **({"kpi": "true"} if kpi else {})},
         code_version=table.code_version,
         metadata={
             **metadata.pages_metadata(pipeline, table, settings().serve_url),
             **metadata.definition_metadata(pipeline, table),
         },
-        freshness_policy=_since_any_build(pipeline, table, freshness) if freshness else None,
+        freshness_policy=_since_any_build(pipeline, table, freshness),
         skippable=True,
     )
 

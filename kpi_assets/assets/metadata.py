@@ -41,7 +41,7 @@ def column_schema(table: Table) -> dg.TableSchema:
 
 def column_lineage(pipeline: Pipeline, table: Table) -> dg.TableColumnLineage:
     """Map each column to the columns that it is computed from; for a raw table, to the column of its object."""
-    if table.has_object:
+    if table.has_object or table.stream:
         origin = object_key(table)
         return dg.TableColumnLineage(
             {name: [dg.TableColumnDep(asset_key=origin, column_name=name)] for name in table.columns}
@@ -126,7 +126,7 @@ def object_metadata(outcome: ObjectOutcome) -> dict[str, Any]:
     if manifest is None:
         return {"object": "none: it is optional"}
     return {
-        "dagster/uri": f"s3://{manifest.bucket}/{manifest.key}",
+        "dagster/uri": manifest.url,
         "bytes": manifest.size_bytes,
         "etag": manifest.etag,
         "last_modified": dg.MetadataValue.timestamp(manifest.last_modified),

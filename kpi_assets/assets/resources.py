@@ -2,8 +2,8 @@
 
 import sys
 from collections.abc import Iterator, Mapping, Set
-from contextlib import suppress
-from datetime import date
+from contextlib import contextmanager, suppress
+from datetime import date, datetime, timezone
 from threading import Lock
 from typing import Any
 
@@ -16,18 +16,24 @@ from kpi_assets.dagster_internals import end_as_canceled, silence_missing_check_
 from kpi_assets.embedded.stack import servers_for_life
 from kpi_assets.errors import UserError
 from kpi_assets.instance.processes import process_tags
-from kpi_assets.ledger import run_states, runs
-from kpi_assets.ledger.locks import run_lock
+from kpi_assets.ledger import publishes, run_states, runs
+from kpi_assets.ledger.locks import live_lock, run_lock, try_lock, unlock
+from kpi_assets.ledger.publishes import Publish
 from kpi_assets.materialize.context import BuildContext, Progress
 from kpi_assets.materialize.prepare import prepare
 from kpi_assets.materialize.retry import wait_for_lock
 from kpi_assets.model.calendar import parse_date
+from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.monitoring.alerting_checks import report_failing
 from kpi_assets.monitoring.declared_kpis import record_declared
+from kpi_assets.monitoring.drifted import report_drifted
 from kpi_assets.monitoring.recovery import close_recovered
 from kpi_assets.monitoring.thresholds import report_breached
 from kpi_assets.plan.collect import collect
-from kpi_assets.sources.store import client, open_store
+from kpi_assets.plan.growing import is_closed
+from kpi_assets.sources.store import open_store
+from kpi_assets.telemetry import start
 from kpi_assets.warehouse.connection import open_session
 
 OUTCOME = "kpi/outcome"  # a run tag
@@ -42,8 +48,18 @@ silence_missing_check_warnings()
 
 @dg.resource(description="A boto3 client, without dagster-aws, whose import costs more than a small build.")
 def plain_s3(_context: dg.InitResourceContext) -> Any:
-    """Return a client as the S3Resource of dagster-aws does."""
-    return client(servers_for_life().settings)
+    """Return a client as the S3Resource of dagster-aws does; None where no pipeline has its objects on S3."""
+    return s3_client()
+
+
+def s3_client() -> Any:
+    """Return a boto3 client with the settings of this process; None where no pipeline has its objects on S3."""
+    config = servers_for_life().settings
+    if not config.may_use_s3:
+        return None
+    from kpi_assets.sources.s3_objects import client  # noqa: PLC0415  imports boto3
+
+    return client(config)
 
 
 class Run:
@@ -64,6 +80,8 @@ class Run:
         self._turns: set[tuple[str, date]] = set()
         self._unneeded: dict[str, str | None] = {}
         self._lock = Lock()
+        self.is_live = False
+        start.start("kpi-run")
 
     def unneeded(self, pipeline: Pipeline, s3: Any, on_progress: Progress, load_date: date) -> str | None:
         """Return why an automatic run has nothing left to do; None if it has, and for any other run.
@@ -105,6 +123,36 @@ class Run:
             pipeline, servers.postgres, store, self.run_id, on_progress, writers=config.writers, settings=config
         )
 
+    @contextmanager
+    def turn(self, pipeline: Pipeline, load_date: date) -> Iterator[bool]:
+        """Hold the turn of a load_date for as long as the context is open; yield False if another run has it.
+
+        A run that stays for long takes its turn again and again, so that others need not wait for its end.
+        """
+        session = self._begun(pipeline, servers_for_life().postgres)
+        if not try_lock(session, run_lock(load_date)):
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            unlock(session, run_lock(load_date))
+
+    def is_alone(self, pipeline: Pipeline, load_date: date) -> bool:
+        """Whether this run may be the live run of a load_date: there is one, until its session ends."""
+        self.is_live = True
+        return try_lock(self._begun(pipeline, servers_for_life().postgres), live_lock(load_date))
+
+    def is_closed(self, pipeline: Pipeline, load_date: date) -> bool:
+        """Whether nothing lands in a load_date any more."""
+        session = self._begun(pipeline, servers_for_life().postgres)
+        return is_closed(pipeline, session, load_date, datetime.now(timezone.utc))
+
+    def published(self, pipeline: Pipeline, relation: Relation, load_date: date) -> Publish | None:
+        """Return what is published of a table for a load_date."""
+        session = self._begun(pipeline, servers_for_life().postgres)
+        return publishes.current(session, [relation], load_date).get(relation)
+
     def build_statuses(self, pipeline: Pipeline) -> dict[date, dict[str, runs.Status]]:
         """Return the status of each build of this run so far, by load_date and by table or object."""
         return run_states.of_run_by_load_date(self._begun(pipeline, servers_for_life().postgres), self.run_id)
@@ -144,10 +192,14 @@ class Run:
         for name, (pipeline, session) in self._sessions.items():
             with session:
                 if name in self._rows:
-                    outcomes.add(runs.close_run(session, self._rows[name], self.run_id))
+                    closed = runs.close_run(session, self._rows[name], self.run_id, latest_only=self.is_live)
+                    outcomes.add(closed)
                     record_declared(session, pipeline)
                     report_breached(session, pipeline)
+                    report_failing(session, pipeline)
+                    report_drifted(session, pipeline)
                     close_recovered(session, pipeline)
+        start.flush()
         return outcomes
 
 
@@ -187,7 +239,7 @@ def _run_log(context: dg.InitResourceContext, *, is_prepared: bool) -> Iterator[
         if outcomes and context.instance:
             # Dagster has no status for held. This tag tells a held run from a stopped one in its list of runs.
             context.instance.add_run_tags(run.run_id, {OUTCOME: ", ".join(sorted(outcomes))})
-    if context.instance and _only_kept_back(context.instance, run.run_id, outcomes):
+    if context.instance and not run.is_live and _only_kept_back(context.instance, run.run_id, outcomes):
         why = KEPT_BACK["held" if "held" in outcomes else "missing"]
         end_as_canceled(context.instance, dagster_run, why)
 

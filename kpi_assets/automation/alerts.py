@@ -24,7 +24,7 @@ from kpi_assets.instance.ticks import Stalled
 from kpi_assets.ledger import incidents, runs, schema
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.tree import Broken
-from kpi_assets.monitoring import freshness, thresholds
+from kpi_assets.monitoring import alerting_checks, drifted, freshness, thresholds
 from kpi_assets.monitoring.declared_kpis import record_declared
 from kpi_assets.monitoring.recovery import close_recovered
 from kpi_assets.read.addresses import pages_of
@@ -175,6 +175,8 @@ def update_incidents(
         record_declared(connection, pipeline)
         freshness.report_late(connection, pipeline)
         thresholds.report_breached(connection, pipeline)
+        alerting_checks.report_failing(connection, pipeline)
+        drifted.report_drifted(connection, pipeline)
         close_recovered(connection, pipeline)
     return True
 

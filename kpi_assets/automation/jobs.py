@@ -1,7 +1,7 @@
 """Jobs of a pipeline: all assets of one load_date, its KPIs only, and its checks only on published rows.
 
-The last job is an op, because the checks of the assets are part of a build. It cannot release a held build: it checks
-the rows that readers see, and held rows are not among them.
+The last of these is an op, because the checks of the assets are part of a build. It cannot release a held build: it
+checks the rows that readers see, and held rows are not among them.
 """
 
 from collections.abc import Iterator
@@ -15,6 +15,7 @@ from kpi_assets.assets.metadata import table_key
 from kpi_assets.assets.partitions import load_dates
 from kpi_assets.assets.run_tags import requested_load_dates
 from kpi_assets.assets.steps import user_errors_as_failures
+from kpi_assets.automation.live_run import live_job
 from kpi_assets.automation.retention import retention_job
 from kpi_assets.dagster_internals import UnresolvedAssetJobDefinition
 from kpi_assets.errors import UsageError
@@ -25,10 +26,11 @@ from kpi_assets.model.pipeline import Pipeline
 
 
 def pipeline_jobs(pipeline: Pipeline) -> list[dg.JobDefinition | UnresolvedAssetJobDefinition]:
-    """Return every job of a pipeline: two for any pipeline, one if it has KPIs, and one if it has retention."""
+    """Return every job of a pipeline: two for any, and one each if it has KPIs, retention, or streams."""
     kpis = [kpis_job(pipeline)] if any(table.header.kpi for table in pipeline.tables.values()) else []
     retention = [retention_job(pipeline)] if pipeline.config.retention else []
-    return [pipeline_job(pipeline), *kpis, recheck_job(pipeline), *retention]
+    live = [live_job(pipeline)] if pipeline.stream_tables else []
+    return [pipeline_job(pipeline), *kpis, recheck_job(pipeline), *retention, *live]
 
 
 def pipeline_job(pipeline: Pipeline) -> UnresolvedAssetJobDefinition:

@@ -140,7 +140,8 @@ class TickEvaluator:
         result.states.update(status.state for status in statuses)
         ends = statuses[0].load_date, statuses[-1].load_date
         for status in statuses:
-            if status.state == "late":  # reported once, however often it is found
+            # Reported once, however often it is found. Of a load_date that grows, the freshness of its KPIs is.
+            if status.state == "late" and not status.grows:
                 incidents.report_late(connection, self.pipeline.name, status.load_date, status.reason)
         due = [s for s in statuses if s.is_due(rebuild_on_sql_change=self.automation.rebuild_on_sql_change)]
         running = [status for status in statuses if status.state == "running"]

@@ -1,6 +1,7 @@
 """Unfinished runs: the load_dates of a pipeline that a queued or executing run is about to build."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import date
 
 import dagster as dg
@@ -36,9 +37,16 @@ def unfinished_load_dates(instance: dg.DagsterInstance, pipeline: Pipeline) -> t
     return days, problems
 
 
-def _unfinished_runs(instance: dg.DagsterInstance) -> Iterator[dg.DagsterRun]:
+def live_load_dates(instance: dg.DagsterInstance, pipeline: Pipeline) -> Iterator[date]:
+    """Yield the load_date of each live run of the pipeline that has not ended; of none whose tags name no load_date."""
+    for run in _unfinished_runs(instance, pipeline.live_job):
+        with suppress(UsageError):
+            yield from requested_load_dates(pipeline, run.tags)
+
+
+def _unfinished_runs(instance: dg.DagsterInstance, job: str | None = None) -> Iterator[dg.DagsterRun]:
     cursor = None
-    while page := instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED), cursor=cursor, limit=PAGE):
+    while page := instance.get_runs(dg.RunsFilter(job_name=job, statuses=_UNFINISHED), cursor=cursor, limit=PAGE):
         yield from page
         cursor = page[-1].run_id
 

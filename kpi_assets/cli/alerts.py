@@ -31,6 +31,7 @@ STYLES = {
     "late": "yellow",
     "stalled": "bold red",
     "breached": "yellow",
+    "drifted": "yellow",
     "digest": "",
     "recovered": "green",
 }

@@ -35,6 +35,7 @@ COMMANDS = {
     "infer": "infer",
     "up": "stack",
     "serve": "serve",
+    "stream": "stream",
     "down": "stack",
     "status": "status",
     "enable": "switch",

@@ -21,7 +21,6 @@ from kpi_assets.model.strict_yaml import ModelError
 from kpi_assets.model.tree import load_pipelines, pipeline_names
 from kpi_assets.printable import strict_json
 from kpi_assets.settings import settings
-from kpi_assets.sources.store import client
 
 FIXTURES = "fixtures"  # the folder beside sql/
 
@@ -103,10 +102,16 @@ def _run_fixtures(cases: Sequence[Case]) -> Iterator[tuple[Case, list[CaseError]
     """Yield the differences of each case. Without a case no server is started."""
     if not cases:
         return
+    from kpi_assets.sources.s3_objects import client  # noqa: PLC0415  imports boto3
+
     config = settings()
     # The minimum rows of the settings are for real deliveries. Fixtures are smaller.
     pipelines = load_pipelines(config.sql_dir)
-    no_servers: dict[str, object] = {"postgres_url": None, "s3_bucket": None, "s3_buckets": {}, "s3_endpoint_url": None}
+    no_servers: dict[str, object] = {
+        **dict.fromkeys(("postgres_url", "lake_url", "s3_bucket", "s3_endpoint_url")),
+        "lake_urls": {},
+        "s3_buckets": {},
+    }
     with (
         embedded_servers(config.model_copy(update=no_servers)) as servers,
         progress_bar("fixtures", len(cases), in_bytes=False) as bar,

@@ -1,8 +1,8 @@
-"""`kpi sample` writes synthetic files, and fills the databases of simulated APIs."""
+"""`kpi sample` writes synthetic files, fills the databases of simulated APIs, and sends events to a broker."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from datetime import date, timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Annotated
 
@@ -13,8 +13,8 @@ from kpi_assets.cli.process import user_umask
 from kpi_assets.cli.terminal import progress_bar, say
 from kpi_assets.cli.workspace import Workspace, open_workspace, pipeline_of, read_tree
 from kpi_assets.embedded.apis import needed_apis
-from kpi_assets.errors import UsageError
-from kpi_assets.samples import API_GENERATORS, GENERATORS, Generator
+from kpi_assets.errors import UsageError, UserError
+from kpi_assets.samples import API_GENERATORS, GENERATORS, STREAM_GENERATORS, Generator
 from kpi_assets.settings import settings
 from kpi_assets.simulators.faults import split_api_faults
 
@@ -48,13 +48,27 @@ def sample(
     fault: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Plant a fault; can be repeated; `list` lists the faults.")
     ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(help="Send so many events a second to the broker instead, as they happen, for a stream."),
+    ] = None,
+    minutes: Annotated[float, typer.Option(min=0.01, help="For how many minutes events are sent.")] = 5,
+    pace: Annotated[
+        float, typer.Option(help="How much quicker than in life orders that are sent get on; 1440: a day in a minute.")
+    ] = 1,
 ) -> None:
-    """Write synthetic files for one load_date of a pipeline, or for several; of APIs, fill the simulated ones."""
+    """Write synthetic files for one load_date of a pipeline, or for several; of APIs, fill the simulated ones.
+
+    Of streams, `--rate` sends events to the broker.
+    """
     generators = _generators_of(pipeline)
     if fault == ["list"]:
         for generator in generators:
             for name, what in generator.faults.items():
                 say(f"{name:28} {what}")
+        return
+    if rate is not None:
+        send_sample(pipeline, rate, minutes, seed, fault or [], pace=pace)
         return
     is_file = pipeline in GENERATORS
     if not is_file and to is not None:
@@ -122,7 +136,9 @@ def write_sample(
         )
     rows: Counter[str] = Counter()
     for name, count in written.items():
-        rows[Path(name).name] += count
+        path = Path(name)
+        # Of a stream there are many objects, in a folder of its name.
+        rows[path.parts[1] if pipeline in STREAM_GENERATORS else path.name] += count
     say(f"Wrote {_dates(load_date, days)} to {to}{_planted(faults)}: {_counts(rows)}.")
 
 
@@ -148,6 +164,31 @@ def fill_sample(
             progress=lambda done, _all: bar(done),
         )
     say(f"Filled {_dates(load_date, days)} of the simulated APIs{_planted(faults)}: {_counts(rows)}.")
+
+
+def send_sample(
+    pipeline: str, rate: float, minutes: float, seed: int, faults: Sequence[str], *, pace: float = 1
+) -> None:
+    """Send the events of a pipeline's streams to its broker as they happen, and print how many it took."""
+    if pipeline not in STREAM_GENERATORS:
+        raise UsageError(f"{pipeline} has no streams that are simulated: leave --rate out.")
+    from kpi_assets.samples.realtime.faults import Message  # noqa: PLC0415  few need it
+    from kpi_assets.samples.realtime.sending import Sent, send  # noqa: PLC0415
+
+    def messages() -> Iterator[Message]:
+        opening = datetime.now(timezone.utc)
+        return STREAM_GENERATORS[pipeline].messages(opening, rate, seed=seed, faults=faults, pace=pace)
+
+    messages()  # what cannot be made is refused before servers start
+    with open_workspace(pipeline) as work:
+        say(f"Sending {rate:g} events a second for {minutes:g} minutes{_planted(faults)}  (Ctrl-C ends it)")
+        with progress_bar("seconds", round(minutes * 60), in_bytes=False) as bar:
+            sent: Sent = send(
+                work.settings, messages(), seconds=minutes * 60, progress=lambda seconds, _sent: bar(round(seconds))
+            )
+    say(f"The broker took {sent.taken.total():,} events: {_counts(dict(sorted(sent.taken.items())))}.")
+    if sent.refused:
+        raise UserError(f"The broker did not take {sent.refused:,} events ({sent.reason}): see `kpi doctor`.")
 
 
 def _dates(load_date: date, days: int | None) -> str:

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from kpi_assets.cli.terminal import say, styled
 from kpi_assets.cli.workspace import prepare_bucket
-from kpi_assets.doctor import apis, content, instance, lake, machine, serve, warehouse
+from kpi_assets.doctor import apis, broker, content, instance, lake, machine, serve, streams, warehouse
 from kpi_assets.doctor.finding import Finding, broken, errors_as_findings
 from kpi_assets.embedded.stack import embedded_servers
 from kpi_assets.errors import UsageError, UserError
@@ -89,6 +89,8 @@ def _findings(*, landing: bool, deep: bool) -> Iterator["Finding"]:
     first = settings()
     yield from machine.disk(first.home, holds_data=first.embedded_postgres or first.embedded_s3)
     try:
+        if first.embedded_s3:
+            yield from machine.object_store(first.home, first.s3_program)
         pipelines = list(load_pipelines(first.sql_dir, first.min_rows).values())
         with embedded_servers(first, pipelines) as servers:
             config = servers.settings
@@ -97,6 +99,8 @@ def _findings(*, landing: bool, deep: bool) -> Iterator["Finding"]:
                 prepare_bucket(servers.stack, pipeline)
                 yield from lake.bucket(config, pipeline, landing=landing or first.embedded_s3)
                 yield from apis.apis(config, pipeline)
+                yield from broker.broker(config, pipeline)
+                yield from streams.streams(config, pipeline, servers.postgres, deep=deep)
                 if deep:
                     yield from errors_as_findings("objects", lambda of=pipeline: content.objects(config, of))  # type: ignore[misc]
             yield from instance.instance(config, pipelines)

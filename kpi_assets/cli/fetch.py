@@ -14,6 +14,7 @@ from kpi_assets.cli.arguments import LoadDateOrRunDate, PipelineName
 from kpi_assets.cli.terminal import err, error_line, say, styled
 from kpi_assets.cli.workspace import Workspace, open_workspace, pipeline_of
 from kpi_assets.errors import UsageError, UserError
+from kpi_assets.lake_places import object_url
 from kpi_assets.materialize.context import BuildContext, Progress, shown_progress
 from kpi_assets.materialize.fetch import FetchOutcome, fetch_object
 from kpi_assets.model.asking import day_to_ask, why_not_asked
@@ -93,7 +94,7 @@ def fetch_all(work: Workspace, wanted: Sequence[Wanted], *, replace: bool) -> li
             except UserError as error:
                 problems.append(error)
                 continue
-        _say(f"s3://{store.bucket}/{outcome.key}", outcome)
+        _say(object_url(store.bucket, outcome.key), outcome)
         is_lost = is_lost or outcome.is_lost
     if is_lost:
         say(

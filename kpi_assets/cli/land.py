@@ -12,6 +12,7 @@ from kpi_assets.cli.arguments import PipelineName, date_option
 from kpi_assets.cli.terminal import error_line, progress_bar, say, styled
 from kpi_assets.cli.workspace import Workspace, open_workspace, pipeline_of, prepare_bucket
 from kpi_assets.errors import UserError
+from kpi_assets.lake_places import object_url
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.table import Table
 from kpi_assets.sources.dated_files import DatedFile, DatedFiles, find_dated_files
@@ -80,13 +81,13 @@ def land_files(work: Workspace, load_date: date, source: Path, *, replace: bool)
         if not path.is_file():
             say(
                 styled("absent", "yellow"),
-                f"    {path} {file_problem(path)}: s3://{store.bucket}/{key} was not landed",
+                f"    {path} {file_problem(path)}: {object_url(store.bucket, key)} was not landed",
             )
             continue
         with progress_bar(path.name, path.stat().st_size, in_bytes=True) as bar:
             kind = tables[key].format.content_type
             outcome = upload(store, path, key, replace=replace, content_type=kind, on_progress=bar)
-        say(f"{outcome:9} s3://{store.bucket}/{key} ({path.stat().st_size:,} bytes)")
+        say(f"{outcome:9} {object_url(store.bucket, key)} ({path.stat().st_size:,} bytes)")
         landed.append(_Landed(path, key, tables[key], load_date, outcome))
     _say_useless(pipeline, landed)
     _say_lost(store, landed)
@@ -102,7 +103,7 @@ def land_dated(work: Workspace, dated: DatedFiles, *, replace: bool) -> Sequence
         with progress_bar(f"landing {len(files)} files", sum(each.size for each in files), in_bytes=True) as bar:
             problems = land_all(store, files, outcomes, replace=replace, on_progress=bar)
     finally:  # what was landed stays, also where the command is stopped
-        _say_outcomes(f"s3://{store.bucket}", outcomes, len(files))
+        _say_outcomes(object_url(store.bucket).rstrip("/"), outcomes, len(files))
         landed = [_Landed(each.path, each.key, each.table, each.load_date, outcomes[each]) for each in outcomes]
         _say_useless(work.pipeline, landed)
         _say_lost(store, landed)

@@ -34,6 +34,7 @@ STYLES = {
     "stale": "yellow",
     "lost": "bold red",
     "running": "cyan",
+    "growing": "green",
     "incomplete": "yellow",
     "late": "bold yellow",
     "missing": "dim",

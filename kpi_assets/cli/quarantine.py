@@ -17,6 +17,7 @@ from kpi_assets.cli.show import TABLE_ROWS, RowFormat
 from kpi_assets.cli.terminal import err, grid, out, say, styled
 from kpi_assets.cli.workspace import Workspace, open_workspace, pipeline_of
 from kpi_assets.errors import UsageError, UserError
+from kpi_assets.lake_places import object_url
 from kpi_assets.ledger import bad_rows
 from kpi_assets.ledger.bad_rows import BadRow
 from kpi_assets.materialize.context import BuildContext
@@ -233,7 +234,7 @@ def _say_made(made: Made, bucket: str) -> None:
         for name, value in decision.set.items():
             was = {**decision.was, **decision.key}.get(name)
             say(f"  {name}: {cut(json_text(was), _VALUE)} becomes {cut(json_text(value), _VALUE)}")
-    say(f"written s3://{bucket}/{made.key} ({_count(len(made.decisions), 'decision')})")
+    say(f"written {object_url(bucket, made.key)} ({_count(len(made.decisions), 'decision')})")
 
 
 def _next(pipeline: Pipeline, table: str, load_date: date) -> str:

@@ -21,14 +21,15 @@ def up(
         int | None, typer.Option(min=1, max=65535, help="Port of the web UI; default: 3000 or the next free one.")
     ] = None,
 ) -> None:
-    """Start the embedded servers, the Dagster web UI, the daemon and `kpi serve`; Ctrl-C stops them."""
+    """Start the embedded servers, Dagster's web UI and daemon, `kpi serve` and `kpi stream`; Ctrl-C stops them."""
     pipelines = sound_pipelines()
     with embedded_servers(settings(), pipelines) as servers:
         for pipeline in pipelines:
             Workspace(pipeline, servers).ready()
         enable_gc()
         say("Starting the web UI, the daemon and the pages ...", console=err)
-        services.serve(servers.settings, servers.stack, port, _ready)
+        with_streams = [pipeline.name for pipeline in pipelines if pipeline.stream_tables]
+        services.serve(servers.settings, servers.stack, port, _ready, with_streams)
 
 
 def _ready(address: str, pages: str, off: Sequence[str]) -> None:

@@ -16,7 +16,9 @@ from kpi_assets.instance import services
 from kpi_assets.ledger import run_states
 from kpi_assets.model.asking import minute, next_asking
 from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.plan.growing import find_growing
 from kpi_assets.settings import settings
+from kpi_assets.sources.store import open_store
 from kpi_assets.warehouse.connection import connect
 
 STYLES = {
@@ -46,6 +48,7 @@ def status(
         for pipeline in sound_pipelines():
             work = Workspace(pipeline, servers).readable()
             _print_load_dates(work, everything)
+            _say_growing(work, datetime.now(timezone.utc))
             _say_asking(pipeline, datetime.now(timezone.utc))
             say_waiting(pipeline.name, find_waiting(work))
             say_switch(work)
@@ -55,7 +58,8 @@ def _print_load_dates(work: Workspace, everything: bool) -> None:
     pipeline = work.pipeline
     with connect(work.server, pipeline.name, "status", read_only=True) as connection:
         states = run_states.by_load_date(connection)
-    layers = {"s3": [table.object_name for table in pipeline.object_tables]}
+    objects = [table.object_name for table in pipeline.object_tables]
+    layers = {"s3": objects} if objects else {}
     for relation in pipeline.tables:
         layers.setdefault(relation.schema, []).append(str(relation))
     days = sorted(states)
@@ -67,6 +71,18 @@ def _print_load_dates(work: Workspace, everything: bool) -> None:
     if not days:
         name = pipeline.name
         say(f"{name}: nothing has been run yet in {work.place}; `kpi plan {name}` says what has landed there.")
+
+
+def _say_growing(work: Workspace, now: datetime) -> None:
+    """Say how far each load_date that grows is built."""
+    pipeline = work.pipeline
+    if not pipeline.stream_tables:
+        return
+    store = open_store(pipeline, work.settings)
+    with connect(work.server, pipeline.name, "status", read_only=True) as connection:
+        found = find_growing(pipeline, connection, store, pipeline.config.start_date, now.date(), now)
+    for day, each in found.items():
+        say(f"{pipeline.name}: load_date {day} ", styled("grows", "green"), f" ({each.facts}).")
 
 
 def _say_asking(pipeline: Pipeline, now: datetime) -> None:

@@ -20,7 +20,7 @@ from kpi_assets.cli.workspace import Workspace, open_workspace, pipeline_of
 from kpi_assets.embedded.apis import needed_apis
 from kpi_assets.errors import UserError
 from kpi_assets.instance import folder
-from kpi_assets.instance.starters import Starter, pipeline_schedule_of, pipeline_sensor_of, switched_on
+from kpi_assets.instance.starters import Starter, live_sensor_of, pipeline_schedule_of, pipeline_sensor_of, switched_on
 from kpi_assets.instance.storage import open_instance
 from kpi_assets.plan.status import LoadDateStatus
 from kpi_assets.settings import settings
@@ -45,6 +45,9 @@ def enable(
         say(styled("on", "green"), f" {pipeline}: {what}{'' if changed else ', as before'}.")
         if other.switch(instance, on=False):
             say(styled("off", "yellow"), f" {pipeline}: {other.name}, which it replaces.")
+        if live := live_sensor_of(work.pipeline):
+            again = "" if live.switch(instance, on=True) else ", as before"
+            say(styled("on", "green"), f" {pipeline}: {_what(work, live)}{again}.")
         if simulated:
             are = "are simulated, and have" if simulated[1:] else "is simulated, and has"
             setting = f"KPI_API_URLS__{pipeline.upper()}__{simulated[0].upper()}"
@@ -63,8 +66,8 @@ def enable(
 def disable(pipeline: PipelineName) -> None:
     """Switch off the automation of a pipeline; runs that were requested already go on."""
     with open_workspace(pipeline) as work, _instance(work.ready()) as instance:
-        both = (pipeline_sensor_of(work.pipeline), pipeline_schedule_of(work.pipeline))
-        switched = [starter.name for starter in both if starter.switch(instance, on=False)]
+        every = (pipeline_sensor_of(work.pipeline), pipeline_schedule_of(work.pipeline), live_sensor_of(work.pipeline))
+        switched = [starter.name for starter in every if starter and starter.switch(instance, on=False)]
         what = " and ".join(switched) if switched else "automation was off before"
         say(styled("off", "yellow"), f" {pipeline}: {what}.")
         requested, _ = unfinished_load_dates(instance, work.pipeline)

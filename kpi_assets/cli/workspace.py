@@ -19,6 +19,7 @@ from kpi_assets.materialize.prepare import check_readable, prepare
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.tree import Broken, load_sound
 from kpi_assets.settings import Settings, settings
+from kpi_assets.sources.store import named_place
 from kpi_assets.warehouse.provision import has_database
 
 
@@ -100,7 +101,7 @@ class Workspace:
         """Where commands look for the data: the home, or the server and bucket that the settings name."""
         named = conninfo_to_dict(self.server.get_secret_value())
         server = f"the server {named.get('host', 'localhost')}:{named.get('port', 5432)}"
-        bucket = self.settings.s3_buckets.get(self.pipeline.name) or self.settings.s3_bucket
+        bucket = named_place(self.pipeline, self.settings)
         if self.embedded_postgres:
             server = f"the home {self.settings.home}"
         elif bucket is None:

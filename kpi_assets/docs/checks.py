@@ -17,7 +17,7 @@ from kpi_assets.model.tree import load_pipelines
 
 _INTRO = """
 A check judges a candidate before anyone can read it. A check that fails holds the load_date, unless its severity is
-`warn`. A check that cannot be executed holds the load_date too.
+`warn` or `alert`. A check that cannot be executed holds the load_date too.
 
 Every check finds bad rows, or a number that is outside of its limits. A comparison with NULL is not a bad row: ask for
 `not_null` where a value must be there.
@@ -32,8 +32,8 @@ The words below stand under `checks` in the [header](header.md). Any other name 
 _OPTIONS = """
 Each word may say the severity of its checks and their dimension, which is the part of the quality score to which they
 belong. A word whose value is a list has the list as `columns` then. `severity` beside the words is that of all words
-that the file has, unless a word says its own. It is not that of checks of your own, which have these two words too, and
-not that of the checks which a table has without a word.
+that the file has, unless a word says its own; it cannot be `alert`. It is not that of checks of your own, which have
+these words too, and not that of the checks which a table has without a word.
 
 ```yaml
 checks:
@@ -42,8 +42,11 @@ checks:
   range: {discount: [0, 100], dimension: consistency}
 ```
 
-So a column or a key with the name `severity` or `dimension` needs a check of your own. The rules of a quarantine have
-neither word: what they set aside counts in the check `quarantine`.
+So a column or a key with the name `severity`, `dimension` or `for` needs a check of your own. The rules of a quarantine
+have none of these words: what they set aside counts in the check `quarantine`.
+
+A check with `severity: alert` says something about the business, not about the data. It opens an
+[incident](../guides/alerts.md#checks-that-alert) while the latest published rows fail it.
 
 A check that belongs to no dimension does not count in the score. The
 [guide to authoring](../guides/authoring.md#quality-score) says how the score is computed.
@@ -70,6 +73,17 @@ columns:
 @end */
 """
 _JSON = _RAW.replace("things.csv\n  format: csv", "things.json\n  format: json\n  whole: raw_data")
+_STREAM = """/* @asset
+description: An example.
+owner: team:example
+grain: [stream_partition, stream_position]
+storage: partitions
+source: {stream: events, object: "raw/events/load_date={load_date}/", format: ndjson}
+quarantine: {share: 0.01}
+columns:
+  id: {type: text, description: Event.}
+@end */
+"""
 _KPI = """/* @asset
 description: An example.
 owner: team:example
@@ -88,6 +102,7 @@ _FILES = {
     "pipeline.yaml": _PIPELINE,
     "raw/things.sql": _RAW,
     "raw/json.sql": _JSON,
+    "raw/events.sql": _STREAM,
     "marts/kpi_things.sql": _KPI,
     "marts/history.sql": _HISTORY,
     "marts/ruled_things.sql": _KPI.replace("kpi:\n  chart: {x: id, y: id}", "quarantine: {rules: {not_null: [id]}}"),
@@ -120,10 +135,14 @@ def page() -> str:
 
 def _options() -> Iterator[tuple[str, str, str, str]]:
     """Yield the words that every word of `checks` has."""
-    values = {"severity": SEVERITIES, "dimension": DIMENSIONS}
-    for name, field in WordOptions.model_fields.items():
-        default = {"severity": word("error"), "dimension": "see below"}[name]
-        yield word(name), listed([word(value) for value in values[name]]), default, str(field.description)
+    values = {
+        "severity": listed([word(value) for value in SEVERITIES]),
+        "dimension": listed([word(value) for value in DIMENSIONS]),
+        "for": "minutes, hours or load_dates",
+    }
+    defaults = {"severity": word("error"), "dimension": "see below", "for": word("1 load_date")}
+    for field in ((each.alias or name, each) for name, each in WordOptions.model_fields.items()):
+        yield word(field[0]), values[field[0]], defaults[field[0]], str(field[1].description)
 
 
 def _dimensions() -> Iterator[tuple[str, str]]:
@@ -144,12 +163,13 @@ def _default_checks() -> Iterator[tuple[str, str, str, str]]:
             (pipeline / name).parent.mkdir(parents=True, exist_ok=True)
             (pipeline / name).write_text(text)
         tables = load_pipelines(Path(folder))["example"]
-        names = ("raw.things", "raw.json", "marts.kpi_things", "marts.ruled_things", "marts.history")
-        raw, of_json, kpi, ruled, history = map(tables.table, names)
+        names = ("raw.things", "raw.json", "raw.events", "marts.kpi_things", "marts.ruled_things", "marts.history")
+        raw, of_json, of_stream, kpi, ruled, history = map(tables.table, names)
     found = {
         "the object of a raw table": tuple(object_checks(raw)),
         "a raw table": raw.checks,
         "a raw table of JSON": [check for check in of_json.checks if check.name.startswith("fields_")],
+        "a raw table of a stream, with the quarantine of the example": of_stream.checks,
         "a KPI": kpi.checks,
         "a table with rules": ruled.checks,
         "a history": history.checks,

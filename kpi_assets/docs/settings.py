@@ -16,7 +16,9 @@ _OTHERS = """
 ## Other variables
 
 `RUN_DATE` is the default of `--load-date`. The credentials and the region of the bucket come from the variables of AWS,
-such as `AWS_ACCESS_KEY_ID`, or from its files; the library of AWS reads them by itself.
+such as `AWS_ACCESS_KEY_ID`, or from its files, which the library of AWS reads by itself. Those of a container on Azure
+come from `AZURE_STORAGE_ACCOUNT_KEY` or `AZURE_STORAGE_SAS_TOKEN`, from `AZURE_CLIENT_ID`, `AZURE_TENANT_ID` and
+`AZURE_CLIENT_SECRET` or `AZURE_FEDERATED_TOKEN_FILE`, or else from the identity of the machine.
 """
 
 
@@ -28,7 +30,7 @@ def page() -> str:
 def _rows() -> Iterator[tuple[str, str, str]]:
     for name, field in Settings.model_fields.items():
         variable = f"KPI_{name.upper()}"
-        if name == "s3_buckets":
+        if name in {"s3_buckets", "lake_urls"}:
             variable += "__PIPELINE"
         # A default that is computed depends on the machine. The description names it.
         default = None if field.default_factory else field.default

@@ -86,7 +86,7 @@ def objects(settings: Settings, pipeline: Pipeline) -> Iterator[Finding]:
     references = {t.relation.table: t.source.object for t in pipeline.object_tables if t.source.key.is_reference}
     overwritten: set[str] = set()
     for manifest, sha256 in found:
-        place = f"s3://{manifest.bucket}/{manifest.key}"
+        place = manifest.url
         try:
             now = store.manifest(manifest.object, manifest.load_date, manifest.key)
             if now is not None and now.hash == manifest.hash:

@@ -2,12 +2,10 @@
 
 import uuid
 from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 from itertools import takewhile
 from typing import Any
-
-from botocore.exceptions import ClientError
 
 from kpi_assets.doctor.finding import Finding, advice, clock, errors_as_findings, ok
 from kpi_assets.model.object_key import ObjectKey
@@ -15,8 +13,7 @@ from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.settings import Settings
 from kpi_assets.sources.deliveries import near
 from kpi_assets.sources.listing import landed
-from kpi_assets.sources.refusals import explained
-from kpi_assets.sources.store import Store, bucket_of, client
+from kpi_assets.sources.store import Store, bucket_of
 
 LOOKED_AT = 7  # days back from today
 PROBES = ".kpi-doctor/"  # below the common prefix of a pipeline's keys; deploy/iam/land.json allows removing them
@@ -29,30 +26,41 @@ def bucket(settings: Settings, pipeline: Pipeline, *, landing: bool) -> Iterator
     prefix = _prefix(pipeline)
 
     def examine() -> Iterator[Finding]:
-        s3 = client(settings)
-        with explained(name, prefix):
-            try:
-                listed = s3.list_objects_v2(Bucket=name, Prefix=prefix, MaxKeys=1)
-            except ClientError as error:
-                yield from _clock(subject, error.response)  # S3 refuses requests if the clocks differ too much
-                raise
-        yield from _clock(subject, listed)
-        found = [entry["Key"] for entry in listed.get("Contents", [])]
-        if found:
-            with explained(name, found[0]):
-                s3.get_object(Bucket=name, Key=found[0])["Body"].read(1)
+        store = Store.open(settings, name)
+        yield from (_clocks_of_s3(subject, store, prefix) if "://" not in name else ())
+        first = next(iter(store.entries(prefix)), None)
+        if first:
+            manifest = store.manifest("", date.min, first.key)
+            if manifest is not None:
+                store.head(manifest, 1)
             yield ok(subject, f"can be listed and read below {prefix or '/'}")
         else:
             yield ok(subject, f"can be listed; nothing lies below {prefix or '/'} yet")
-        yield from _unmatched(subject, Store.open(settings, name, s3), pipeline)
+        yield from _unmatched(subject, store, pipeline)
         if landing:
             key = f"{prefix}{PROBES}{uuid.uuid4()}"
-            with explained(name, key):
-                s3.put_object(Bucket=name, Key=key, Body=b"")
-                s3.delete_object(Bucket=name, Key=key)
+            store.put(key, b"")
+            store.objects.delete(key)
             yield ok(subject, "can be landed into: a probe was put and removed")
 
     yield from errors_as_findings(subject, examine)
+
+
+def _clocks_of_s3(subject: str, store: Store, prefix: str) -> Iterator[Finding]:
+    """Compare this machine's clock with that of S3, which refuses requests if they differ too much."""
+    from botocore.exceptions import ClientError  # noqa: PLC0415
+
+    from kpi_assets.sources.boto_refusals import explained  # noqa: PLC0415
+    from kpi_assets.sources.s3_objects import S3Objects  # noqa: PLC0415
+
+    assert isinstance(store.objects, S3Objects)
+    with explained(store.bucket, prefix):
+        try:
+            listed = store.objects.s3.list_objects_v2(Bucket=store.bucket, Prefix=prefix, MaxKeys=1)
+        except ClientError as error:
+            yield from _clock(subject, error.response)
+            raise
+    yield from _clock(subject, listed)
 
 
 def _unmatched(subject: str, store: Store, pipeline: Pipeline) -> Iterator[Finding]:

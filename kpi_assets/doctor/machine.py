@@ -1,10 +1,11 @@
-"""This machine: the disk below KPI_HOME."""
+"""This machine: the disk below KPI_HOME, and the program of the embedded S3."""
 
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from kpi_assets.doctor.finding import Finding, advice, broken, ok
+from kpi_assets.embedded import rclone_home, weed
 
 GB = 1 << 30
 NEEDED = {True: (1 * GB, 10 * GB), False: (GB // 10, GB)}  # by holds_data: broken below, advice below
@@ -21,3 +22,19 @@ def disk(home: Path, *, holds_data: bool) -> Iterator[Finding]:
         return
     text += f": free at least {enough / GB:.0f} GB, or set KPI_HOME to another disk"
     yield advice("disk", text) if free >= least else broken("disk", text)
+
+
+def object_store(home: Path, chosen: Path | None) -> Iterator[Finding]:
+    """Examine the program of the embedded S3, and what an earlier version left in the home.
+
+    Raises UserError if the program is missing.
+    """
+    program = weed.program(chosen)
+    version = weed.version(program)
+    text = f"SeaweedFS {version or 'of an unknown release'}, {program}"
+    if version == weed.TRIED:
+        yield ok("embedded S3", text)
+    else:
+        yield advice("embedded S3", f"{text}: this kpi_assets was tried with {weed.TRIED}, so take that release")
+    for folder in rclone_home.set_aside(home):
+        yield advice("embedded S3", f"{folder} holds files of objects that are in the object store now: remove it")

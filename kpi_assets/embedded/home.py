@@ -6,6 +6,7 @@ Belongs here: paths, modes, the credentials file, log files. Not here: what the 
 import json
 import logging
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -21,6 +22,9 @@ from kpi_assets.errors import UsageError, UserError
 logger = logging.getLogger(__name__)
 
 LOG_BYTES = 8 << 20
+# What a line has in it that reports an error, and how such a line of SeaweedFS begins.
+ERROR_WORDS = ("FATAL", "PANIC", "CRITICAL", "rror:")
+ERROR_OF_GLOG = re.compile(r"[EF][0-9]{4} [0-9:.]+ ")
 OTHERS = 0o077  # the bits of a mode for everybody but the owner
 
 
@@ -58,8 +62,10 @@ class Home:
         self.api_secrets_file = self.root / "apis.json"
         self.cluster = self.root / "postgres"
         self.postgres_conf = self.root / "postgres.conf"
-        self.buckets = self.root / "s3"
-        self.etags = self.root / "s3-etags"
+        self.s3_data = self.root / "s3-data"
+        self.s3_conf = self.root / "s3-conf"
+        self.rclone_buckets = self.root / "s3"  # of homes of earlier versions, as is the next
+        self.rclone_etags = self.root / "s3-etags"
         self.instance = self.root / "dagster"
         self.logs = self.root / "logs"
         self.run = self.root / "run"
@@ -69,7 +75,7 @@ class Home:
     def create(self) -> None:
         """Make the missing folders of the embedded servers, and close existing ones to others."""
         self.create_root()
-        for folder in (self.run, self.logs, self.buckets):
+        for folder in (self.run, self.logs, self.s3_data):
             make_folder(folder, 0o700)
 
     def create_root(self) -> None:
@@ -91,8 +97,10 @@ class Home:
             self.api_secrets_file,
             self.cluster,
             self.postgres_conf,
-            self.buckets,
-            self.etags,
+            self.s3_data,
+            self.s3_conf,
+            self.rclone_buckets,
+            self.rclone_etags,
         )
         return (*servers, self.instance, self.logs, self.run)
 
@@ -225,7 +233,7 @@ def trim_log(log: Path) -> None:
         previous.unlink(missing_ok=True)
         with (
             log.open("rb") as current,
-            os.fdopen(os.open(previous, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as kept,
+            os.fdopen(os.open(previous, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as kept,
         ):
             shutil.copyfileobj(current, kept)
         os.truncate(log, 0)
@@ -238,5 +246,5 @@ def error_line(log: Path, since: int) -> str:
     """
     written = log.read_bytes()[since:] if log.exists() else b""
     lines = [line for line in written.decode(errors="replace").splitlines() if line.strip()]
-    errors = [line for line in lines if any(word in line for word in ("FATAL", "PANIC", "CRITICAL", "rror:"))]
+    errors = [line for line in lines if ERROR_OF_GLOG.match(line) or any(word in line for word in ERROR_WORDS)]
     return [*errors[:1], *lines[-1:], "nothing"][0].strip()

@@ -1,31 +1,25 @@
-"""The embedded S3: rclone, which serves the folders of $KPI_HOME/s3 as buckets.
+"""The embedded S3: SeaweedFS, which keeps what AWS promises about conditional requests, versions and ranges.
 
-Belongs here: how rclone is started, probed and stopped. Not here: reading and writing objects (sources/).
+Belongs here: how it is started, probed and stopped, and its buckets. Not here: its configuration (weed.py), the objects
+of a home of an earlier version (rclone_home.py), and reading and writing objects (sources/).
 """
 
 import http.client
 import re
 import signal
-import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+from xml.etree import ElementTree
 
+from kpi_assets.embedded import rclone_home, weed
 from kpi_assets.embedded.home import Home
-from kpi_assets.embedded.server import Answer, Launch, Server
+from kpi_assets.embedded.server import PORTS, Answer, Launch, Server, is_free
 from kpi_assets.errors import UserError
 
 REGION = "us-east-1"
 BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-
-
-def program() -> Path:
-    """Return the path of rclone, which its wheel installs beside this Python. Raises UserError if it is missing."""
-    path = Path(sys.executable).parent / "rclone"
-    if not path.is_file():
-        raise UserError(
-            "The embedded S3 is not installed: install kpi_assets[local], or set KPI_S3_BUCKET to your own bucket."
-        )
-    return path
 
 
 class S3(Server):
@@ -33,51 +27,56 @@ class S3(Server):
 
     name = "s3"
     title = "The embedded S3"
-    stop_signals = ((signal.SIGTERM, 10),)
+    stop_signals = ((signal.SIGKILL, 5),)  # what it has acknowledged survives; SIGTERM takes a second and saves nothing
+
+    def __init__(self, place: Home, program: Path | None = None):
+        super().__init__(place)
+        self._program = program
 
     def check_installed(self) -> None:
-        """Raise UserError if the wheel is not installed."""
-        program()
-
-    def __init__(self, place: Home):
-        super().__init__(place)
-        self.cache = place.etags
+        """Raise UserError if the program is not installed."""
+        weed.program(self._program)
 
     def url(self) -> str:
         """Return the URL of the endpoint."""
         return f"http://127.0.0.1:{self.port}"
 
     def is_main(self, arguments: Sequence[str]) -> bool:
-        """Return whether a process with these arguments is the rclone of this home."""
-        return len(arguments) > 2 and Path(arguments[0]).name == "rclone" and str(self.home.etags) in arguments
+        """Return whether a process with these arguments is the SeaweedFS of this home, or the rclone it once had."""
+        is_weed = "mini" in arguments and f"-dir={self.home.s3_data}" in arguments
+        return is_weed or rclone_home.is_rclone(arguments, self.home)
+
+    def launch(self) -> None:
+        """Start the server unless it runs. Raises UserError as Server does, and if the home's old rclone still runs."""
+        super().launch()
+        process = self.process()
+        if process is not None and rclone_home.is_rclone(process.cmdline(), self.home):
+            raise UserError(
+                f"The S3 of an earlier version of kpi_assets (rclone, process {process.pid}) runs in {self.home.root}: "
+                "run `kpi down`, then try again."
+            )
+
+    def await_ready(self) -> None:
+        """Wait until the server answers, and move the objects of a home of rclone's into it."""
+        super().await_ready()
+        rclone_home.move(self.home, self.make_bucket, self._client)
+
+    def may_use(self, port: int) -> bool:
+        """Return whether the port is free, and no other user waits on a socket of that port."""
+        return is_free(port) and not weed.foreign_socket(port)
 
     def prepare(self, port: int) -> Launch:
-        """Write nothing: rclone takes all its settings from its command line and its environment."""
-        keys = self.home.credentials
-        identity = f"{keys.s3_access_key_id.get_secret_value()},{keys.s3_secret_access_key.get_secret_value()}"
-        command = [
-            str(program()),
-            "serve",
-            "s3",
-            "lake:",
-            f"--addr=127.0.0.1:{port}",
-            # A file changed by hand shows up after this time. A listing that takes longer reads its folders again.
-            "--dir-cache-time=1s",
-            "--poll-interval=0",
-            "--cache-dir",
-            str(self.home.etags),
-        ]
-        environment = {
-            "RCLONE_CONFIG": "",  # ignore the user's configuration file
-            "RCLONE_AUTH_KEY": f'"{identity}"',
-            # The ETag is the MD5 of the whole file. The hasher remembers it by the file's size and time, also between
-            # starts. Without the hasher each GET, HEAD and LIST would read every file it names.
-            "RCLONE_CONFIG_LAKE_TYPE": "hasher",
-            "RCLONE_CONFIG_LAKE_REMOTE": str(self.home.buckets),
-            "RCLONE_CONFIG_LAKE_HASHES": "md5",
-            "RCLONE_CONFIG_LAKE_MAX_AGE": "off",
-        }
-        return Launch(command, environment)
+        """Write the keys with which its parts know each other."""
+        weed.write_configuration(self.home)
+        others = (number for number in (*range(port + 1, PORTS.stop), *range(PORTS.start, port)))
+        free = (number for number in others if self.may_use(number))
+        inner = [next(free) for _ in weed.INNER_PORTS]
+        command = weed.command(weed.program(self._program), self.home, port, inner)
+        return Launch(command, weed.environment(self.home), inner_ports=inner)
+
+    def sweep(self, ports: Sequence[int]) -> None:
+        """Remove its sockets outside of the home."""
+        weed.remove_sockets(ports)
 
     def probe(self) -> Answer:
         """List the buckets."""
@@ -87,19 +86,46 @@ class S3(Server):
             return Answer.SILENT
         return {200: Answer.READY, 403: Answer.REFUSED}.get(status, Answer.SILENT)
 
-    def make_bucket(self, name: str) -> Path:
-        """Return the folder of a bucket, and make the bucket if it is missing. Clients see it when this returns."""
+    def make_bucket(self, name: str) -> None:
+        """Make a bucket if it is missing. Clients see it when this returns."""
         if not BUCKET.fullmatch(name):
             raise UserError(
                 f"{name!r} cannot be the name of a bucket: use 3 to 63 lower-case letters, digits, dots and dashes."
             )
-        folder = self.home.buckets / name
-        if not folder.is_dir() and self._request("PUT", f"/{name}") != 200:
+        if self._request("PUT", f"/{name}") not in {200, 409}:  # 409: it is there already
             self._fail(f"cannot make the bucket {name}")
-        return folder
+
+    def keys(self, bucket: str, folder: str) -> list[str]:
+        """Return the first thousand keys in a folder, whose name ends in a slash, in order. Raises OSError."""
+        query = urlencode({"list-type": "2", "prefix": folder}, quote_via=quote)
+        status, answer = self._send("GET", f"/{bucket}?{query}")
+        if status != 200:
+            raise OSError(f"the S3 answers a request for the keys in {folder} with status {status}")
+        return [key.text or "" for key in ElementTree.fromstring(answer).iterfind(".//{*}Key")]  # noqa: S314  our own server
+
+    def remove(self, bucket: str, key: str) -> None:
+        """Remove an object. Raises OSError."""
+        status, _ = self._send("DELETE", f"/{bucket}/{quote(key)}")
+        if status not in {200, 204}:
+            raise OSError(f"the S3 answers a request to remove {key} with status {status}")
+
+    def _client(self) -> Any:
+        import boto3  # noqa: PLC0415  takes half a second, and hardly anybody needs it here
+
+        keys = self.home.credentials
+        return boto3.Session().client(
+            "s3",
+            endpoint_url=self.url(),
+            region_name=REGION,
+            aws_access_key_id=keys.s3_access_key_id.get_secret_value(),
+            aws_secret_access_key=keys.s3_secret_access_key.get_secret_value(),
+        )
 
     def _request(self, method: str, path: str) -> int:
-        """Send one signed request and return its status. A boto3 client takes longer to create than the servers."""
+        return self._send(method, path)[0]
+
+    def _send(self, method: str, path: str) -> tuple[int, bytes]:
+        """Send one signed request; return status and body. A boto3 client takes longer to create than the servers."""
         # The import takes 0.1 s. Here it overlaps with the start of the servers, and is skipped if none is embedded.
         from botocore import auth, awsrequest, credentials  # noqa: PLC0415
 
@@ -112,6 +138,7 @@ class S3(Server):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
         try:
             connection.request(method, path, headers=dict(request.headers.items()))
-            return connection.getresponse().status
+            answer = connection.getresponse()
+            return answer.status, answer.read()
         finally:
             connection.close()

@@ -9,7 +9,6 @@ import json
 import logging
 import os
 import random
-import shutil
 import signal
 import socket
 import subprocess
@@ -19,7 +18,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
-from pathlib import Path
 from typing import IO, Any, ClassVar, NoReturn
 
 import psutil
@@ -57,6 +55,7 @@ class Launch:
     command: Sequence[str]
     environment: dict[str, str] = field(repr=False)
     account: Account | None = None
+    inner_ports: Sequence[int] = ()  # the ports that it takes besides its own
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,6 @@ class Server(ABC):
         self.home = place
         self.log = place.log(self.name)
         self.secrets_file = place.credentials_file
-        self.cache: Path | None = None  # a second attempt to start removes it
         self.child_title: str | None = None  # how the command lines of the server's children begin
         self._lock = place.run / f"{self.name}.lock"
         self._record_file = place.run / f"{self.name}.json"
@@ -98,6 +96,13 @@ class Server(ABC):
     @abstractmethod
     def probe(self) -> Answer:
         """Send the server a request as a client does."""
+
+    def may_use(self, port: int) -> bool:
+        """Return whether the server may listen on this port."""
+        return is_free(port)
+
+    def sweep(self, ports: Sequence[int]) -> None:  # noqa: B027  most leave nothing
+        """Remove what a server that ran on these ports, and runs no longer, has left outside of the home."""
 
     @abstractmethod
     def is_main(self, arguments: Sequence[str]) -> bool:
@@ -127,16 +132,17 @@ class Server(ABC):
             return None
 
     def check_alive(self) -> None:
-        """Raise UserError if the server has exited, with the error from its log."""
+        """Raise UserError if the server has exited, with the error from its log. Keep the log within bounds."""
         if self.process() is None:
             self._fail("exited unexpectedly: run `kpi up` again")
+        home.trim_log(self.log)
 
     def status(self) -> ServerStatus:
         """Return whether the server runs, and where. Takes no lock and changes nothing."""
         process = self.process()
         return ServerStatus(self.name, process is not None, self.port, process.pid if process else None)
 
-    def launch(self, attempt: int = 0) -> None:
+    def launch(self) -> None:
         """Start the server unless it runs, without waiting for it. The caller holds the start lock.
 
         Raises UserError if a process that is not visible from here holds the server's lock.
@@ -152,7 +158,7 @@ class Server(ABC):
         if lock is None:
             self._fail_invisible()
         try:
-            self._spawn(lock, attempt)
+            self._spawn(lock)
         finally:
             os.close(lock)
 
@@ -163,7 +169,7 @@ class Server(ABC):
         """
         for attempt in range(ATTEMPTS):
             if attempt:
-                self.launch(attempt)
+                self.launch()
             if self._wait_for_answer():
                 return
         self._fail("did not start")
@@ -188,11 +194,20 @@ class Server(ABC):
                     "stop it as that user."
                 ) from None
             if self._wait_until_gone(patience if running is not None else 0):
-                return True
-        self._kill_leftovers()
-        if not self._wait_until_gone(GRACE):
-            self._fail_invisible()
+                break
+        else:
+            self._kill_leftovers()
+            if not self._wait_until_gone(GRACE):
+                self._fail_invisible()
+        self.sweep(self._ports)
         return True
+
+    @property
+    def _ports(self) -> list[int]:
+        """All ports that the server took when it was last started."""
+        record = self._read_record()
+        ports = [record.get("port"), *record.get("inner_ports", [])]
+        return [port for port in ports if isinstance(port, int)]
 
     def _read_record(self) -> dict[str, Any]:
         try:
@@ -203,13 +218,13 @@ class Server(ABC):
             self._record = {}
         return self._record
 
-    def _spawn(self, lock: int, attempt: int) -> None:
-        port = self.port if self.port is not None and _is_free(self.port) else _free_port()
-        if attempt and self.cache:
-            shutil.rmtree(self.cache, ignore_errors=True)
+    def _spawn(self, lock: int) -> None:
+        self.sweep(self._ports)
+        port = self.port if self.port is not None and self.may_use(self.port) else self._free_port()
         launch = self.prepare(port)
+        record = {"port": port, "inner_ports": [*launch.inner_ports]}
         account: dict[str, Any] = launch.account.for_popen() if launch.account else {}
-        self._write_record({"port": port, "pid": None})
+        self._write_record({**record, "pid": None})
         with self.open_log() as log:
             child = subprocess.Popen(  # noqa: S603
                 launch.command,
@@ -224,7 +239,15 @@ class Server(ABC):
                 **account,
             )
         _children.append(child)
-        self._write_record({"port": port, "pid": child.pid})
+        self._write_record({**record, "pid": child.pid})
+
+    def _free_port(self) -> int:
+        for port in random.sample(PORTS, 200):
+            if self.may_use(port):
+                return port
+        raise UserError(
+            f"No port from {PORTS[0]} to {PORTS[-1]} is free on 127.0.0.1: stop some of the programs that listen there."
+        )
 
     def open_log(self) -> IO[bytes]:
         """Open the server's log for appending, and remember where the lines of this attempt begin."""
@@ -298,7 +321,7 @@ class Server(ABC):
         if self.port is not None:
             for process in self._visible():
                 if self._is_main(process):
-                    self._write_record({"port": self.port, "pid": process.pid})
+                    self._write_record({**self._record, "pid": process.pid})
                     return process
         return None
 
@@ -324,7 +347,8 @@ def _reap() -> None:
     _children[:] = [child for child in _children if child.poll() is None]
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """Return whether nobody listens on this port of 127.0.0.1."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the servers themselves do
         try:
@@ -332,12 +356,3 @@ def _is_free(port: int) -> bool:
         except OSError:
             return False
     return True
-
-
-def _free_port() -> int:
-    for port in random.sample(PORTS, 200):
-        if _is_free(port):
-            return port
-    raise UserError(
-        f"No port from {PORTS[0]} to {PORTS[-1]} is free on 127.0.0.1: stop some of the programs that listen there."
-    )

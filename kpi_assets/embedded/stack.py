@@ -11,7 +11,7 @@ it holds the lock. Processes that enter meanwhile wait for their shared lock, an
 import atexit
 import os
 import urllib.request
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Lock
@@ -22,6 +22,7 @@ from pydantic import SecretStr
 
 from kpi_assets.embedded import locks
 from kpi_assets.embedded.apis import ApiNames, Apis, merged, needed_apis, shadowing_variables
+from kpi_assets.embedded.broker import Broker, needed_streams
 from kpi_assets.embedded.home import Credentials, Home
 from kpi_assets.embedded.postgres import Postgres
 from kpi_assets.embedded.s3 import REGION, S3
@@ -42,13 +43,29 @@ PATIENCE = 180  # seconds to wait while another process starts or stops the serv
 class Stack:
     """The embedded servers of one home, in use for as long as the context lasts."""
 
-    def __init__(self, home: Path, *, postgres: bool = True, s3: bool = True, apis: ApiNames | None = None):
-        """With `apis`, pipelines and names of their APIs, the simulated APIs run too, and stand in for these."""
+    def __init__(
+        self,
+        home: Path,
+        *,
+        postgres: bool = True,
+        s3: bool = True,
+        apis: ApiNames | None = None,
+        streams: Collection[str] = (),
+        s3_program: Path | None = None,
+        broker_program: Path | None = None,
+    ):
+        """With `apis`, pipelines and names of their APIs, the simulated APIs run too, and stand in for these.
+
+        With `streams`, the broker runs too, on the S3 of this stack, and has a topic for each. The programs run instead
+        of those that are installed.
+        """
         self._home = Home(home)
         self._postgres = Postgres(self._home) if postgres else None
-        self._s3 = S3(self._home) if s3 else None
+        self._s3 = S3(self._home, s3_program) if s3 else None
         self.simulated: ApiNames = apis or {}
         self._apis = Apis(self._home) if apis else None
+        self._streams = streams
+        self._broker = Broker(self._home, self._s3, broker_program) if streams and self._s3 else None
         self._lock_fd: int | None = None
 
     def __enter__(self) -> "Stack":
@@ -69,13 +86,22 @@ class Stack:
                     )
                 undo.callback(self._release)
                 for server in servers:
-                    server.launch()
+                    if server is not self._broker:
+                        server.launch()
                 for server in servers:
-                    if server is self._apis and self._postgres:
-                        self._apis.ensure_databases(SecretStr(self._postgres.url()))
+                    self._prepare_for(server)
                     server.await_ready()
+                if self._broker:
+                    self._broker.ensure_topics(self._streams)
             undo.pop_all()
         return self
+
+    def _prepare_for(self, server: Server) -> None:
+        """Do what a server needs of those before it, which answer by now."""
+        if server is self._broker:
+            self._broker.launch()
+        elif server is self._apis and self._postgres:
+            self._apis.ensure_databases(SecretStr(self._postgres.url()))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -85,8 +111,10 @@ class Stack:
 
     @property
     def _servers(self) -> list[Server]:
-        """The servers of this stack. The APIs come last, because their databases are on the PostgreSQL."""
-        return [server for server in (self._s3, self._postgres, self._apis) if server]
+        """The servers of this stack, each after those that it needs: the APIs' databases are on the PostgreSQL, and the
+        broker's events on the S3.
+        """
+        return [server for server in (self._s3, self._postgres, self._broker, self._apis) if server]
 
     @property
     def lock_fd(self) -> int:
@@ -110,8 +138,8 @@ class Stack:
             found["AWS_ACCESS_KEY_ID"] = keys.s3_access_key_id.get_secret_value()
             found["AWS_SECRET_ACCESS_KEY"] = keys.s3_secret_access_key.get_secret_value()
             found["AWS_DEFAULT_REGION"] = REGION
-            # rclone sends the checksum of the whole object with a part of it, and boto3 would report a mismatch.
-            found["AWS_RESPONSE_CHECKSUM_VALIDATION"] = "when_required"
+        if self._broker:
+            found["KPI_STREAM_URL"] = self._broker.url()
         if self._apis:
             urls, secrets = self._of_apis(self._apis)
             found |= merged("KPI_API_URLS", urls)
@@ -132,6 +160,8 @@ class Stack:
         if self._s3:
             changes["s3_endpoint_url"] = self._s3.url()
             keep_secret([self.credentials.s3_secret_access_key.get_secret_value()])
+        if self._broker:
+            changes |= {"stream_url": self._broker.url(), "stream_user": None, "stream_password": None}
         if self._apis:
             urls, secrets = self._of_apis(self._apis)
             changes["api_urls"] = _beside(settings.api_urls, urls)
@@ -140,13 +170,13 @@ class Stack:
         keep_secret(complete.secrets())
         return complete
 
-    def make_bucket(self, name: str) -> Path:
-        """Return the folder of a bucket on the embedded S3, and make the bucket if it is missing.
+    def make_bucket(self, name: str) -> None:
+        """Make a bucket on the embedded S3 if it is missing.
 
         Raises UserError for a name that S3 would refuse.
         """
         assert self._s3 is not None, "this stack has no S3"
-        return self._s3.make_bucket(name)
+        self._s3.make_bucket(name)
 
     def check_alive(self) -> None:
         """Raise UserError if a server has exited while it is in use."""
@@ -196,9 +226,18 @@ def embedded_servers(settings: Settings, pipelines: Iterable[Pipeline] = ()) -> 
     if not (settings.embedded_postgres or settings.embedded_s3):
         yield Servers(settings, None)
         return
-    apis = needed_apis(settings, pipelines)
-    stack = Stack(settings.home, postgres=settings.embedded_postgres, s3=settings.embedded_s3, apis=apis)
-    with _environ(_neutral_environment(settings, apis)), stack, _environ(stack.environment()):
+    pipelines = [*pipelines]
+    apis, streams = needed_apis(settings, pipelines), needed_streams(settings, pipelines)
+    stack = Stack(
+        settings.home,
+        postgres=settings.embedded_postgres,
+        s3=settings.embedded_s3,
+        apis=apis,
+        streams=streams,
+        s3_program=settings.s3_program,
+        broker_program=settings.broker_program,
+    )
+    with _environ(_neutral_environment(settings, apis, streams)), stack, _environ(stack.environment()):
         yield Servers(stack.add_servers_to(settings), stack)
 
 
@@ -242,9 +281,14 @@ def status(home: Path) -> list[ServerStatus]:
 
 
 def _servers(home: Home) -> list[Server]:
-    """Return the servers that may run in a home: the simulated APIs only where they have been started."""
-    apis = Apis(home)
-    return [Postgres(home), S3(home), *([apis] if apis.was_started else [])]
+    """Return the servers that may run in a home, the broker before the S3 that it needs.
+
+    The broker and the simulated APIs are among them only where they have been started.
+    """
+    s3 = S3(home)
+    broker, apis = Broker(home, s3), Apis(home)
+    found: list[Server] = [Postgres(home), *([broker] if broker.was_started else []), s3]
+    return [*found, *([apis] if apis.was_started else [])]
 
 
 def _revealed(secrets: Mapping[str, SecretStr]) -> dict[str, str]:
@@ -282,17 +326,20 @@ def _os_errors_as_user_errors(home: Home) -> Iterator[None]:
         ) from error
 
 
-def _neutral_environment(settings: Settings, apis: ApiNames) -> dict[str, str | None]:
+def _neutral_environment(settings: Settings, apis: ApiNames, streams: Collection[str]) -> dict[str, str | None]:
     """Return new values (None: unset) for the user's variables that would lead clients past the embedded servers.
 
-    They are the defaults of libpq (PGSSLMODE, PGSERVICE) and of boto3 (AWS_PROFILE, AWS_SESSION_TOKEN), the proxy, and
-    secrets for APIs that are simulated.
+    They are the defaults of libpq (PGSSLMODE, PGSERVICE) and of boto3 (AWS_PROFILE, AWS_SESSION_TOKEN), the proxy, the
+    login for a broker, and secrets for APIs that are simulated.
     """
     changes: dict[str, str | None] = dict.fromkeys(shadowing_variables(apis))
     if settings.embedded_postgres:
         changes |= {name: None for name in os.environ if name.startswith("PG")}
     if settings.embedded_s3:
         changes |= {name: None for name in os.environ if name.startswith("AWS_")}
+        if streams:
+            logins = {"KPI_STREAM_USER", "KPI_STREAM_PASSWORD", "KPI_STREAM_SASL", "KPI_STREAM_CA"}
+            changes |= {name: None for name in os.environ if name.upper() in logins}
         if "http" in urllib.request.getproxies() and not urllib.request.proxy_bypass("127.0.0.1"):
             kept = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
             direct = f"{kept},127.0.0.1" if kept else "127.0.0.1"

@@ -1,4 +1,4 @@
-"""The web UI, the daemon and the pages of one KPI_HOME: they are started, watched, stopped, and found after a crash.
+"""The web UI, the daemon, the pages and the landings of one KPI_HOME: started, watched, stopped, found after a crash.
 
 Not here: the servers that they use (embedded/). Each service leads its own process group, so that stopping a service
 also stops the code servers and run workers that it started.
@@ -32,7 +32,9 @@ DEFAULT_PORT = 3000
 START_PATIENCE = 120.0  # seconds within which the web UI must answer
 CODE_SERVER_PATIENCE = 5.0  # seconds for which the web UI may have no code server
 STOP_PATIENCE = 20.0  # seconds between SIGTERM and SIGKILL
-SUPERVISOR, WEB, DAEMON, PAGES = "kpi up", "web UI", "daemon", "pages"
+LANDING_PAUSE = 2.0  # seconds before a landing that ended is started again; twice as long each time, up to
+LONGEST_LANDING_PAUSE = 60.0
+SUPERVISOR, WEB, DAEMON, PAGES, LANDING = "kpi up", "web UI", "daemon", "pages", "landing"
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,15 @@ def _record_of(name: str, pid: int, port: int | None = None) -> _Record:
 
 
 def serve(
-    settings: Settings, stack: Stack | None, port: int | None, on_ready: Callable[[str, str, Sequence[str]], None]
+    settings: Settings,
+    stack: Stack | None,
+    port: int | None,
+    on_ready: Callable[[str, str, Sequence[str]], None],
+    with_streams: Sequence[str] = (),
 ) -> None:
     """Run the web UI, the daemon and the pages until Ctrl-C or SIGTERM, or until one of them or a server dies.
+
+    The streams of the pipelines `with_streams` are landed meanwhile; a landing that ends is started again.
 
     Once both answer, call `on_ready` with the address of the web UI, which holds the token, that of the pages, and the
     names of the pipelines whose automation is off. Raises UserError if a process dies, another `kpi up` runs in this
@@ -76,6 +84,7 @@ def serve(
         chosen, pages = _free_port(port), _pages_port(settings)
         _write(home, _record_of(SUPERVISOR, os.getpid()))
         children: list[subprocess.Popen[bytes]] = []
+        landings: list[_Landing] = []
         try:
             off = prepare_instance(settings, ended)
             links = {"KPI_UI_URL": address(chosen), "KPI_SERVE_URL": address(pages)}  # for those in alerts and pages
@@ -83,6 +92,7 @@ def serve(
             ports = {WEB: chosen, PAGES: pages}
             for name, arguments in commands(chosen).items() if not ended() else ():
                 children.append(_spawn(home, name, arguments, environment, stack, ports.get(name)))
+            landings += [_Landing(home, name, environment, stack) for name in with_streams]
             _await_answer(WEB, lambda: probe.check(address(chosen)), children, home, ended)
             _await_answer(PAGES, lambda: probe.check_pages(_local(settings, pages)), children, home, ended)
             if not ended():
@@ -91,12 +101,15 @@ def serve(
             while code_server and not ended():
                 _check_alive(children, home)
                 code_server.check()
+                for landing in landings:
+                    landing.check()
                 if stack:
                     stack.check_alive()
                 time.sleep(0.3)
         finally:
-            _end_groups([child.pid for child in children])
-            for child in children:
+            started = [*children, *(landing.child for landing in landings if landing.child)]
+            _end_groups([child.pid for child in started])
+            for child in started:
                 child.wait()
             _records_file(home).unlink(missing_ok=True)
 
@@ -127,10 +140,10 @@ def _has_orphans(record: _Record, home: Path) -> bool:
 
 
 def status(home: Path) -> list[tuple[str, bool, int | None, int | None]]:
-    """Return (name, running, port, pid) for the web UI, the daemon and the pages."""
+    """Return (name, running, port, pid) for the web UI, the daemon, the pages, and landings that were started."""
     records = {record.name: record for record in _records(home.resolve())}
     found = []
-    for name in (WEB, DAEMON, PAGES):
+    for name in (WEB, DAEMON, PAGES, *(name for name in records if name.startswith(LANDING))):
         record = records.get(name)
         process = record.process() if record else None
         found.append((name, process is not None, record.port if record else None, process.pid if process else None))
@@ -206,7 +219,7 @@ def _spawn(
 ) -> subprocess.Popen[bytes]:
     log = _log(home, name)
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as output:
+    with log.open("ab" if name.startswith(LANDING) else "wb") as output:  # a landing may have been started again
         child = subprocess.Popen(  # noqa: S603
             [sys.executable, *arguments],
             cwd=folder.working_folder(home),
@@ -246,8 +259,40 @@ def _check_alive(children: Sequence[subprocess.Popen[bytes]], home: Path) -> Non
     for child, name in zip(children, (WEB, DAEMON, PAGES), strict=False):
         if child.poll() is not None:
             log = _log(home, name)
-            last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["nothing"]
-            raise UserError(f"The {name} exited unexpectedly: run `kpi up` again; its log {log} ends with: {last[0]}")
+            raise UserError(
+                f"The {name} exited unexpectedly: run `kpi up` again; its log {log} ends with: {_last(log)}"
+            )
+
+
+class _Landing:
+    """The landing of one pipeline's streams. It may end at any instant without a loss, and is started again."""
+
+    def __init__(self, home: Path, pipeline: str, environment: Mapping[str, str], stack: Stack | None) -> None:
+        self._home, self._environment, self._stack = home, environment, stack
+        self._name, self._pipeline = f"{LANDING} {pipeline}", pipeline
+        self._pause, self._due = LANDING_PAUSE, 0.0
+        _log(home, self._name).unlink(missing_ok=True)
+        self.child: subprocess.Popen[bytes] | None = None
+
+    def check(self) -> None:
+        """Start the landing if it does not run."""
+        now = time.monotonic()
+        if self.child is None:
+            if now >= self._due:
+                command = landing_command(self._pipeline)
+                self.child, self._due = _spawn(self._home, self._name, command, self._environment, self._stack), now
+        elif self.child.poll() is not None:
+            lasted = now - self._due
+            self._pause = LANDING_PAUSE if lasted > LONGEST_LANDING_PAUSE else self._pause
+            self._due, self.child = now + self._pause, None
+            self._pause = min(2 * self._pause, LONGEST_LANDING_PAUSE)
+            log = _log(self._home, self._name)
+            logger.warning("The %s ended and is started again; its log %s ends with: %s", self._name, log, _last(log))
+
+
+def landing_command(pipeline: str) -> list[str]:
+    """Return the arguments of Python that land the streams of a pipeline."""
+    return ["-m", "kpi_assets.cli", "stream", pipeline]
 
 
 class _CodeServer:
@@ -347,6 +392,12 @@ def _free_port(wanted: int | None, first: int = DEFAULT_PORT, remedy: str = "--p
 
 def _log(home: Path, name: str) -> Path:
     return home / "logs" / f"{name.replace(' ', '_').lower()}.log"
+
+
+def _last(log: Path) -> str:
+    """Return the last line of a log."""
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "nothing"
 
 
 def _records_file(home: Path) -> Path:

@@ -31,6 +31,11 @@ def sensor_name(pipeline: Pipeline | Broken) -> str:
     return f"{pipeline.name}_sensor"
 
 
+def live_sensor_name(pipeline: Pipeline) -> str:
+    """Return the name of the sensor that keeps live runs of a pipeline with streams."""
+    return f"{pipeline.live_job}_sensor"
+
+
 def schedule_name(pipeline: Pipeline) -> str:
     """Return the name of a pipeline's daily schedule."""
     return f"{pipeline.name}_daily"
@@ -94,6 +99,13 @@ def pipeline_sensor_of(pipeline: Pipeline) -> Starter:
     return Starter(sensor_name(pipeline), pipeline.name, pipeline.config.automation.start == "sensor")
 
 
+def live_sensor_of(pipeline: Pipeline) -> Starter | None:
+    """Return the sensor that keeps live runs of a pipeline; None if it has no stream."""
+    if not pipeline.stream_tables:
+        return None
+    return Starter(live_sensor_name(pipeline), pipeline.name, pipeline.config.automation.start != "none")
+
+
 def pipeline_schedule_of(pipeline: Pipeline) -> Starter:
     """Return the schedule that starts runs of a pipeline once a day."""
     declared = pipeline.config.automation.start == "schedule"
@@ -110,9 +122,9 @@ def broken_sensor_of(broken: Broken) -> Starter:
 
 
 def switched_on(instance: dg.DagsterInstance, pipeline: Pipeline) -> list[Starter]:
-    """Return those of a pipeline's sensor and schedule that are on."""
-    both = (pipeline_sensor_of(pipeline), pipeline_schedule_of(pipeline))
-    return [starter for starter in both if starter.is_on(instance)]
+    """Return those of a pipeline's sensors and schedule that are on."""
+    every = (pipeline_sensor_of(pipeline), pipeline_schedule_of(pipeline), live_sensor_of(pipeline))
+    return [starter for starter in every if starter and starter.is_on(instance)]
 
 
 def starters(pipelines: Sequence[Pipeline], broken: Collection[Broken] = ()) -> list[Starter]:
@@ -121,6 +133,8 @@ def starters(pipelines: Sequence[Pipeline], broken: Collection[Broken] = ()) -> 
     found += map(broken_sensor_of, broken)
     for pipeline in pipelines:
         found += [pipeline_sensor_of(pipeline), pipeline_schedule_of(pipeline)]
+        live = live_sensor_of(pipeline)
+        found += [live] if live else []
         if pipeline.config.retention:
             name = f"{pipeline.retention_job}_daily"
             found.append(Starter(name, pipeline.name, declared=True, is_sensor=False))

@@ -33,6 +33,13 @@ class Alert:
     details: list[str]
     opened_at: datetime
     measure: str | None = None
+    check_name: str | None = None
+    field: str | None = None
+
+    @property
+    def part(self) -> str | None:
+        """The measure, check or field of the table in `job` that it is about; None if it is about none."""
+        return self.measure or self.check_name or self.field
 
 
 def enter(connection: Connection[Any], channels: Sequence[str]) -> None:
@@ -73,14 +80,16 @@ def claim(connection: Connection[Any], channel: str, *, all_due: bool = False) -
             with waiting as (
                 select
                     d.alert_id, d.channel, d.next_attempt_at,
-                    case when a.run_id is null then a.id::text else concat(a.kind, ' ', a.job) end as cause,
+                    case
+                        when a.run_id is null and a.part is null then a.id::text else concat(a.kind, ' ', a.job)
+                    end as cause,
                     min(a.kind) over earlier = max(a.kind) over earlier as in_turn
                 from ops.alert_deliveries as d
                 inner join ops.alerts as a on a.id = d.alert_id
                 where d.channel = %(channel)s and d.delivered_at is null
                 and a.opened_at > clock_timestamp() - %(give_up)s::interval
                 window earlier as (partition by a.pipeline_name, case
-                    when a.measure is null then a.load_date::text else concat(a.job, '.', a.measure) end order by a.id)
+                    when a.part is null then a.load_date::text else concat(a.job, '.', a.part) end order by a.id)
             ),
             due as materialized (
                 select alert_id, channel, cause from waiting where in_turn and next_attempt_at <= clock_timestamp()
@@ -109,7 +118,8 @@ def claim(connection: Connection[Any], channel: str, *, all_due: bool = False) -
             from taken inner join ops.alerts as a on a.id = taken.alert_id
             where d.alert_id = taken.alert_id and d.channel = taken.channel
             returning
-                a.id, a.pipeline_name, a.load_date, a.kind, a.run_id, a.job, a.details, a.opened_at, a.measure
+                a.id, a.pipeline_name, a.load_date, a.kind, a.run_id, a.job, a.details, a.opened_at, a.measure,
+                a.check_name, a.field
             """,
             {
                 "channel": channel,

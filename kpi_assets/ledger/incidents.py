@@ -3,7 +3,8 @@
 An incident has a pipeline, a load_date and a kind: held by a gate, failed, or late, which means that objects or KPIs of
 the load_date are missing. It is opened in the transaction of the event itself. While it is open, it counts repetitions.
 A recovery closes it once the load_date is published. A sensor or schedule that keeps failing is an incident without a
-load_date. A measure of a KPI that is beyond its threshold is an incident of its own, of its latest load_date.
+load_date. A measure of a KPI that is beyond its threshold is an incident of its own, of its latest load_date. So are a
+check with `severity: alert` that fails, and a field of events that no header names.
 Not here: what is late, breached or recovered (monitoring/), and how it is delivered (deliveries.py).
 """
 
@@ -20,13 +21,13 @@ from kpi_assets.model.excerpt import RECORD, cut, sql_cut
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
 
-Kind = Literal["held", "failed", "late", "stalled", "breached", "digest", "recovered"]
+Kind = Literal["held", "failed", "late", "stalled", "breached", "drifted", "digest", "recovered"]
 
 # A repetition of an open incident is counted, and the details become those of the latest run.
 _OPEN = """
 insert into ops.alerts (pipeline_name, load_date, kind, run_id, job, details, closed_at, last_at)
 {source}
-on conflict (pipeline_name, load_date, kind) where closed_at is null and measure is null do update set
+on conflict (pipeline_name, load_date, kind) where closed_at is null and part is null do update set
     occurrences = alerts.occurrences + (alerts.run_id is distinct from excluded.run_id)::integer,
     details = case
         when alerts.run_id is distinct from excluded.run_id then excluded.details
@@ -214,31 +215,38 @@ def close_stalled(connection: Connection[Any], pipeline: str, stalled: Sequence[
 
 
 @dataclass(frozen=True)
-class MeasureOnDay:
-    """A measure of a KPI on its latest load_date: the sentence says what is true of it."""
+class PartOfTable:
+    """A measure, a check or a field of a table, of one load_date: the sentence says what is true of it."""
 
     pipeline: str
-    kpi: str
-    measure: str
+    table: str
     load_date: date
-    run_id: str
     sentence: str
+    run_id: str | None = None
+    measure: str | None = None
+    check_name: str | None = None
+    field: str | None = None
 
 
-def _parameters(found: MeasureOnDay) -> dict[str, Any]:
-    return {**vars(found), "sentence": cut(found.sentence, RECORD)}
+Word = Literal["measure", "check", "field"]  # of a part: ops.alerts.part begins with it
 
 
-def report_breached(connection: Connection[Any], found: MeasureOnDay) -> None:
-    """Open the incident of a measure that is beyond its threshold, or count it again if another load_date is too.
+def _parameters(found: PartOfTable) -> dict[str, Any]:
+    kind = "drifted" if found.field is not None else "breached"
+    return {**vars(found), "sentence": cut(found.sentence, RECORD), "kind": kind}
 
-    The sentence of an open one becomes that of the latest value.
+
+def report_part(connection: Connection[Any], found: PartOfTable) -> None:
+    """Open the incident of a part of a table, or count it again if it is of another load_date.
+
+    It is drifted if the part is a field, and breached if it is another. The sentence of an open one becomes the latest.
     """
     connection.execute(
         """
-        insert into ops.alerts (pipeline_name, load_date, kind, run_id, job, measure, details)
-        values (%(pipeline)s, %(load_date)s, 'breached', %(run_id)s, %(kpi)s, %(measure)s, array[%(sentence)s])
-        on conflict (job, measure) where closed_at is null and measure is not null do update set
+        insert into ops.alerts (pipeline_name, load_date, kind, run_id, job, measure, check_name, field, details)
+        values (%(pipeline)s, %(load_date)s, %(kind)s, %(run_id)s, %(table)s, %(measure)s, %(check_name)s, %(field)s,
+            array[%(sentence)s])
+        on conflict (job, part) where closed_at is null and part is not null do update set
             occurrences = alerts.occurrences + (alerts.load_date is distinct from excluded.load_date)::integer,
             load_date = excluded.load_date, run_id = excluded.run_id, details = excluded.details,
             last_at = clock_timestamp()
@@ -248,19 +256,23 @@ def report_breached(connection: Connection[Any], found: MeasureOnDay) -> None:
     )
 
 
-def close_breached(connection: Connection[Any], found: MeasureOnDay) -> None:
-    """Close the incident of a measure that is not beyond its threshold, if there is one, with a recovery."""
+def close_part(connection: Connection[Any], found: PartOfTable) -> None:
+    """Close the incident of a part of a table, if there is one, with a recovery."""
     connection.execute(
         """
         with closed as (
             update ops.alerts set closed_at = clock_timestamp()
-            where kind = 'breached' and closed_at is null and (job, measure) = (%(kpi)s, %(measure)s)
+            where kind = %(kind)s and closed_at is null and job = %(table)s
+            and (measure, check_name, field) is not distinct from (%(measure)s, %(check_name)s, %(field)s)
             returning opened_at
         )
-        insert into ops.alerts (pipeline_name, load_date, kind, run_id, job, measure, details, closed_at)
+        insert into ops.alerts (
+            pipeline_name, load_date, kind, run_id, job, measure, check_name, field, details, closed_at
+        )
         select
-            %(pipeline)s, %(load_date)s, 'recovered', %(run_id)s, %(kpi)s, %(measure)s,
-            array[%(sentence)s || '; it was breached since ' || to_char(opened_at, 'YYYY-MM-DD HH24:MI "UTC"')],
+            %(pipeline)s, %(load_date)s, 'recovered', %(run_id)s, %(table)s, %(measure)s, %(check_name)s, %(field)s,
+            array[%(sentence)s || '; it was ' || %(kind)s || ' since '
+                || to_char(opened_at, 'YYYY-MM-DD HH24:MI "UTC"')],
             clock_timestamp()
         from closed
         """,
@@ -268,19 +280,42 @@ def close_breached(connection: Connection[Any], found: MeasureOnDay) -> None:
     )
 
 
-def open_measures(connection: Connection[Any]) -> bool:
-    """Return whether a measure has an open incident."""
-    query = "select 1 from ops.alerts where measure is not null and closed_at is null limit 1"
-    return connection.execute(query).fetchone() is not None
-
-
-def close_unwatched(connection: Connection[Any], watched: Sequence[tuple[str, str]]) -> None:
-    """Close the incidents of all measures but those that are watched, each as (KPI, name): nobody asks any more."""
-    connection.execute(
-        "update ops.alerts set closed_at = clock_timestamp() where measure is not null and closed_at is null "
-        "and (job, measure) not in (select * from unnest(%s::text[], %s::text[]))",
-        [[kpi for kpi, _ in watched], [name for _, name in watched]],
+def open_parts(connection: Connection[Any], word: Word) -> list[tuple[str, str]]:
+    """Return the measures, checks or fields that have an open incident, each as (table, name)."""
+    query = (
+        "select job, coalesce(measure, check_name, field) from ops.alerts "
+        "where starts_with(part, %s) and closed_at is null order by id"
     )
+    return connection.execute(query, [f"{word} "]).fetchall()
+
+
+def load_date_of(connection: Connection[Any], table: str, word: Word, name: str) -> date:
+    """Return the load_date of the open incident of a part of a table."""
+    [found] = connection.execute(
+        "select load_date from ops.alerts where job = %s and part = %s and closed_at is null", [table, f"{word} {name}"]
+    ).fetchall()
+    load_date: date = found[0]
+    return load_date
+
+
+def close_unwatched(connection: Connection[Any], word: Word, watched: Sequence[tuple[str, str]]) -> None:
+    """Close the incidents of all measures or checks but those that are watched, each as (table, name).
+
+    Nobody asks for them any more.
+    """
+    connection.execute(
+        "update ops.alerts set closed_at = clock_timestamp() where starts_with(part, %s) and closed_at is null "
+        "and (job, coalesce(measure, check_name, field)) not in (select * from unnest(%s::text[], %s::text[]))",
+        [f"{word} ", [table for table, _ in watched], [name for _, name in watched]],
+    )
+
+
+def last_held(connection: Connection[Any]) -> date | None:
+    """Return the latest load_date of which a gate holds something; None if none is held."""
+    row = connection.execute(
+        "select max(load_date) from ops.alerts where kind = 'held' and closed_at is null and part is null"
+    ).fetchone()
+    return row[0] if row else None
 
 
 def lock_open(connection: Connection[Any], pipeline: str) -> bool:
@@ -293,7 +328,7 @@ def open_load_dates(connection: Connection[Any], pipeline: str) -> list[date]:
     """The load_dates that have an open incident."""
     query = (
         "select distinct load_date from ops.alerts "
-        "where pipeline_name = %s and closed_at is null and load_date is not null and measure is null "
+        "where pipeline_name = %s and closed_at is null and load_date is not null and part is null "
         "order by load_date"
     )
     return [day for (day,) in connection.execute(query, [pipeline]).fetchall()]
@@ -304,7 +339,7 @@ def close_undue(connection: Connection[Any], pipeline: str, load_dates: Sequence
     if load_dates:
         connection.execute(
             "update ops.alerts set closed_at = clock_timestamp() "
-            "where pipeline_name = %s and closed_at is null and measure is null and load_date = any(%s)",
+            "where pipeline_name = %s and closed_at is null and part is null and load_date = any(%s)",
             [pipeline, list(load_dates)],
         )
 
@@ -321,7 +356,7 @@ def close_whole(connection: Connection[Any], pipeline: Pipeline, late_kpis: Sequ
         with closed as (
             update ops.alerts as a
             set closed_at = clock_timestamp()
-            where a.pipeline_name = %(pipeline)s and a.closed_at is null and a.measure is null
+            where a.pipeline_name = %(pipeline)s and a.closed_at is null and a.part is null
             and case when a.kind = 'late' and a.job is not null then a.job <> all(%(late)s::text[]) else
                 (
                     exists (

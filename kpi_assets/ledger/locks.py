@@ -34,10 +34,10 @@ exists (
 """
 _TAKE = f"""
 insert into ops.locks (name, share, token, pid, login, holder)
-values (
+select
     %(name)s, case when %(shared)s then %(token)s::bigint else 0 end, %(token)s, pg_backend_pid(),
     to_regrole(quote_ident(session_user))::oid, current_setting('application_name')
-)
+from pg_advisory_lock(%(token)s)  -- a random number, which nobody else holds: before any row names it
 on conflict (name, share) do update
 set token = excluded.token, pid = excluded.pid, login = excluded.login, holder = excluded.holder,
     since = clock_timestamp()
@@ -77,9 +77,19 @@ def run_lock(load_date: date) -> str:
     return f"run {load_date.isoformat()}"
 
 
+def live_lock(load_date: date) -> str:
+    """The name of the lock of the one live run of a load_date."""
+    return f"live {load_date.isoformat()}"
+
+
 def build_lock(relation: Relation, load_date: date) -> str:
     """The name of the lock of one (table, load_date)."""
     return f"build {relation} {load_date.isoformat()}"
+
+
+def repeats_lock(relation: Relation) -> str:
+    """The name of the lock of all builds of a table that leaves repeats out: each must see what the others publish."""
+    return f"repeats {relation}"
 
 
 def _publish_lock(relation: Relation) -> str:
@@ -92,7 +102,6 @@ def try_lock(connection: Connection[Any], name: str, *, shared: bool = False) ->
     The session must not be in a transaction, because others would not see the lock before the commit.
     """
     token = secrets.randbits(64) - 2**63
-    connection.execute("select pg_advisory_lock(%s)", [token])  # of a random number, which nobody else holds
     is_alone = connection.info.transaction_status == TransactionStatus.IDLE  # and not part of a transaction
     take = _TAKE.format(then=_WITHOUT_WAITING if is_alone else "1")
     taken = connection.execute(take, {"name": name, "token": token, "shared": shared}).fetchone()
@@ -107,6 +116,13 @@ def unlock(connection: Connection[Any], name: str) -> None:
         "with gone as (delete from ops.locks where name = %s and pid = pg_backend_pid() returning token) "
         "select pg_advisory_unlock(token) from gone",
         [name],
+    )
+
+
+def release_all(connection: Connection[Any]) -> None:
+    """Release every lock that this session holds, as its end would."""
+    connection.execute(
+        "delete from ops.locks where pid = pg_backend_pid() and token is not null; select pg_advisory_unlock_all()"
     )
 
 

@@ -131,7 +131,8 @@ with this as (
 select load_date::text as load_date, object, part
 from (
     select distinct on (o.bucket, o.key, t.part)
-        o.load_date, 's3://' || o.bucket || '/' || o.key as object, o.object as name, o.key, t.part
+        o.load_date, case when o.bucket like '%%://%%' then '' else 's3://' end || o.bucket || '/' || o.key as object,
+        o.object as name, o.key, t.part
     from same as o
     inner join this as t using (sha256)
     inner join same as s on s.manifest_id = t.manifest_id and s.key = coalesce(t.part, s.key)

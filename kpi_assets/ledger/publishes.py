@@ -61,6 +61,15 @@ def state_of(connection: Connection[Any], relation: Relation) -> State:
     return State(*found)
 
 
+def newest(connection: Connection[Any]) -> tuple[int, int]:
+    """The last publish and the last row of the run log: as long as both stay the same, nothing was built."""
+    [found] = connection.execute(
+        "select coalesce((select max(publish_id) from ops.publishes), 0), "
+        "coalesce((select max(id) from ops.pipeline_runs), 0)"
+    ).fetchall()
+    return found[0], found[1]
+
+
 def current(connection: Connection[Any], relations: Iterable[Relation], load_date: date) -> dict[Relation, Publish]:
     """The publish of each given table for a load_date; tables that are not published for it are absent."""
     return current_between(connection, relations, load_date, load_date).get(load_date, {})

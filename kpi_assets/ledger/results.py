@@ -1,6 +1,6 @@
 """Check results, ops.data_quality_results: the outcome of every check, its subject and its time."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Literal
@@ -9,6 +9,7 @@ from psycopg import Connection
 from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Json
 
+from kpi_assets.model.names import Relation
 from kpi_assets.model.quality import CHECK, CheckCount, reported
 from kpi_assets.model.results import CheckResult, Subject, Verdict
 
@@ -190,3 +191,46 @@ def latest_load_date(connection: Connection[Any]) -> date | None:
     """The load_date that was checked last; None if none ever was."""
     row = connection.execute("select load_date from ops.data_quality_results order by id desc limit 1").fetchone()
     return row[0] if row else None
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A result of a check of rows that readers were shown."""
+
+    id: int
+    load_date: date
+    passed: bool
+    message: str
+    run_id: str
+    checked_at: datetime
+
+
+def judged(connection: Connection[Any], relation: Relation, check: str, first: date, last: date) -> Iterator[Judged]:
+    """Yield the results of a check for published rows of a range of load_dates, the latest load_date and result first.
+
+    They are read as they are asked for; call it inside a transaction. One that could not be made is left out.
+    """
+    with connection.cursor(f"judged {check}", row_factory=class_row(Judged)) as cursor:
+        cursor.itersize = 200
+        cursor.execute(
+            """
+            select d.id, d.load_date, d.status = 'pass' as passed, d.message, d.run_id, d.checked_at
+            from ops.data_quality_results as d
+            where d.table_name = %(table)s and d.check_name = %(check)s
+            and d.load_date between %(first)s and %(last)s and d.status <> 'error'
+            and (d.subject = 'published' or exists (
+                select 1 from ops.pipeline_runs as r where r.id = d.build_id and r.status = 'success'
+            ))
+            order by d.load_date desc, d.id desc
+            """,
+            {"table": str(relation), "check": check, "first": first, "last": last},
+        )
+        yield from cursor
+
+
+def now(connection: Connection[Any]) -> datetime:
+    """The time by the clock that dates the results."""
+    row = connection.execute("select clock_timestamp()").fetchone()
+    assert row is not None
+    found: datetime = row[0]
+    return found

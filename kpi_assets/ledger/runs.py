@@ -81,27 +81,33 @@ def close_build(
     return closed == 1
 
 
-def close_run(connection: Connection[Any], row_id: int, run_id: str, error: str | None = None) -> Status:
+def close_run(
+    connection: Connection[Any], row_id: int, run_id: str, error: str | None = None, *, latest_only: bool = False
+) -> Status:
     """Close a run's row with the sums of its builds; returns its status.
 
-    It is the worst status of its builds: failed (also where an `error` is given), held, missing, success.
+    It is the worst status of its builds: failed (also where an `error` is given), held, missing, success. With
+    `latest_only` that of the latest build of each table, since the run has built each of them many times.
     """
     with connection.transaction():
         row = connection.execute(
             f"""
-            with builds as (
+            with every as (
+                select *, not %(latest_only)s or id = max(id) over (partition by job, load_date) as counts
+                from ops.pipeline_runs
+                where run_id = %(run_id)s and id <> %(id)s
+            ), builds as (
                 select
-                    bool_or(status in ('failed', 'running')) as failed,
-                    bool_or(status = 'held') as held,
-                    bool_or(status = 'missing') as missing,
+                    bool_or(counts and status in ('failed', 'running')) as failed,
+                    bool_or(counts and status = 'held') as held,
+                    bool_or(counts and status = 'missing') as missing,
                     sum(rows_extracted) as rows_extracted,
                     sum(rows_loaded_raw) as rows_loaded_raw,
                     sum(rows_loaded_staging) as rows_loaded_staging,
                     sum(rows_loaded_marts) as rows_loaded_marts,
                     sum(rows_quarantined) as rows_quarantined,
-                    string_agg(job || ': ' || error_message, '; ' order by id) as errors
-                from ops.pipeline_runs
-                where run_id = %(run_id)s and id <> %(id)s
+                    string_agg(job || ': ' || error_message, '; ' order by id) filter (where counts) as errors
+                from every
             )
             update ops.pipeline_runs as r
             set
@@ -123,7 +129,7 @@ def close_run(connection: Connection[Any], row_id: int, run_id: str, error: str 
             where r.id = %(id)s
             returning r.status
             """,  # noqa: S608
-            {"run_id": run_id, "id": row_id, "error": error},
+            {"run_id": run_id, "id": row_id, "error": error, "latest_only": latest_only},
         ).fetchone()
         assert row is not None
         status: Status = row[0]

@@ -18,7 +18,6 @@ from kpi_assets.materialize.inputs import Inputs
 from kpi_assets.model.checks.base import AuditFacts
 from kpi_assets.model.manifest import NO_OBJECT
 from kpi_assets.model.results import SAMPLES
-from kpi_assets.warehouse import candidates
 from kpi_assets.warehouse.audit import Audit, audit
 from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets.warehouse.ddl import identifier
@@ -67,7 +66,7 @@ def audit_candidate(
         set_aside=filled.set_aside,
         quarantine_samples=[
             {
-                **({"object": bad.object_key} if table.has_object and table.source.key.is_pattern else {}),
+                **({"object": bad.object_key} if table.stream or table.source.key.is_pattern else {}),
                 table.format.place: bad.line,
                 "column": bad.column,
                 "value": bad.value,
@@ -83,13 +82,21 @@ def audit_candidate(
         grain_is_proven=filled.grain_is_proven,
         looked_up=lookup.answers(),
         window=inputs.window,
-        substitutes=candidates.cast_to_declared(
-            connection, [context.pipeline.tables[read] for read in table.reads], inputs.unread
-        ),
+        batch=candidate.batch if table.grows else None,
+        repeats=filled.repeats,
+        records_before=filled.added.before.total_records if filled.added and filled.added.before else 0,
+        quarantined_before=filled.added.before.total_quarantined if filled.added and filled.added.before else 0,
+        substitutes=inputs.substitutes(context.pipeline, connection, table.reads),
     )
     bitwise = table.storage.keeps_versions
     return audit(
-        connection, candidate.name, table.types, table.checks, facts, identifier(candidate.aside), bitwise=bitwise
+        connection,
+        candidate.name,
+        table.hashed_types,
+        table.checks,
+        facts,
+        identifier(candidate.aside),
+        bitwise=bitwise,
     )
 
 

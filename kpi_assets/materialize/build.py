@@ -18,12 +18,14 @@ from kpi_assets.ledger.publishes import shown_as
 from kpi_assets.ledger.runs import Counts
 from kpi_assets.materialize import carry_on
 from kpi_assets.materialize.audit import AuditedCandidate, audit_candidate, record
+from kpi_assets.materialize.batch import as_one, wait_for_repeats
 from kpi_assets.materialize.compare import compare
 from kpi_assets.materialize.context import SHOWN, BuildContext, BuildOutcome, Stopwatch, run_log_message
 from kpi_assets.materialize.fill import FillResult
 from kpi_assets.materialize.hold import hold
 from kpi_assets.materialize.inputs import Inputs, resolve_inputs
 from kpi_assets.materialize.load import load_object
+from kpi_assets.materialize.load_stream import load_whole
 from kpi_assets.materialize.publish import PublishOutcome, publish
 from kpi_assets.materialize.retry import wait_for_lock
 from kpi_assets.materialize.time_limit import TimeLimitError, limited
@@ -31,6 +33,7 @@ from kpi_assets.materialize.transform import transform
 from kpi_assets.model import excerpt
 from kpi_assets.model.results import SAMPLES, ChartRows
 from kpi_assets.model.table import Table
+from kpi_assets.observed import Work, observed
 from kpi_assets.warehouse import candidates, preview
 from kpi_assets.warehouse.audit import Audit
 from kpi_assets.warehouse.candidates import Candidate
@@ -47,11 +50,23 @@ def build(context: BuildContext, table: Table, load_date: date) -> BuildOutcome:
     UsageError, and writes nothing, for a load_date that may not be built.
     """
     context.pipeline.check_due(table, load_date)
+    work = Work("build", context.pipeline.name, str(table.relation), load_date, facts={"run_id": context.run_id})
+    with observed(work):
+        outcome = _build(context, table, load_date)
+        work.outcome = "held" if outcome.held else "published"
+        counts = {name: getattr(outcome, name) for name in ("build_id", "rows", "quarantined")}
+        work.facts = {"run_id": context.run_id, **counts}
+        work.phases, work.verdicts = outcome.seconds, {each.name: each.verdict for each in outcome.results}
+    return outcome
+
+
+def _build(context: BuildContext, table: Table, load_date: date) -> BuildOutcome:
     name = f"{context.run_id[:8]} {table.relation} {load_date}"
     watch = Stopwatch()
     with context.session(table, name) as connection:
         lock = build_lock(table.relation, load_date)
         wait_for_lock(connection, lock, "waiting for another build of it", context.on_progress)
+        wait_for_repeats(context, connection, table)
         build_id = runs.open_row(
             connection,
             run_id=context.run_id,
@@ -64,10 +79,10 @@ def build(context: BuildContext, table: Table, load_date: date) -> BuildOutcome:
             return Build(context, connection, candidate, watch).run()
         except BaseException as error:
             context.on_progress("failed", 0, 0)
-            reported = _interruption(error) or error
+            reported = interruption(error) or error
             if isinstance(reported, psycopg.Error):
-                reported = _explain(table, reported)
-            _close_failed(context, connection, candidate, reported)
+                reported = explain(table, reported)
+            close_failed(context, connection, candidate, reported)
             if reported is error:
                 raise
             raise reported from error
@@ -112,6 +127,7 @@ class Build:
             window=inputs.window,
             results=audited.audit.results,
             set_aside=audited.filled.set_aside,
+            quarantined=audited.counts.quarantined or 0,
             bad_rows=bad_rows,
             warnings=warnings,
             measure_warnings=published.warnings if published else [],
@@ -149,9 +165,12 @@ class Build:
     def _fill(self, context: BuildContext, inputs: Inputs) -> FillResult:
         if self._table.storage.keeps_versions:  # a check reads its versions, which rows of another storage are not
             check_storage(self._connection, self._table)
+        if self._table.stream:
+            return load_whole(context, self._connection, self._candidate, self._watch)
         if self._table.has_object:
             return load_object(context, self._connection, self._candidate, inputs.decisions, self._watch)
-        return transform(context, self._connection, self._candidate, inputs, self._watch)
+        filled = transform(context, self._connection, self._candidate, inputs, self._watch)
+        return as_one(inputs, filled, self._connection, self._candidate) if self._table.grows else filled
 
     def _sample(self) -> tuple[list[dict[str, str | None]], ChartRows]:
         """Return the first rows, and the bars of a KPI's chart, for the materialization's metadata."""
@@ -197,7 +216,7 @@ def _read_through(candidate: Candidate, inputs: Inputs) -> tuple[FillResult, Aud
     return FillResult(Counts(), read.manifest_hash, [], grain_is_proven=True), Audit(read.rows, checksum, [])
 
 
-def _interruption(error: BaseException) -> BaseException | None:
+def interruption(error: BaseException) -> BaseException | None:
     """Return what interrupted the build, if that is why it failed: the session then may fail in another way, too."""
     found: BaseException | None = error
     while isinstance(found, Exception):
@@ -205,7 +224,7 @@ def _interruption(error: BaseException) -> BaseException | None:
     return found
 
 
-def _explain(table: Table, error: psycopg.Error) -> WarehouseError:
+def explain(table: Table, error: psycopg.Error) -> WarehouseError:
     """Convert an error of Postgres into one that names the file whose SQL was executed and, if known, a remedy."""
     reason = excerpt.cut(" ".join(str(error).split()), excerpt.MESSAGE)
     remedy = find_remedy(error)
@@ -214,7 +233,7 @@ def _explain(table: Table, error: psycopg.Error) -> WarehouseError:
     return WarehouseError(sentence, transient=is_lost(error))
 
 
-def _close_failed(
+def close_failed(
     context: BuildContext, connection: Connection[Any], candidate: Candidate, error: BaseException
 ) -> None:
     """Write the failure to the run log and drop the candidate, in a new session if this one is lost."""

@@ -1,9 +1,9 @@
 """The context and the outcomes of builds: BuildContext, ObjectOutcome, BuildOutcome."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 from time import perf_counter
@@ -13,6 +13,7 @@ from psycopg import Connection
 from pydantic import SecretStr
 
 from kpi_assets.errors import UserError
+from kpi_assets.materialize.shared_sessions import SharedSessions
 from kpi_assets.model.lookback import Window
 from kpi_assets.model.manifest import Manifest
 from kpi_assets.model.names import Relation
@@ -66,6 +67,7 @@ class BuildContext:
     writers: int = 1  # sessions that fill one large table in parallel
     settings: Settings | None = None  # with the addresses and secrets of APIs; None: those of the environment
     slice_bytes: int = 80 << 20  # of the object: sorting the keys of a slice then fits in the processor's cache
+    sessions: SharedSessions | None = None  # of a process that builds again and again; None: each task opens its own
 
     def slice_count(self, size_bytes: int) -> int:
         """Return the number of slices for an object of this size: a multiple of the writers, or 1."""
@@ -73,11 +75,39 @@ class BuildContext:
         return min(rounds * self.writers, MAX_SLICES) if size_bytes >= 2 * self.slice_bytes else 1
 
     def session(self, table: Table, name: str) -> AbstractContextManager[Connection[Any]]:
-        """Open a session in the pipeline's database, as the role of the table's layer. Raises WarehouseError."""
-        role = role_of(self.pipeline.layer(table.relation))
+        """Open a session in the pipeline's database, as the role of the table's layer. Raises WarehouseError.
+
+        A shared one must be left as it was found, but for locks and temporary tables.
+        """
+        role, more = self._role_and_settings(table)
+        if self.sessions:
+            return self.sessions.lend(name, role=role, more=more)
+        return connect(self.server, self.pipeline.name, name, role=role, more=more)
+
+    def own_session(self, table: Table, name: str) -> AbstractContextManager[Connection[Any]]:
+        """Open a session as `session` does, which no other task will use: its settings may be changed."""
+        role, more = self._role_and_settings(table)
+        return connect(self.server, self.pipeline.name, name, role=role, more=more)
+
+    def ledger_session(self, name: str) -> AbstractContextManager[Connection[Any]]:
+        """Open a session in the pipeline's database that builds no table. Raises WarehouseError."""
+        if self.sessions:
+            return self.sessions.lend(name)
+        return connect(self.server, self.pipeline.name, name)
+
+    def _role_and_settings(self, table: Table) -> tuple[str, Mapping[str, str]]:
         helpers = str(self.writers - 1)  # the leader works too, and more processes than cores gain nothing
         more = {**BULK, "max_parallel_workers_per_gather": helpers, "max_parallel_maintenance_workers": helpers}
-        return connect(self.server, self.pipeline.name, name, role=role, more=more)
+        return role_of(self.pipeline.layer(table.relation)), more
+
+    @contextmanager
+    def sharing_sessions(self) -> "Iterator[BuildContext]":
+        """Yield this context for builds that use the same sessions one after another, until the end of the block."""
+        sessions = SharedSessions(self.server, self.pipeline.name)
+        try:
+            yield replace(self, sessions=sessions)
+        finally:
+            sessions.close()
 
 
 @dataclass(frozen=True)
@@ -153,6 +183,7 @@ class BuildOutcome:
     set_aside: SetAside | None = None  # rows, of a table with rules
     versions: VersionChanges | None = None  # of a history that was published
     measures: Mapping[str, Decimal | None] = field(default_factory=dict)  # of the measures of a KPI that was published
+    quarantined: int = 0  # records or rows that were set aside
     bad_rows: Sequence[Mapping[str, Any]] = ()  # the first records or rows that were set aside, for people
 
     @property

@@ -5,15 +5,34 @@ Not here: filling the candidate itself.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from psycopg import Connection
 
+from kpi_assets.ledger.batches import Batch
 from kpi_assets.ledger.runs import Counts
+from kpi_assets.ledger.stream_objects import StreamObject
 from kpi_assets.materialize.context import BuildContext, Stopwatch
 from kpi_assets.model.records import BadRecord, SetAside
 from kpi_assets.warehouse import candidates, indexes
 from kpi_assets.warehouse.candidates import Candidate
+
+
+@dataclass(frozen=True)
+class Added:
+    """What the ledger has to know of the batch in a candidate of a table that grows.
+
+    `before` is the last published batch, to which it is added; None if it is the only one, because nothing is published
+    or the load_date is built as a whole.
+    """
+
+    up_to: int
+    records: int
+    before: Batch | None = None
+    objects: Sequence[StreamObject] = ()
+    input_base_build_id: int | None = None
+    through: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -30,6 +49,8 @@ class FillResult:
     decided: str = ""  # what decisions did to bad records, for people
     set_aside: SetAside | None = None  # the rows that rules took out, of a table with rules
     field_counts: Mapping[str, int] | None = None  # the records that have each field, if they may differ in that
+    repeats: int = 0  # rows of the SELECT that were left out because their key came before
+    added: Added | None = None  # of a table that grows
 
 
 def analyze_and_index(
@@ -39,7 +60,10 @@ def analyze_and_index(
     if candidate.slice is None:  # the progress of slices is reported for all of them (parallel.py)
         context.on_progress("indexing", 0, 0)
     is_unique = candidates.build_index(connection, candidate)  # if False, the audit counts the rows that share a key
-    indexes.build(connection, candidate)
+    if not candidate.is_added:  # its rows go into a partition that has the others
+        indexes.build(connection, candidate)
+        if candidate.table.grows:
+            candidates.build_batch_index(connection, candidate)
     candidates.analyze(connection, candidate, is_unique=is_unique)
     watch.lap("index")
     return is_unique

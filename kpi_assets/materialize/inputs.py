@@ -12,7 +12,8 @@ from typing import Any
 
 from psycopg import Connection
 
-from kpi_assets.ledger import decisions, marks, publishes, runs
+from kpi_assets.ledger import batches, decisions, marks, publishes, runs
+from kpi_assets.ledger.batches import Batch
 from kpi_assets.ledger.marks import Known
 from kpi_assets.ledger.publishes import Publish
 from kpi_assets.materialize import carry_on
@@ -21,11 +22,13 @@ from kpi_assets.materialize.decisions import look
 from kpi_assets.materialize.retention import explain_replay
 from kpi_assets.materialize.retry import block_publishes
 from kpi_assets.model.decision import Decision
+from kpi_assets.model.growing import as_one_batch
 from kpi_assets.model.lookback import Window
 from kpi_assets.model.names import InputName, Relation
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.query import digest
 from kpi_assets.model.table import Table
+from kpi_assets.warehouse import candidates
 from kpi_assets.warehouse.content import find_lost
 
 
@@ -36,7 +39,8 @@ class Inputs:
     `earlier` is empty unless the table has `lookback`. `previous` is the publish of the table itself from which it
     carries on. `histories` are those that it reads, each with what is known of it up to the load_date. `decisions` are
     those on its rows that were set aside, in the order in which they were made, and `decided` is their publish, None if
-    there never was one.
+    there never was one. `growing` is the last batch that a table which grows reads of another one; with `as_one` it
+    reads all of them up to that one, as its first batch.
     """
 
     table: Table
@@ -48,6 +52,8 @@ class Inputs:
     histories: Mapping[Relation, Known] = field(default_factory=dict)
     decisions: tuple[Decision, ...] = ()
     decided: Publish | None = None
+    growing: Mapping[Relation, Batch] = field(default_factory=dict)
+    as_one: bool = False
 
     @property
     def all(self) -> list[Publish]:
@@ -86,6 +92,17 @@ class Inputs:
         known = (each.manifest_hash for each in self.histories.values())
         return digest(*sorted([*(publish.manifest_hash for publish in self.all), *known, *decided]))
 
+    def substitutes(
+        self, pipeline: Pipeline, connection: Connection[Any], reads: Iterable[Relation]
+    ) -> dict[Relation, str]:
+        """Return the subqueries that are read in the place of some tables: cast, without rows, or as one batch."""
+        tables = [pipeline.tables[relation] for relation in reads]
+        found = candidates.cast_to_declared(connection, tables, self.unread)
+        for relation, batch in self.growing.items() if self.as_one else ():
+            rows = candidates.read_batches(relation, self.load_date, batch.batch, found.get(relation))
+            found[relation] = as_one_batch(relation, pipeline.tables[relation].columns, rows)
+        return found
+
     def warnings(self, connection: Connection[Any]) -> list[str]:
         """Return a sentence for each input whose latest build was not published."""
         return [
@@ -101,7 +118,15 @@ class Inputs:
         Those of a window or history cannot have changed: resolve_inputs blocks publishes into their tables.
         """
         now = publishes.current(connection, self.of_load_date, self.load_date)
-        changed = [str(relation) for relation in self.of_load_date if now.get(relation) != self.of_load_date[relation]]
+        changed = [
+            str(relation)
+            for relation in self.of_load_date
+            if relation not in self.growing and now.get(relation) != self.of_load_date[relation]
+        ]
+        # A batch that was added meanwhile is the next one to read; another first batch means that all rows are others.
+        for relation, read in self.growing.items():
+            last = batches.last(connection, relation, self.load_date)
+            changed += [] if last and last.base_build_id == read.base_build_id else [str(relation)]
         if changed:
             raise UpstreamError(
                 f"{self.table.relation} of {self.load_date} was not published: {', '.join(changed)} was published "
@@ -159,16 +184,11 @@ def resolve_inputs(context: BuildContext, connection: Connection[Any], table: Ta
         decisions=decided.decisions,
         decided=decided.publish,
     )
+    if table.growing_reads:
+        return of_batches(connection, inputs)
     if not window_inputs:
         return inputs
-    first = context.pipeline.window_start(table, load_date)
-    found = publishes.current_between(connection, window_inputs, first, load_date - timedelta(days=1))
-    due = {read: context.pipeline.calendars[read] for read in window_inputs}
-    there = {
-        day: found[day]
-        for day in sorted(found)
-        if all(read in found[day] or not calendar.is_due(day) for read, calendar in due.items())
-    }
+    there = earlier_of_window(context.pipeline, connection, table, load_date)
     for of in there.values():
         _check_columns(context.pipeline, table, load_date, of)
     _check_stored(context.pipeline, connection, table, load_date, there.values())
@@ -176,6 +196,45 @@ def resolve_inputs(context: BuildContext, connection: Connection[Any], table: Ta
     own = [load_date] if any(read in of_load_date for read in window_inputs) else []
     window = window_of(context.pipeline, table, load_date, (*there, *own))
     return replace(inputs, earlier=earlier, window=window)
+
+
+def earlier_of_window(
+    pipeline: Pipeline, connection: Connection[Any], table: Table, load_date: date
+) -> dict[date, Mapping[Relation, Publish]]:
+    """Return the publishes of the earlier load_dates of a window that count: those whole in every table of it."""
+    window_inputs = pipeline.window_inputs_of(table)
+    first = pipeline.window_start(table, load_date)
+    found = publishes.current_between(connection, window_inputs, first, load_date - timedelta(days=1))
+    due = {read: pipeline.calendars[read] for read in window_inputs}
+    return {
+        day: found[day]
+        for day in sorted(found)
+        if all(read in found[day] or not calendar.is_due(day) for read, calendar in due.items())
+    }
+
+
+def of_batches(connection: Connection[Any], inputs: Inputs) -> Inputs:
+    """Return the inputs of a build that reads all batches of a growing table as one. Raises UpstreamError."""
+    growing: dict[Relation, Batch] = {}
+    for relation in inputs.table.growing_reads:
+        last = batches.last(connection, relation, inputs.load_date)
+        if last is None:
+            raise UpstreamError(
+                f"{inputs.table.relation} of {inputs.load_date} cannot be built: {relation} has no batch of that "
+                "load_date; build that first."
+            )
+        growing[relation] = last
+    read = {
+        relation: as_of(inputs.of_load_date[relation], batch, batch.total_rows) for relation, batch in growing.items()
+    }
+    return replace(inputs, of_load_date={**inputs.of_load_date, **read}, growing=growing, as_one=True)
+
+
+def as_of(publish: Publish, batch: Batch, rows: int) -> Publish:
+    """Return the publish with which a batch became visible, of which so many rows are read."""
+    return replace(
+        publish, publish_id=batch.publish_id, build_id=batch.build_id, manifest_hash=batch.manifest_hash, rows=rows
+    )
 
 
 def window_of(pipeline: Pipeline, table: Table, load_date: date, there: Iterable[date]) -> Window:

@@ -111,7 +111,7 @@ class _Sessions:
         name = f"{context.run_id[:8]} {candidate.table.relation} {candidate.load_date} writer"
         with ExitStack() as opened:
             sessions = [
-                opened.enter_context(context.session(candidate.table, f"{name} {number}"))
+                opened.enter_context(context.own_session(candidate.table, f"{name} {number}"))
                 for number in range(1, count + 1)
             ]
             for session in sessions:

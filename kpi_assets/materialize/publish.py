@@ -14,23 +14,26 @@ from typing import Any
 import psycopg
 from psycopg import Connection
 
-from kpi_assets.ledger import kpi_values, kpis, publishes, runs
+from kpi_assets.ledger import drift, kpi_values, kpis, publishes, runs
 from kpi_assets.ledger.kpi_values import Value
 from kpi_assets.ledger.kpis import DeclaredKpi
 from kpi_assets.ledger.locks import lock_publish
 from kpi_assets.ledger.publishes import ViewPublish, shown_as
 from kpi_assets.materialize import measures
 from kpi_assets.materialize.audit import AuditedCandidate
+from kpi_assets.materialize.batch import PublishedRows, add, record_batch
 from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.measures import Computed
 from kpi_assets.materialize.retry import LOCK_TIMEOUT, retry_on_lock, wait_for_snapshots
 from kpi_assets.model.names import Relation
+from kpi_assets.model.records import Drifted
 from kpi_assets.model.table import Table
 from kpi_assets.monitoring.declared_kpis import declared
 from kpi_assets.warehouse import set_aside, tables
 from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets.warehouse.connection import WarehouseError
 from kpi_assets.warehouse.ddl import DefinitionError
+from kpi_assets.warehouse.drift import of_candidate
 from kpi_assets.warehouse.kinds import strategy_of
 from kpi_assets.warehouse.shape import Published
 from kpi_assets.warehouse.versions import VersionChanges
@@ -59,13 +62,16 @@ def publish(context: BuildContext, connection: Connection[Any], audited: Audited
     """
     candidate, computed = audited.candidate, list[Computed]()
     try:
-        strategy, others = strategy_of(candidate.table), _others(connection, candidate)
-        if strategy.publish_swaps(connection, candidate.table, candidate.load_date, others):
+        strategy = strategy_of(candidate.table)
+        others = [] if candidate.is_added else _others(connection, candidate)
+        if not candidate.is_added and strategy.publish_swaps(connection, candidate.table, candidate.load_date, others):
             wait_for_snapshots(connection, "published", context.on_progress, context.publish_timeout)
-        strategy.prove(connection, candidate.table)
+        if not candidate.is_added:
+            strategy.prove(connection, candidate.table)
         computed = measures.of_candidate(connection, context.pipeline, candidate)
+        drifted = of_candidate(connection, candidate) if candidate.table.stream else []
         outcome = retry_on_lock(
-            partial(_publish, context, connection, audited, computed),
+            partial(_publish, context, connection, audited, computed, drifted),
             *("published", context.on_progress, context.publish_timeout),
         )
     except psycopg.OperationalError:
@@ -83,7 +89,11 @@ def publish(context: BuildContext, connection: Connection[Any], audited: Audited
 
 
 def _publish(
-    context: BuildContext, connection: Connection[Any], audited: AuditedCandidate, computed: Sequence[Computed]
+    context: BuildContext,
+    connection: Connection[Any],
+    audited: AuditedCandidate,
+    computed: Sequence[Computed],
+    drifted: Sequence[Drifted],
 ) -> PublishOutcome:
     """Replace the published rows by the candidate's and record that in the ledger and the run log, all or nothing."""
     candidate, table, load_date = audited.candidate, audited.candidate.table, audited.candidate.load_date
@@ -91,11 +101,15 @@ def _publish(
         connection.execute("select set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
         audited.inputs.check_unchanged(connection)
         lock_publish(connection, table.relation, load_date if table.header.history else None)
-        tables.ensure(connection, table, load_date, _others(connection, candidate))
-        compared = audited.comparison.if_valid(connection, candidate) if audited.comparison else None
-        versions = strategy_of(table).publish(connection, candidate, compared)
-        tables.declare(connection, table)
-        set_aside.drop(connection, candidate)
+        published = PublishedRows(audited.audit.rows, audited.audit.checksum, audited.size_bytes)
+        if candidate.is_added:
+            versions, published = None, add(connection, audited)
+        else:
+            tables.ensure(connection, table, load_date, _others(connection, candidate))
+            compared = audited.comparison.if_valid(connection, candidate) if audited.comparison else None
+            versions = strategy_of(table).publish(connection, candidate, compared)
+            tables.declare(connection, table)
+            set_aside.drop(connection, candidate)
         publish_id = publishes.record(
             connection,
             table.relation,
@@ -104,12 +118,15 @@ def _publish(
             run_id=context.run_id,
             manifest_hash=audited.filled.manifest_hash,
             code_version=table.code_version,
-            rows=audited.audit.rows,
-            checksum=audited.audit.checksum,
-            size_bytes=audited.size_bytes,
+            rows=published.rows,
+            checksum=published.checksum,
+            size_bytes=published.size_bytes,
             inputs=audited.inputs.publish_ids,
             columns=table.types,
         )
+        if table.grows:
+            base = record_batch(connection, audited, publish_id)
+            drift.record(connection, table.relation, load_date, drifted, base=base)
         shown = _publish_views(context, connection, table, load_date)
         warnings = _record_values(context, connection, candidate, publish_id, shown, computed)
         layer = context.pipeline.layer(table.relation)
@@ -148,7 +165,9 @@ def _record_values(
                 values = measures.of_published(connection, table, each.load_date)
                 warnings += values.warnings
             found += values.of_publish(each.publish_id)
-        due += [declared(context.pipeline, table, max(each.load_date for each in publishes_of))] if publishes_of else []
+        if publishes_of:
+            latest = max(each.load_date for each in publishes_of)
+            due.append(declared(connection, context.pipeline, table, latest))
     kpi_values.record(connection, found)
     kpis.record(connection, due)
     return warnings

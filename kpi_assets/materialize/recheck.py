@@ -9,7 +9,7 @@ from typing import Any
 
 from psycopg import Connection, sql
 
-from kpi_assets.ledger import publishes, quarantine, results
+from kpi_assets.ledger import batches, publishes, quarantine, results
 from kpi_assets.ledger.locks import run_lock
 from kpi_assets.ledger.publishes import Publish
 from kpi_assets.materialize.check_facts import FactLookup
@@ -18,15 +18,16 @@ from kpi_assets.materialize.inputs import window_of
 from kpi_assets.materialize.retention import explain_replay
 from kpi_assets.materialize.retry import wait_for_lock
 from kpi_assets.model.checks.base import AuditFacts
+from kpi_assets.model.growing import as_one_batch
 from kpi_assets.model.lookback import Window
 from kpi_assets.model.manifest import NO_OBJECT
 from kpi_assets.model.names import LOAD_DATE, InputName, Relation
 from kpi_assets.model.quality import CheckCount
 from kpi_assets.model.records import SetAside
 from kpi_assets.model.results import CheckResult
-from kpi_assets.model.table import Table
+from kpi_assets.model.table import Table, hashed
 from kpi_assets.warehouse.audit import audit
-from kpi_assets.warehouse.candidates import cast_to_declared
+from kpi_assets.warehouse.candidates import cast_to_declared, read_batches
 from kpi_assets.warehouse.content import find_lost, published_rows, rows_and_checksum
 
 AS_PUBLISHED = "as_published"  # the check that every recheck makes: the rows are still those that were published
@@ -100,7 +101,10 @@ def _stored_rows(connection: Connection[Any], table: Table, publish: Publish) ->
         there = publishes.current(connection, [shown], publish.load_date).get(shown)
         return (there.rows, there.checksum + publishes.shown_as(columns)) if there else (0, None)
     types = publish.types or (table.types if publish.code_version == table.code_version else {})
-    rows, checksum = rows_and_checksum(connection, table, publish.load_date, types or table.types)
+    columns = types or table.types
+    rows, checksum = rows_and_checksum(
+        connection, table, publish.load_date, hashed(columns) if table.grows else columns
+    )
     return rows, checksum if types else None
 
 
@@ -122,6 +126,16 @@ def _audit_published(
         )
     )
     checks = [check for check in table.checks if "published" in check.applies_to]
+    substitutes = cast_to_declared(
+        connection,
+        [context.pipeline.tables[read] for read in table.reads],
+        {*table.window_reads} - {InputName.parse(name).relation for name in publish.inputs},
+    )
+    own = batches.last(connection, table.relation, publish.load_date) if table.grows else None
+    for read in table.growing_reads:
+        last = own.up_to if own else 0
+        rows = read_batches(read, publish.load_date, last, substitutes.get(read))
+        substitutes[read] = as_one_batch(read, context.pipeline.tables[read].columns, rows)
     of_build = {check.name for check in table.checks} - {check.name for check in checks}
     facts = AuditFacts(
         publish.load_date,
@@ -129,16 +143,14 @@ def _audit_published(
         set_aside=_set_aside(connection, table, publish) if table.rules else None,
         is_by_weekday=context.pipeline.calendars[table.relation].is_by_weekday,
         is_without_object=publish.manifest_hash == NO_OBJECT,
+        batch=1 if table.grows else None,
+        repeats=own.total_repeats if own else 0,
         counted=[count for count in _counted(connection, table, publish) if count.name in of_build],
         looked_up=FactLookup(connection, context.pipeline, table, publish.load_date, checks).answers(),
         window=_window_read(context, table, publish),
-        substitutes=cast_to_declared(
-            connection,
-            [context.pipeline.tables[read] for read in table.reads],
-            {*table.window_reads} - {InputName.parse(name).relation for name in publish.inputs},
-        ),
+        substitutes=substitutes,
     )
-    return audit(connection, sql.SQL("pg_temp.this"), table.types, checks, facts).results
+    return audit(connection, sql.SQL("pg_temp.this"), table.hashed_types, checks, facts).results
 
 
 def _counted(connection: Connection[Any], table: Table, publish: Publish) -> list[CheckCount]:

@@ -5,6 +5,7 @@ Not here: filling from an S3 object (load.py), and the decision whether the cand
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
 from typing import Any
 
 import psycopg
@@ -20,7 +21,7 @@ from kpi_assets.model.checks.base import AuditFacts
 from kpi_assets.model.names import Relation
 from kpi_assets.model.records import SetAside
 from kpi_assets.model.slices import Slice
-from kpi_assets.warehouse import candidates, float_sums, set_aside, slices
+from kpi_assets.warehouse import candidates, float_sums, repeats, set_aside, slices
 from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets.warehouse.slices import Stored
 
@@ -35,32 +36,32 @@ def transform(
     """
     context.on_progress("selecting", 0, 0)
     try:
-        unread = [context.pipeline.tables[relation] for relation in inputs.unread]
-        empty = candidates.cast_to_declared(connection, unread, inputs.unread)
-        float_sums.refuse(connection, candidate.table, candidate.load_date, inputs.window, empty)
+        if not candidate.is_added:  # the batches before have been proven to have no such sum
+            empty = inputs.substitutes(context.pipeline, connection, inputs.unread)
+            float_sums.refuse(connection, candidate.table, candidate.load_date, inputs.window, empty)
         facts = _facts_of_rules(context, connection, candidate, inputs) if candidate.table.rules else None
-        proven, aside = _select(context, connection, candidate, inputs, watch, facts)
+        proven, aside, repeated = _select(context, connection, candidate, inputs, watch, facts)
     except psycopg.errors.UndefinedTable:
         inputs.check_unchanged(connection)  # raises if another publish replaced the missing table
         inputs.check_previous(connection)
         raise
     counts = Counts(quarantined=aside.out if aside else None)
-    return FillResult(counts, inputs.manifest_hash, [], proven, set_aside=aside)
+    return FillResult(counts, inputs.manifest_hash, [], proven, set_aside=aside, repeats=repeated)
 
 
 def _facts_of_rules(
     context: BuildContext, connection: Connection[Any], candidate: Candidate, inputs: Inputs
 ) -> AuditFacts:
     """Return what the rules need besides the rows of the candidate."""
-    table, load_date, tables = candidate.table, candidate.load_date, context.pipeline.tables
+    table, load_date = candidate.table, candidate.load_date
     lookup = FactLookup(connection, context.pipeline, table, load_date, table.rules, inputs=inputs.of_load_date)
-    reads = [tables[read] for rule in table.rules for read in rule.mentions]
+    reads = [read for rule in table.rules for read in rule.mentions]
     return AuditFacts(
         load_date,
         source_rows={relation: publish.rows for relation, publish in inputs.of_load_date.items()},
         looked_up=lookup.answers(),
         window=inputs.window,
-        substitutes=candidates.cast_to_declared(connection, reads, inputs.unread),
+        substitutes=inputs.substitutes(context.pipeline, connection, reads),
     )
 
 
@@ -96,21 +97,20 @@ def _select(
     inputs: Inputs,
     watch: Stopwatch,
     facts: AuditFacts | None,
-) -> tuple[bool, SetAside | None]:
-    """Run the SELECT into the candidate; return whether no two rows share a key, and what rules set aside.
+) -> tuple[bool, SetAside | None, int]:
+    """Run the SELECT into the candidate; return whether no two rows share a key, what rules set aside, and the repeats.
 
     `facts` are those that the rules need; None if there are no rules.
     """
-    reads = [context.pipeline.tables[relation] for relation in candidate.table.query_reads]
-    substitutes = candidates.cast_to_declared(connection, reads, inputs.unread)
+    substitutes = inputs.substitutes(context.pipeline, connection, candidate.table.query_reads)
     # A slice is read with its stored types. If they differ from the declared ones, `substitutes` has a subquery.
     is_whole = substitutes or not all(rule.rows.is_row_wise for rule in candidate.table.rules)
     plan = SlicePlan([], {}) if is_whole else _plan(context, connection, candidate, inputs)
     if plan.slices:
         found = _select_in_slices(context, connection, candidate, inputs, plan, watch, facts)
         if found is not None:
-            return found
-    aside = None
+            return (*found, 0)
+    aside, repeated = None, 0
     with connection.transaction():
         previous = inputs.previous.load_date if inputs.previous else None
         candidates.create_from_select(connection, candidate, inputs.window, substitutes=substitutes, previous=previous)
@@ -121,8 +121,23 @@ def _select(
             set_aside.take_out(connection, candidate, facts)
             aside = _decide(connection, candidate, inputs, facts)
             watch.lap("quarantine")
+        if candidate.table.header.repeats:
+            repeated = repeats.leave_out(connection, candidate, _where_it_came(candidate))
+            watch.lap("repeats")
         candidates.add_partition_check(connection, candidate)
-        return analyze_and_index(context, connection, candidate, watch), aside
+        return analyze_and_index(context, connection, candidate, watch), aside, repeated
+
+
+def _where_it_came(candidate: Candidate) -> list[date]:
+    """Return the load_dates in whose published rows a key may have come before, also after midnight.
+
+    While a load_date gets its last events, the next one has its first: what is published there came before, too. So no
+    key is in two of these load_dates, in whatever order they are built.
+    """
+    spec = candidate.table.header.repeats
+    assert spec is not None
+    days = range(1 - spec.load_dates, spec.load_dates)
+    return [candidate.load_date + timedelta(days=n) for n in days if n or candidate.is_added]
 
 
 def _decide(connection: Connection[Any], candidate: Candidate, inputs: Inputs, facts: AuditFacts) -> SetAside:

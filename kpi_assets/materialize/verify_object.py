@@ -17,6 +17,7 @@ from typing import Any
 import psycopg
 from psycopg import Connection
 
+from kpi_assets.lake_places import object_url
 from kpi_assets.ledger import holds, manifests, results, runs
 from kpi_assets.materialize import fetch
 from kpi_assets.materialize.context import BuildContext, ObjectOutcome, run_log_message
@@ -93,7 +94,7 @@ def _find(
     if table.source.carried_days:
         return _find_carried(context, table, load_date)
     store, key, name = context.store, table.object_key(load_date), table.relation.table
-    manifest, problem = None, f"s3://{store.bucket}/{key} is not there"
+    manifest, problem = None, f"{object_url(store.bucket, key)} is not there"
     if table.source.key.is_pattern:
         several = find_several(store, table, load_date, datetime.now(timezone.utc))
         manifest, problem = several.manifest, several.lacks
@@ -122,7 +123,7 @@ def _find_carried(context: BuildContext, table: Table, load_date: date) -> tuple
             manifest = store.manifest(table.relation.table, day, table.object_key(day))
         if manifest is not None:
             return _result("exists", ""), manifest.of_load_date(load_date)
-    keys = [f"s3://{store.bucket}/{table.object_key(day)}" for day in days]
+    keys = [object_url(store.bucket, table.object_key(day)) for day in days]
     lacking = " and ".join([", ".join(keys[:-1]), keys[-1]] if keys[1:] else keys) or "an object of an earlier day"
     verb = "are" if keys[1:] else "is"
     most = table.source.carried_days

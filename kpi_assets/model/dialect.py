@@ -11,7 +11,6 @@ from datetime import date
 
 from kpi_assets.model.column import Column
 from kpi_assets.model.date_format import INSTANT, DateFormat
-from kpi_assets.model.format_kinds import FORMAT_KINDS
 from kpi_assets.model.sentences import Loc
 from kpi_assets.model.source import Source, boolean_problems
 from kpi_assets.model.written import FLOATS, INTEGERS, Form, Notation, form_of
@@ -21,6 +20,7 @@ _WORDS = (
     *("allow", "round", "since", "optional"),
 )
 _OF_TEXT = ("format", "decimal", "thousands", "null", "true", "false", "time_zone")
+_OF_FILES = ("allow", "round", "since", "optional")  # and not for the events of a stream
 _OF_VALUES = ("decimal", "thousands", "null", "true", "false", "time_zone")
 
 
@@ -118,9 +118,15 @@ def problems(source: Source | None, columns: Mapping[str, Column]) -> Iterator[t
         for name, word in _written_words(columns, _WORDS):
             yield ("columns", name, word), "is for raw tables, whose rows come from files: take it out"
         return
-    if not FORMAT_KINDS[source.format].has_written_values:
+    if not source.format_kind.has_written_values:
         for name, word in _written_words(columns, _OF_TEXT):
             yield ("columns", name, word), f"{source.format} says by itself how its values are written: take it out"
+    if source.stream:
+        for name, word in _written_words(columns, _OF_FILES):
+            yield (
+                ("columns", name, word),
+                "is for files, and an event may lack any field that not_null does not name: take it out",
+            )
     names = Counter(column.field or name for name, column in columns.items())
     for name, column in columns.items():
         yield from ((("columns", name, *loc), problem) for loc, problem in _column_problems(source, column))

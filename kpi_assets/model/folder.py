@@ -11,16 +11,16 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
-from kpi_assets.model import carry_on
+from kpi_assets.model import carry_on, growing
 from kpi_assets.model.calendar import EVERY_DAY, Calendar, dates_in, words_of
 from kpi_assets.model.checks.bad_rows import BadRows
 from kpi_assets.model.checks.base import TableCheck
 from kpi_assets.model.checks.expand import expand, expand_rules
 from kpi_assets.model.differences import column_differences
-from kpi_assets.model.header import Header, cut
+from kpi_assets.model.header import Header, cut, read_words
 from kpi_assets.model.kinds import STORAGES, StorageKind
 from kpi_assets.model.lookback import WINDOW_START
-from kpi_assets.model.names import LOAD_DATE, LONGEST, Relation, name_problem
+from kpi_assets.model.names import BATCH, LOAD_DATE, LONGEST, Relation, name_problem
 from kpi_assets.model.pipeline_config import PIPELINE_FILE, TAKEN_DATABASES, PipelineConfig
 from kpi_assets.model.query import Query, parse_query
 from kpi_assets.model.question import QUESTIONS, Question, read_question
@@ -183,7 +183,7 @@ def _read_file(path: Path, problems: Problems) -> _File:
     words, body = cut(path, text_of(path))
     found = None
     with problems.collected():
-        found = read(Header, words, path)
+        found = read_words(path, words, body)
     return _File(words, body, found)
 
 
@@ -211,6 +211,7 @@ def _read_table(
                     has_load_date=file.storage_kind.has_load_date,
                     itself=relation,
                     histories=histories,
+                    grows=growing.has_batch(file.body),
                 )
         return None
     header, lines = file.read
@@ -253,8 +254,13 @@ def _query_of(
         has_load_date=header.storage_kind.has_load_date,
         itself=relation,
         histories=histories,
+        grows=header.grows,
     )
     problems = Problems()
+    if header.grows:
+        of_rows = [] if BATCH in header.grain else growing.across_rows(query.tree)
+        for node, problem in (*growing.across_tables(query.tree), *of_rows):
+            problems.add(path, query.line_at(node), problem)
     if header.history and query.itself:
         problems.add(path, query.line, carry_on.of_history(relation))
     for line, problem in column_differences(header.selected, lines, query):

@@ -53,4 +53,11 @@ JSON = FormatKind(
     has_field_counts=True,
 )
 FORMAT_KINDS = {kind.name: kind for kind in (CSV, PARQUET, JSON)}
+NDJSON = FormatKind(
+    "ndjson",
+    content_type="application/gzip",
+    start_check="Its first line is the frame that says which events of the stream it has.",
+    ends_with_line_end=True,
+)
+STREAM_KINDS = {NDJSON.name: NDJSON}  # of the objects that kpi_assets itself lands from a stream (stream/)
 NAMED_WORDS = tuple(dict.fromkeys(word for kind in FORMAT_KINDS.values() for word in kind.words))  # by any format

@@ -11,7 +11,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 
 from kpi_assets.model import dialect
 from kpi_assets.model.affects import Affects
@@ -21,12 +21,14 @@ from kpi_assets.model.checks.words import WORDS
 from kpi_assets.model.column import Column
 from kpi_assets.model.column_types import NUMBERS, base_of, element_of
 from kpi_assets.model.field_types import Owner, Sentence, Value
+from kpi_assets.model.growing import PLACE, has_batch, made_columns
 from kpi_assets.model.history import HistorySpec, history_problems, version_columns
 from kpi_assets.model.indexes import index_problems
 from kpi_assets.model.kinds import STORAGES, StorageKind
-from kpi_assets.model.kpi import Freshness, Kpi, MinVolume
+from kpi_assets.model.kpi import Freshness, Kpi, MinVolume, Refresh
 from kpi_assets.model.lookback import LONGEST
 from kpi_assets.model.names import (
+    BATCH,
     EXTRA_FIELDS,
     LOAD_DATE,
     LOW_VOLUME,
@@ -35,6 +37,7 @@ from kpi_assets.model.names import (
 )
 from kpi_assets.model.quality import QualitySpec
 from kpi_assets.model.quarantine import QuarantineSpec, quarantine_problems
+from kpi_assets.model.repeats import Repeats, place_problems
 from kpi_assets.model.rules import RULE_WORDS
 from kpi_assets.model.sentences import Loc, listed, refuse, shown
 from kpi_assets.model.slices import KEY_TYPES
@@ -83,6 +86,18 @@ kpi:
       alert: {below: 8, for: 3 load_dates}
   dimensions: [order_dow]
 """
+# Words that a table which grows cannot have, and words of its checks, with the reason.
+_NOT_OF_GROWING = {
+    "refresh": "a table that grows is not built again, but gets each batch: take it out",
+    "lookback": "a table that grows reads one batch: look back in a table that reads it",
+    "kpi": "a KPI is computed again from what has grown: select it from this table, without the batch",
+    "quality": "a score is of a whole load_date, and a batch is a part of one: take it out",
+}
+_NOT_OF_BATCHES = {
+    "min_rows": "a batch has as many rows as there were events",
+    "unique": "it sees one batch, and another one may have the same values",
+    "foreign_key": "a row that comes later may be the one that is looked for",
+}
 # The words of a file whose storage has no load_dates.
 _WITHOUT_LOAD_DATES = {"description", "owner", "grain", "columns", "storage"}
 
@@ -191,16 +206,35 @@ class Header(Strict):
     freshness: Annotated[Freshness | None, Affects.NOTHING] = Field(
         default=None,
         description="For a KPI: it is late when its latest published load_date ended longer ago than this. A load_date "
-        "ends at 24:00 UTC.",
-        examples=["freshness: {within_hours: 36}"],
+        "ends at 24:00 UTC. A KPI that reads tables that grow may count in minutes.",
+        examples=["freshness: {within_hours: 36}", "freshness: {within_minutes: 3}"],
+    )
+    refresh: Annotated[Refresh | None, Affects.NOTHING] = Field(
+        default=None,
+        description="For a table that reads tables that grow: a live run builds it again only so long after its last "
+        "build. Without this word, it is built in each tick that has new rows for it.",
+        examples=["refresh: {minutes: 15}"],
     )
 
+    repeats: Annotated[Repeats | None, Affects.ROWS] = Field(
+        default=None,
+        description="For a table that grows and has a SELECT: a row whose grain came before is left out and counted. "
+        "Without this word, the grain must name `batch`, so that no two batches share a key.",
+        examples=["repeats: {keep: first, load_dates: 2}"],
+    )
     time_limit: Annotated[TimeLimit | None, Affects.NOTHING] = Field(
         default=None,
         description="How long the build of one load_date may take, from its first row to its last check. Waiting for "
         "locks and readers does not count. Beyond it the build fails, and nothing is published.",
         examples=["time_limit: {minutes: 30}"],
     )
+
+    _grows: bool = PrivateAttr(default=False)
+
+    @property
+    def grows(self) -> bool:
+        """Whether the table grows: its source is a stream, or its SELECT has the parameter `batch`."""
+        return self._grows
 
     @property
     def storage_kind(self) -> StorageKind:
@@ -214,8 +248,8 @@ class Header(Strict):
 
     @property
     def has_object(self) -> bool:
-        """Whether the rows of each load_date come from one S3 object."""
-        return self.source is not None and bool(self.source.object)
+        """Whether the rows of each load_date come from one S3 object; those of a stream come from many."""
+        return self.source is not None and bool(self.source.object) and not self.source.stream
 
     @property
     def delivered(self) -> dict[str, Column]:
@@ -225,8 +259,12 @@ class Header(Strict):
 
     @property
     def _added(self) -> dict[str, tuple[str, Column]]:
-        """The columns that words of the source add: name -> (word, column)."""
+        """The columns that words of the source, or growing, add: name -> (word, column)."""
         source, found = self.source, {}
+        if self._grows:
+            of_stream = bool(source and source.stream)
+            word = "source.stream" if of_stream else f"%({BATCH})s"
+            found = {name: (word, column) for name, column in made_columns(of_stream=of_stream).items()}
         if source and source.position:
             position = "Number of the record in its object, from 1."
             found[source.position] = ("position", Column(type="bigint", description=position))
@@ -251,8 +289,9 @@ class Header(Strict):
 
     @property
     def selected(self) -> list[str]:
-        """The columns that the SELECT returns: all but the one that min_volume adds."""
-        return [name for name in self.columns if not (self.min_volume and name == LOW_VOLUME)]
+        """The columns that the SELECT returns: all but those that min_volume and growing add."""
+        made = {*([LOW_VOLUME] if self.min_volume else []), *([BATCH] if self._grows else [])}
+        return [name for name in self.columns if name not in made]
 
     @property
     def dimensions(self) -> list[str]:
@@ -271,12 +310,18 @@ class Header(Strict):
         return value if value is None or isinstance(value, dict) else {"days": value}
 
     @model_validator(mode="after")
-    def _makes_sense(self) -> "Header":
+    def _makes_sense(self, info: ValidationInfo) -> "Header":
+        self._grows = bool((self.source and self.source.stream) or (info.context or {}).get("grows"))
         added = self._added
         refuse(
             [
                 *(
-                    (("source", word), f"it makes the column {name!r}, which is declared too: take one of them out")
+                    (("columns", name), f"every table that grows has this column ({word}): take it out")
+                    if self._grows
+                    else (
+                        ("source", word),
+                        f"it makes the column {name!r}, which is declared too: take one of them out",
+                    )
                     for name, (word, _) in added.items()
                     if name in self.columns
                 ),
@@ -284,7 +329,13 @@ class Header(Strict):
             ]
         )
         self.columns.update({name: column for name, (_, column) in added.items()})
-        problems = (self._volume_problems(), self._name_problems(), self._storage_problems(), self._kpi_problems())
+        problems = (
+            self._volume_problems(),
+            self._name_problems(),
+            self._storage_problems(),
+            self._growing_problems(),
+            self._kpi_problems(),
+        )
         refuse(problem for found in problems for problem in found)
         if volume := self.min_volume:
             below = f"Whether {volume.column} is below {volume.at_least} or unknown"
@@ -382,6 +433,49 @@ class Header(Strict):
         if self.freshness and not self.kpi:
             yield ("freshness",), "is for KPIs: say kpi as well, or take it out"
 
+    def _growing_problems(self) -> Iterator[tuple[Loc, str]]:
+        """Yield the words that a table that grows cannot have, and `repeats` at any other."""
+        if not self._grows:
+            if self.refresh and self.source:
+                yield ("refresh",), "a raw table is built from its object: take it out"
+            if self.repeats:
+                yield ("repeats",), f"is for a SELECT that grows, which reads one batch (%({BATCH})s): take it out"
+            return
+        if not self.storage_kind.sliceable:
+            yield ("storage",), "a table that grows keeps each load_date apart: write storage: partitions"
+        for word, reason in _NOT_OF_GROWING.items():
+            if getattr(self, word):
+                yield (word,), reason
+        for word, reason in _NOT_OF_BATCHES.items():
+            if getattr(self.checks, word):
+                yield ("checks", word), f"{reason}: take it out"
+        yield from self._problems_of_stream() if self.source else self._problems_of_growing_select()
+
+    def _problems_of_stream(self) -> Iterator[tuple[Loc, str]]:
+        if self.repeats:
+            yield ("repeats",), "each event of a stream is kept: leave repeats out in a table that selects from it"
+        if self.grain != [*PLACE]:
+            yield ("grain",), f"an event is known by its place in the stream: write [{', '.join(PLACE)}]"
+        if self.quarantine and self.quarantine.rows is not None:
+            yield (
+                ("quarantine", "rows"),
+                "a stream has no end to count to: say which share of the records may be set aside",
+            )
+
+    def _problems_of_growing_select(self) -> Iterator[tuple[Loc, str]]:
+        if self.quarantine:
+            yield ("quarantine",), "rules set rows of a whole load_date aside: use them in a table that reads this one"
+        if not self.repeats and BATCH not in self.grain:
+            yield (
+                ("grain",),
+                f"two batches may have rows with the same {', '.join(self.grain)}: add {BATCH}, or leave out what "
+                "comes again by `repeats: {keep: first}`",
+            )
+        if self.repeats and BATCH in self.grain:
+            yield ("repeats",), f"no row of another batch has the same grain, which names {BATCH}: take one of them out"
+        if self.repeats:
+            yield from place_problems(self.columns)
+
     def _problems_of_history(self) -> Iterator[tuple[Loc, str]]:
         """Yield the words that a history cannot have."""
         if self.source:
@@ -459,5 +553,10 @@ def cut(path: Path, text: str, kind: str = "asset") -> tuple[str, str]:
 def split(path: Path, text: str) -> tuple[Header, Lines, str]:
     """Read a file: its header, the lines of its words, and its body. Raises ModelError."""
     words, body = cut(path, text)
-    header, lines = read(Header, words, path)
+    header, lines = read_words(path, words, body)
     return header, lines, body
+
+
+def read_words(path: Path, words: str, body: str) -> tuple[Header, Lines]:
+    """Read the words of a header; its body says whether the table grows. Raises ModelError."""
+    return read(Header, words, path, {"grows": has_batch(body)})

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from kpi_assets.model.affects import Affects
 from kpi_assets.model.column_types import INTEGERS, TEXTS, base_of
@@ -126,9 +126,32 @@ class MinVolume(Strict):
 
 
 class Freshness(Strict):
-    """How long ago the latest published load_date of a KPI may have ended, at 24:00 UTC, before the KPI is late."""
+    """How old a KPI may be before it is late: by the end of its latest published load_date, or by the minute."""
 
     # Dagster looks no closer than at a minute.
-    within_hours: Annotated[float, Affects.NOTHING] = Field(
-        ge=0.02, le=87_840, description="Hours since the end of the latest published load_date."
+    within_hours: Annotated[float | None, Affects.NOTHING] = Field(
+        default=None, ge=0.02, le=87_840, description="Hours since the end of the latest published load_date."
+    )
+    within_minutes: Annotated[float | None, Affects.NOTHING] = Field(
+        default=None,
+        ge=0.5,
+        le=10_080,
+        description="For a KPI that reads tables that grow: minutes since the instant through which it has been built. "
+        "That is the latest one at which all events that the broker had were landed and are in the KPI. A stream "
+        "without events keeps it fresh.",
+        examples=["within_minutes: 3"],
+    )
+
+    @model_validator(mode="after")
+    def _has_one_word(self) -> "Freshness":
+        if (self.within_hours is None) == (self.within_minutes is None):
+            raise ValueError("it is counted in one way: write either within_hours or within_minutes")
+        return self
+
+
+class Refresh(Strict):
+    """How often a live run builds a table again that does not grow itself."""
+
+    minutes: Annotated[float, Affects.NOTHING] = Field(
+        ge=0.1, le=1440, description="The least time between two builds of one load_date."
     )

@@ -7,6 +7,7 @@ from datetime import date, datetime
 from functools import cached_property
 from typing import Protocol
 
+from kpi_assets.lake_places import object_url
 from kpi_assets.model.query import digest
 
 # In place of a manifest's hash, for rows that were made without an object because the source is optional.
@@ -76,7 +77,7 @@ class Manifest:
     @property
     def url(self) -> str:
         """The address of the object."""
-        return f"s3://{self.bucket}/{self.key}"
+        return object_url(self.bucket, self.key)
 
     @cached_property
     def hash(self) -> str:

@@ -27,6 +27,10 @@ LOAD_DATE = "load_date"  # the partition column, which every table has and no fi
 PREVIOUS = "previous_load_date"  # the parameter of a table that carries on (model/carry_on.py)
 LOW_VOLUME = "is_low_volume"  # the column that min_volume adds: it marks the rows of a KPI with too little volume
 EXTRA_FIELDS = "extra_fields"  # the column that `extra: keep` adds: the fields of a file that are no column
+BATCH = "batch"  # a parameter, and a column of every table that grows (model/growing.py)
+# The columns that a raw table of a stream has without declaring them (model/growing.py).
+STREAM_PARTITION, STREAM_POSITION = "stream_partition", "stream_position"
+RECEIVED_AT, UNEXPECTED = "received_at", "unexpected"
 
 LONGEST = 40  # letters of a name, so that names made of it, such as schema__table__20250301__7, have at most 63
 AS_PUBLISHED = "as_published"  # the check that only a recheck makes, and no file declares

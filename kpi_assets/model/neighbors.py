@@ -11,6 +11,7 @@ from graphlib import CycleError, TopologicalSorter
 from itertools import combinations
 from pathlib import Path
 
+from kpi_assets.model import growing
 from kpi_assets.model.calendar import EVERY_DAY, named
 from kpi_assets.model.column_reads import unknown_columns
 from kpi_assets.model.folder import Folder
@@ -138,6 +139,9 @@ def _check_reads(table: Table, folder: Folder, problems: Problems) -> None:
             problems.add(
                 table.path, line, f"reads {relation}, which is live and has no load_dates: only live views can read it"
             )
+    if table.grows:
+        for line, problem in growing.of_neighbors(table.relation, table.mentions, table.growing_reads, folder.tables):
+            problems.add(table.path, line, problem)
     if not table.storage.stores_rows:
         with problems.collected():
             _check_view(table, folder)
@@ -176,7 +180,8 @@ def _check_view(table: Table, folder: Folder) -> None:
 
 def check_sources(pipeline: Pipeline, problems: Problems) -> None:
     """Add a problem for raw tables with the same object or name, which S3 or ops could not distinguish."""
-    for one, other in combinations(sorted(pipeline.object_tables, key=lambda table: table.relation), 2):
+    raw = [*pipeline.object_tables, *pipeline.stream_tables]
+    for one, other in combinations(sorted(raw, key=lambda table: table.relation), 2):
         if one.relation.table == other.relation.table:
             problems.add(
                 other.path,
@@ -184,6 +189,8 @@ def check_sources(pipeline: Pipeline, problems: Problems) -> None:
                 f"{one.relation} is a raw table of the same name, by which the object of each is known: rename one",
             )
             continue
+        if one.stream or other.stream:
+            continue  # check_streams compares their folders
         first, second = one.source, other.source
         shared = shared_object(first.key, second.key, pipeline.config.start_date)
         if shared:
@@ -202,6 +209,51 @@ def _when(shared: Shared, one: Source, other: Source) -> str:
     if shared.one == shared.other and not (one.key.is_pattern or other.key.is_pattern):
         return f" of {shared.one}"
     return f", such as {shared.key}"
+
+
+def check_streams(pipeline: Pipeline, folder: Folder, problems: Problems) -> None:
+    """Add a problem for streams that share their name or folder, and for the word `live` without a stream."""
+    streams = sorted(pipeline.stream_tables, key=lambda table: table.relation)
+    for one, other in combinations(streams, 2):
+        if one.stream == other.stream:
+            text = f"{one.relation} has the stream {one.stream!r} too, which is landed once: select from {one.relation}"
+            problems.add(other.path, 1, text)
+        elif _is_below(one.source.object, other.source.object) or _is_below(other.source.object, one.source.object):
+            text = f"{one.relation} has its objects in the same folder ({one.source.object}): give each a folder"
+            problems.add(other.path, 1, f"the objects of the stream lie in {other.source.object}, and {text}")
+    for table in pipeline.object_tables:
+        for stream in (each for each in streams if _is_below(table.source.object, each.source.object)):
+            problems.add(
+                table.path,
+                1,
+                f"the object lies in {stream.source.object}, where {stream.relation} has the objects of its stream: "
+                "give it another folder",
+            )
+    for table in pipeline.tables.values():
+        words = {"refresh": table.header.refresh, "freshness.within_minutes": _in_minutes(table)}
+        for word in (word for word, is_there in words.items() if is_there and not pipeline.streams_of(table)):
+            text = f"{word} is for tables that read tables that grow, and {table.relation} reads none: take it out"
+            problems.add(table.path, 1, text)
+        freshness, refresh = table.header.freshness, table.header.refresh
+        if refresh and freshness and freshness.within_minutes and freshness.within_minutes <= refresh.minutes:
+            text = (
+                f"freshness.within_minutes: {freshness.within_minutes:g} is not more than refresh, {refresh.minutes:g} "
+                "minutes: between two builds the KPI would be late; build it more often, or let it be older"
+            )
+            problems.add(table.path, 1, text)
+    if not streams and "live" in pipeline.config.model_fields_set:
+        line = folder.lines.of("live") if folder.lines else 1
+        problems.add(
+            folder.config_path, line, "live is for pipelines with a stream, and no source has one: take it out"
+        )
+
+
+def _in_minutes(table: Table) -> bool:
+    return table.header.freshness is not None and table.header.freshness.within_minutes is not None
+
+
+def _is_below(key: str, folder: str) -> bool:
+    return key.startswith(folder)
 
 
 def check_calendars(pipeline: Pipeline, problems: Problems) -> None:
@@ -296,6 +348,14 @@ def check_retention(pipeline: Pipeline, folder: Folder, problems: Problems) -> N
                 problem = "a history keeps all its versions: take it out"
             problems.add(folder.config_path, line, f"retention.{name}: {problem}")
     for relation, table in pipeline.tables.items():
+        own, repeats = pipeline.retention_days(table), table.header.repeats
+        if own is not None and repeats and own < repeats.load_dates:
+            problems.add(
+                table.path,
+                1,
+                f"repeats looks for a row in {repeats.load_dates} load_dates, of which retention keeps {own} "
+                f"({PIPELINE_FILE}): look back on fewer, or keep more",
+            )
         for window_input in pipeline.window_inputs_of(table):
             kept = pipeline.retention_days(pipeline.tables[window_input])
             if kept is not None and table.header.lookback and kept < table.header.lookback.days:

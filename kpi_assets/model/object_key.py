@@ -44,8 +44,13 @@ class Listing(NamedTuple):
     last: str  # keys after it that do not begin with it belong to later load_dates
 
     def is_over(self, key: str) -> bool:
-        """Return whether this key and all keys after it belong to later load_dates."""
-        return key > self.last and not key.startswith(self.last)
+        """Return whether this key and all keys after it belong to later load_dates.
+
+        Some stores have the order of their folders instead of that of the keys, and list what is in a/ before a-b: it
+        is over if it is in both orders.
+        """
+        is_later = key > self.last and key.split("/") > self.last.split("/")
+        return is_later and not key.startswith(self.last)
 
 
 @dataclass(frozen=True)

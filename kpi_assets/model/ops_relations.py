@@ -9,10 +9,13 @@ OPS = "ops"  # the schema
 # The relations of ops that kpi_reader may read -> the columns that it may not, because they may quote delivered values.
 FOR_READERS: Mapping[str, Collection[str]] = {
     "alert_deliveries": ("last_error",),
-    "alerts": ("details",),
+    "alerts": ("details", "field", "part"),
     "api_turns": (),
     "bad_rows": ("record", "value", "reason", "key", "corrected"),
+    "batches": (),
     "data_quality_results": ("samples", "message"),
+    "drift": ("field", "sample"),
+    "growth": (),
     "holds": (),
     "kpi_tiles": (),
     "kpi_trust": (),
@@ -26,8 +29,21 @@ FOR_READERS: Mapping[str, Collection[str]] = {
     "publishes": (),
     "quarantine": ("record", "value", "reason", "key", "corrected"),
     "requests": (),
+    "stream_closings": (),
+    "stream_objects": (),
+    "stream_positions": (),
 }
 # Those of them whose rows are of no load_date, or of the latest one alone, so that no question can be tied to them.
 OF_NO_LOAD_DATE = frozenset(
-    ("alert_deliveries", "api_turns", "holds", "kpi_trust", "kpi_values", "kpis", "manifest_parts", "migrations")
+    (
+        "alert_deliveries",
+        "api_turns",
+        "holds",
+        "kpi_trust",
+        "kpi_values",
+        "kpis",
+        "manifest_parts",
+        "migrations",
+        "stream_positions",
+    )
 )

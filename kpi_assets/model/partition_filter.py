@@ -13,15 +13,16 @@ their own. The proof has three steps:
 
 A third parameter binds a table that carries on to its own load_date before (carry_on.py), and `previous_tables` are
 the tables that its edges reach. `ties` are those of a question, which may read a fixed number of days before its
-load_date too (question_tables.py).
+load_date too (question_tables.py). The same proof with the column and the parameter `batch` shows that a SELECT that
+grows reads one batch (growing.py); `batchless_tables` are the tables for which it fails.
 
 The proof is conservative: a condition that it does not know gives no edge, and the table counts as unbound.
 
 There are two assumptions. A column `load_date` of a CTE or subquery holds load_dates of the tables that it was made
-from. And every table of a pipeline has the column load_date.
+from, and a column `batch` their batches. And every table of a pipeline has the column load_date.
 
 The examples below are run as tests. In them `edges(sql)` are the edges of a SELECT as text and `unbound(sql)` the
-names of its unbound tables, both sorted; `D` stands for `%(load_date)s`.
+names of its unbound tables, both sorted; `D` stands for `%(load_date)s` and `B` for `%(batch)s`.
 
 Belongs here: the rules for one scope. Not here: finding the scopes, and the sentences for the author (query.py).
 """
@@ -37,7 +38,7 @@ from sqlglot.optimizer.scope import Scope
 
 from kpi_assets.model.joins import Join, conjuncts, joins_of
 from kpi_assets.model.lookback import WINDOW_START
-from kpi_assets.model.names import LOAD_DATE, PREVIOUS, Relation
+from kpi_assets.model.names import BATCH, LOAD_DATE, PREVIOUS, Relation
 from kpi_assets.model.table_ref import THIS, tables_in
 
 
@@ -47,6 +48,7 @@ class Given(Enum):
     LOAD_DATE = "%(load_date)s"  # the parameter
     WINDOW = "%(window_start)s to %(load_date)s"  # both parameters, as in `between`
     PREVIOUS = "%(previous_load_date)s"  # the parameter of a table that carries on
+    BATCH = "%(batch)s"  # the parameter of a table that grows
     OUTER = "outer query"  # any source of an enclosing SELECT, which is proven in its own scope
 
 
@@ -159,6 +161,32 @@ def previous_tables(scope: Scope) -> list[exp.Table]:
     return [table for table in _tables(scope) if Source(table.alias_or_name) in bound]
 
 
+def batchless_tables(scope: Scope) -> list[exp.Table]:
+    """Return the tables of a scope that no condition limits to the batch.
+
+    >>> batchless("select a from raw.t where load_date = D and batch = B")
+    []
+    >>> batchless("select a from raw.t where load_date = D")
+    ['raw.t']
+    >>> batchless("select a from raw.t where batch = D and load_date = B")
+    ['raw.t']
+    >>> batchless("select 1 from raw.t join raw.u using (load_date, batch) where t.load_date = D and t.batch = B::int")
+    []
+    >>> batchless("select 1 from raw.t left join raw.u using (k) where t.batch = B or u.batch = B")
+    ['raw.t', 'raw.u']
+
+    A CTE or subquery is proven in its own scope, and `{this}` has one batch. So both can bind a table.
+
+    >>> batchless("with s as (select batch from raw.t where batch = B) select 1 from s join raw.u using (batch)")
+    []
+    >>> batchless('select 1 from "{this}" as t join raw.u on t.batch = u.batch')
+    []
+    """
+    proven: set[Node] = {Given.BATCH, Given.OUTER, *_audited(scope), *_derived(scope)}
+    bound = closure(equality_edges(scope, column=BATCH), proven)
+    return [table for table in _tables(scope) if Source(table.alias_or_name) not in bound]
+
+
 def ties(scope: Scope, columns: Mapping[Relation, str]) -> dict[exp.Table, set[Node]]:
     """Return what each table of a scope is limited to by conditions of the scope itself: nothing if it is unbound.
 
@@ -201,8 +229,8 @@ def closure(edges: Iterable[Edge], roots: Iterable[Node]) -> set[Node]:
     return bound
 
 
-def equality_edges(scope: Scope, columns: Mapping[Relation, str] = NO_COLUMNS) -> set[Edge]:
-    """Return every edge that the conditions of a scope prove.
+def equality_edges(scope: Scope, columns: Mapping[Relation, str] = NO_COLUMNS, *, column: str = LOAD_DATE) -> set[Edge]:
+    """Return every edge that the conditions of a scope prove, of the load_date or of another `column`.
 
     **Equality.** `load_date = %(load_date)s` binds a table, and `t.load_date = u.load_date` binds each table by the
     other. Either side may be cast to date.
@@ -262,16 +290,16 @@ def equality_edges(scope: Scope, columns: Mapping[Relation, str] = NO_COLUMNS) -
     """
     sources, joins = list(scope.selected_sources), joins_of(scope)
     where = scope.expression.args.get("where")
-    is_unambiguous = len(sources) == 1 or any(LOAD_DATE in join.using for join in joins)
+    is_unambiguous = len(sources) == 1 or any(column in join.using for join in joins)
     other = {
         table.alias_or_name: columns[relation]
         for table in _tables(scope)
         if (relation := Relation(table.db, table.name)) in columns
     }
-    names = _Names(sources, sources if is_unambiguous else [], other)
+    names = _Names(sources, sources if is_unambiguous else [], other, column)
     edges: set[Edge] = set()
     for join in joins:
-        if LOAD_DATE in join.using:
+        if column in join.using:
             edges.update(_edges(map(Source, join.before), [Source(join.joined)], _limited(join)))
     for condition, limited in [(where and where.this, sources), *((join.on, _limited(join)) for join in joins)]:
         for part in conjuncts(condition):
@@ -303,6 +331,7 @@ class _Names:
     sources: Sequence[str]
     unqualified: Sequence[str]
     columns: Mapping[str, str] = field(default_factory=dict)
+    column: str = LOAD_DATE  # the one whose equality is looked for
 
     def equated(self, part: exp.Expr) -> tuple[list[Node], list[Node]]:
         """Return the owners on both sides of a condition that makes load_dates equal, or limits them to the window."""
@@ -314,7 +343,9 @@ class _Names:
 
     def _owners(self, side: exp.Expr) -> list[Node]:
         """Return the owners of the load_date on one side; none if the side is something else."""
-        side = _without_cast(side)
+        side = _without_cast(side, "int" if self.column == BATCH else "date")
+        if _is_parameter(side, BATCH):
+            return [Given.BATCH]
         if _is_parameter(side, LOAD_DATE):
             return [Given.LOAD_DATE]
         if _is_parameter(side, PREVIOUS):
@@ -324,7 +355,7 @@ class _Names:
         if not isinstance(side, exp.Column):
             return []
         owners = [side.table] if side.table else self.unqualified
-        named = [owner for owner in owners if side.name == self.columns.get(owner, LOAD_DATE)]
+        named = [owner for owner in owners if side.name == self.columns.get(owner, self.column)]
         return [Source(owner) if owner in self.sources else Given.OUTER for owner in named]
 
 
@@ -347,9 +378,9 @@ def _days_before(side: exp.Expr) -> int | None:
     return int(days.name) if is_whole and _is_parameter(day.this, LOAD_DATE) else None
 
 
-def _without_cast(side: exp.Expr) -> exp.Expr:
-    """Return the value below a cast to date; any other cast may make different load_dates equal, and is kept."""
-    return side.this if isinstance(side, exp.Cast) and side.to.is_type("date") else side
+def _without_cast(side: exp.Expr, to: str = "date") -> exp.Expr:
+    """Return the value below a cast to the column's type; another cast may make different values equal, and is kept."""
+    return side.this if isinstance(side, exp.Cast) and side.to.is_type(to) else side
 
 
 def _is_parameter(side: exp.Expr, name: str) -> bool:

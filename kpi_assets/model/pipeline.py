@@ -15,7 +15,7 @@ from pathlib import Path
 from kpi_assets.errors import UsageError
 from kpi_assets.model.calendar import EVERY_DAY, Calendar, described, named
 from kpi_assets.model.history import version_columns
-from kpi_assets.model.names import LOW_VOLUME, Relation
+from kpi_assets.model.names import BATCH, LOW_VOLUME, Relation
 from kpi_assets.model.pipeline_config import PIPELINE_FILE, Layer, PipelineConfig
 from kpi_assets.model.question import QUESTIONS, Question
 from kpi_assets.model.sentences import known_names, known_words
@@ -28,6 +28,7 @@ TAKEN_JOBS = (
     "kpis",
     "recheck",
     "retention",
+    "live",
 )  # each job is called `<pipeline>` or `<pipeline>_<one of these>`
 # Names that Dagster refuses for a job: Python's keywords, and words of its own.
 _NO_JOBS = frozenset(
@@ -159,6 +160,11 @@ class Pipeline:
         return f"{self.name}_recheck"
 
     @property
+    def live_job(self) -> str:
+        """The name of the job that builds a load_date for as long as it grows."""
+        return f"{self.name}_live"
+
+    @property
     def retention_job(self) -> str:
         """The name of the job that drops old rows."""
         return f"{self.name}_retention"
@@ -167,6 +173,21 @@ class Pipeline:
     def object_tables(self) -> list[Table]:
         """The raw tables that each read one S3 object a load_date."""
         return [table for table in self.tables.values() if table.has_object]
+
+    @property
+    def stream_tables(self) -> list[Table]:
+        """The raw tables whose source is a stream."""
+        return [table for table in self.tables.values() if table.stream]
+
+    @property
+    def growing_tables(self) -> list[Table]:
+        """The tables that grow, in build order."""
+        return [table for table in self.tables.values() if table.grows]
+
+    def streams_of(self, table: Table) -> list[Table]:
+        """The raw tables of streams from which the rows of a table come, in build order; itself if it is one."""
+        names = {*self.made_of[table.relation]}
+        return [each for each in self.stream_tables if str(each.relation) in names]
 
     @cached_property
     def tile_names(self) -> list[str]:
@@ -264,6 +285,8 @@ class Pipeline:
             return {}
         of_query = table.query.lineage({relation: [*other.header.readable] for relation, other in self.tables.items()})
         found = {name: [leaf for leaf in of if leaf[0] != table.relation] for name, of in of_query.items()}
+        if found and table.grows:
+            found[BATCH] = [(read, BATCH) for read in table.growing_reads]
         volume = table.header.min_volume
         if history := table.header.history if found else None:
             made = version_columns(history, table.header.grain)

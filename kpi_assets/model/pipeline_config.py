@@ -15,6 +15,7 @@ from kpi_assets.model.automation import Automation
 from kpi_assets.model.calendar import CalendarWords, parse_date
 from kpi_assets.model.checks.row_counts import MinRowsSpec
 from kpi_assets.model.field_types import Sentence
+from kpi_assets.model.live_run import LiveRun
 from kpi_assets.model.names import DECISIONS, IDENTIFIER, OBJECTS, Identifier, name_problem
 from kpi_assets.model.sentences import Loc, refuse, shown
 from kpi_assets.model.strict_yaml import Strict
@@ -110,6 +111,11 @@ class PipelineConfig(Strict):
         default={},
         description="The HTTP APIs that raw tables are fetched from, by the names that `source.api` uses.",
         examples=['apis: {shop: {url: "https://api.example.com", headers: {Authorization: "Bearer {secret:shop}"}}}'],
+    )
+    live: LiveRun = Field(
+        default=LiveRun(),
+        description="For a pipeline with streams: how events are landed, and how the tables that grow follow them.",
+        examples=["live: {tick_seconds: 2, flush_seconds: 5}"],
     )
     defaults: Defaults = Field(
         default=Defaults(),

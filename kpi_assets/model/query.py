@@ -17,11 +17,11 @@ from sqlglot.errors import OptimizeError, ParseError, SqlglotError, TokenError
 from sqlglot.lineage import lineage
 from sqlglot.optimizer.scope import Scope, traverse_scope
 
-from kpi_assets.model import carry_on
+from kpi_assets.model import carry_on, growing
 from kpi_assets.model.history import HistoryRead
 from kpi_assets.model.joins import conjuncts
 from kpi_assets.model.lookback import WINDOW_START, Key, version_part, window_rows
-from kpi_assets.model.names import LOAD_DATE, PREVIOUS, Relation
+from kpi_assets.model.names import BATCH, LOAD_DATE, PREVIOUS, Relation
 from kpi_assets.model.partition_filter import unbound_tables, window_tables
 from kpi_assets.model.pushdown import Target, pushdown_targets
 from kpi_assets.model.strict_yaml import ModelError, Problems
@@ -42,7 +42,7 @@ class Query:
     other tables: `keys` says which rows of each such table count, and `has_unknown_sums` says whether there is a sum
     whose type only Postgres knows. `itself` is the table that the SELECT makes, if it reads that too (carry_on.py).
     `histories` are those among the tables that it reads, with the subquery that is read in the place of each and its
-    part of a code_version (history.py).
+    part of a code_version (history.py). With `grows`, it reads one batch (growing.py): it has the parameter `batch`.
     """
 
     sql: str
@@ -53,6 +53,7 @@ class Query:
     has_unknown_sums: bool = False
     itself: Relation | None = None
     histories: Mapping[Relation, HistoryRead] = field(default_factory=dict)
+    grows: bool = False
 
     def with_neighbors(self, keys: Mapping[Relation, Key], histories: Mapping[Relation, HistoryRead]) -> "Query":
         """Return the query with what the headers of other tables say; of `histories`, those that it reads."""
@@ -101,7 +102,10 @@ class Query:
         return self.executed_on({})
 
     def executed_on(self, instead: Mapping[Relation, str]) -> str:
-        """Return the SQL for Postgres, with the subqueries `instead` of some tables."""
+        """Return the SQL for Postgres, with the subqueries `instead` of some tables.
+
+        A replay of a table that grows reads `growing.as_one_batch` in the place of its input.
+        """
         if not self.windows and not self.histories and not instead:
             return self.sql
         instead = {**{relation: each.versions for relation, each in self.histories.items()}, **instead}
@@ -186,7 +190,7 @@ class Query:
 
     def pushdown_targets(self, column: str) -> list[Target]:
         """Return the tables that may be read in part by the values of the returned `column`; in doubt, none."""
-        if "%%" in self.sql or self.windows or self.itself:
+        if "%%" in self.sql or self.windows or self.itself or self.grows:
             return []
         found = pushdown_targets(self.tree, column)
         return [each for each in found if each.table.relation not in self.histories]
@@ -262,18 +266,21 @@ def parse_query(
     has_load_date: bool = True,
     itself: Relation | None = None,
     histories: Collection[Relation] = (),
+    grows: bool = False,
 ) -> Query:
     """Parse one SELECT and prove that it reads one load_date only, or with `lookback` a window that ends there.
 
-    Without a load_date, it has no parameters, and the tables that it reads have no load_dates that could bind them.
-    `line` is the line of the file on which `sql` begins. `itself` is the table that the SELECT makes, of which it may
-    read the load_date before; the query of a check makes none. `histories` need no condition. Raises ModelError for a
-    syntax error, for anything but one SELECT, for a table without its schema, an unknown parameter, and a table that is
-    not bound to the load_date.
+    With `grows`, prove as well that it reads one batch of the load_date; such a SELECT has no window. Without a
+    load_date, it has no parameters, and the tables that it reads have no load_dates that could bind them. `line` is the
+    line of the file on which `sql` begins. `itself` is the table that the SELECT makes, of which it may read the
+    load_date before; the query of a check makes none. `histories` need no condition. Raises ModelError for a syntax
+    error, for anything but one SELECT, for a table without its schema, an unknown parameter, and a table that is not
+    bound to the load_date.
     """
     itself = itself if has_load_date else None
-    known = [LOAD_DATE, *([WINDOW_START] if lookback else []), *([PREVIOUS] if itself else [])]
-    _check_parameters(sql, path, line, known if has_load_date else [])
+    lookback = lookback and not grows
+    known = {LOAD_DATE: has_load_date, WINDOW_START: lookback, PREVIOUS: bool(itself) and not grows, BATCH: grows}
+    _check_parameters(sql, path, line, [name for name, is_known in known.items() if is_known and has_load_date])
     line += sql[: len(sql) - len(sql.lstrip())].count("\n")
     tree = _parse(as_parsed(sql), path, line)
     windows: set[TableRef] = set()
@@ -299,15 +306,23 @@ def parse_query(
                 f"`{LOAD_DATE} = %({LOAD_DATE})s` or by a join using ({LOAD_DATE}, ...)"
                 + (f", or to the window by `{LOAD_DATE} between %({WINDOW_START})s and %({LOAD_DATE})s`" * lookback),
             )
+        for table, problem in growing.problems(scope) if grows else ():
+            if table not in [*proven, *unbound]:
+                problems.add(path, line_of(table, line), problem)
         if lookback and not nameless:
             found = map(TableRef.of, window_tables(scope, histories))
             windows.update(table for table in found if table.relation != own)
     if itself and not problems.found and (problem := carry_on.unused(tree, itself)):
         problems.add(path, line, problem)
-    if windows or own or any(Relation(table.db, table.name) in histories for table in tree.find_all(exp.Table)):
+    if (
+        windows
+        or own
+        or grows
+        or any(Relation(table.db, table.name) in histories for table in tree.find_all(exp.Table))
+    ):
         _check_names(tree, path, line, problems)
     problems.raise_any()
-    return Query(sql, tree, line, tuple(sorted(windows)), itself=own)
+    return Query(sql, tree, line, tuple(sorted(windows)), itself=own, grows=grows)
 
 
 def parse_statement(sql: str, path: Path, known: Collection[str]) -> Query:
@@ -389,6 +404,14 @@ def _check_parameters(sql: str, path: Path, line: int, known: Collection[str]) -
         at = line + sql.count("\n", 0, match.start())
         if match.group(1) is not None and not known:
             problems.add(path, at, f"{match.group(0)} has no value in a live view, which has no load_date: take it out")
+        elif match.group(1) in (WINDOW_START, PREVIOUS) and BATCH in known:
+            problems.add(
+                path,
+                at,
+                f"{match.group(0)} is not for a table that grows, which reads one batch (%({BATCH})s): take it out",
+            )
+        elif match.group(1) == BATCH and BATCH not in known:
+            problems.add(path, at, f"%({BATCH})s is for a SELECT that grows and for its checks: take it out")
         elif match.group(1) == WINDOW_START and WINDOW_START not in known:
             problems.add(path, at, f"%({WINDOW_START})s needs the word lookback in the header: add it")
         elif match.group(1) == PREVIOUS and PREVIOUS not in known:

@@ -1,7 +1,8 @@
-"""Records of an object that are read one by one, and what a build sets aside: such records, and rows of a SELECT."""
+"""Records of an object that are read one by one, what a build sets aside of them and of rows, and unknown fields."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal
 
 State = Literal["waiting", "corrected", "accepted", "discarded"]  # as in ops.quarantine
@@ -40,6 +41,18 @@ class BadRecord:
     state: State = "waiting"
     decision: str | None = None  # the place of the last decision on it
     corrected: str | None = None  # the record that took its place, if it was corrected
+
+
+@dataclass(frozen=True)
+class Drifted:
+    """A field of events that no column takes, and a type of its values, in the rows of one build."""
+
+    field: str
+    json_type: str
+    events: int
+    first_seen: datetime
+    last_seen: datetime
+    sample: str
 
 
 def unused_text(count: int) -> str:

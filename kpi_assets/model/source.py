@@ -4,6 +4,7 @@ Not here: the objects themselves (sources/).
 """
 
 import codecs
+import re
 from collections.abc import Iterator
 from datetime import date
 from typing import Annotated, Any, Literal
@@ -14,7 +15,14 @@ from kpi_assets.model.affects import Affects
 from kpi_assets.model.api import Call
 from kpi_assets.model.calendar import EVERY_MEANING, EXCEPT_MEANING, Every, Except, described, parse_date
 from kpi_assets.model.field_types import Strictness
-from kpi_assets.model.format_kinds import DOCUMENT_WORDS, FORMAT_KINDS, JSON, NAMED_WORDS
+from kpi_assets.model.format_kinds import (
+    DOCUMENT_WORDS,
+    FORMAT_KINDS,
+    JSON,
+    NAMED_WORDS,
+    STREAM_KINDS,
+    FormatKind,
+)
 from kpi_assets.model.names import Identifier
 from kpi_assets.model.object_key import ObjectKey
 from kpi_assets.model.sentences import Loc, listed, refuse, shown
@@ -24,6 +32,8 @@ from kpi_assets.model.time_zone import is_zone
 _ABSENT = object()
 _ALL = Affects.ROWS | Affects.CHECKS | Affects.OBJECT
 _READ = Affects.ROWS | Affects.OBJECT  # how the bytes are read
+STREAM_FOLDER = "load_date={load_date}/"  # ends `object` of a stream: what landing and growing both go by
+_OF_STREAM = {"stream", "object", "format", "since"}  # the words of a source that is a stream
 # Codecs of Python that are no encodings of text files, or that hold characters which no file has.
 _NO_ENCODINGS = {"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape", "mbcs", "oem", "palmos"}
 
@@ -87,8 +97,18 @@ TimeZone = Annotated[str, AfterValidator(is_time_zone)]
 
 
 def _is_format(value: str) -> str:
-    if value not in FORMAT_KINDS:
-        raise ValueError(f"{shown(value)} is not known here: write {listed(FORMAT_KINDS)}")
+    known = {**FORMAT_KINDS, **STREAM_KINDS}
+    if value not in known:
+        raise ValueError(f"{shown(value)} is not known here: write {listed(known)}")
+    return value
+
+
+def _is_stream(value: str | None) -> str | None:
+    if value is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", value):
+        raise ValueError(
+            f"{shown(value)} is no name of a stream: write up to 128 letters, digits, ., _ and -, a letter or digit "
+            "first"
+        )
     return value
 
 
@@ -125,6 +145,15 @@ class Source(Strict):
         "objects, which are read as one table. A key without a load_date is a reference object, which is overwritten "
         "from time to time.",
         examples=["object: raw/orders/load_date={load_date}/orders.csv"],
+    )
+    stream: Annotated[str | None, AfterValidator(_is_stream), Affects.ROWS | Affects.CHECKS] = Field(
+        default=None,
+        description="The stream whose events are the rows, by its name at the broker: a topic of Kafka or Event "
+        "Hubs, or a stream of Kinesis. kpi_assets lands them itself, and the load_date of an event is the day in UTC "
+        "on which the broker took it. Then `object` is a folder: its key ends with `load_date={load_date}/`. The table "
+        "grows, and has the columns `stream_partition`, `stream_position`, `received_at`, `unexpected` (the fields of "
+        "the event that are no column) and `batch` without declaring them.",
+        examples=["stream: clicks"],
     )
     api: Annotated[Identifier | None, Affects.NOTHING] = Field(
         default=None,
@@ -298,8 +327,13 @@ class Source(Strict):
 
     @property
     def key(self) -> ObjectKey:
-        """The word `object`, for filling in a load_date and reading it back."""
-        return ObjectKey.parse(self.object, self._only_word)
+        """The word `object`, for filling in a load_date and reading it back; of a stream without its last slash."""
+        return ObjectKey.parse(self.object.removesuffix("/") if self.stream else self.object, self._only_word)
+
+    @property
+    def format_kind(self) -> FormatKind:
+        """The traits of the word `format`."""
+        return {**FORMAT_KINDS, **STREAM_KINDS}[self.format]
 
     @property
     def marker_key(self) -> ObjectKey | None:
@@ -318,7 +352,7 @@ class Source(Strict):
     def null_texts(self) -> tuple[str, ...]:
         """The texts that are NULL: those of the word `null`, or those of the format."""
         if self.null is None:
-            return () if self.format == JSON.name else ("",)
+            return () if self.format in (JSON.name, *STREAM_KINDS) else ("",)
         return tuple(self.null)
 
     @property
@@ -349,6 +383,7 @@ class Source(Strict):
         refuse(
             [
                 *self._object_problems(),
+                *self._stream_problems(),
                 *self._format_problems(),
                 *self._character_problems(),
                 *self._word_problems(),
@@ -358,7 +393,8 @@ class Source(Strict):
 
     def _key_problems(self) -> Iterator[tuple[Loc, str]]:
         """Yield why the keys cannot be read: what they tell depends on `every`."""
-        for loc, text in ((("object",), self.object), (("complete", "marker"), self.complete and self.complete.marker)):
+        own = self.object.removesuffix("/") if self.stream else self.object
+        for loc, text in ((("object",), own), (("complete", "marker"), self.complete and self.complete.marker)):
             try:
                 key = ObjectKey.parse(text, self._only_word) if text is not None else None
             except ValueError as error:
@@ -388,6 +424,27 @@ class Source(Strict):
                 "is for objects of a load_date, and this one is there for all load_dates: take it out",
             )
 
+    def _stream_problems(self) -> Iterator[tuple[Loc, str]]:
+        """Yield the words that a stream, which has many objects of its own form every day, cannot have."""
+        is_of_stream = self.format in STREAM_KINDS
+        if self.stream is None:
+            if is_of_stream:
+                yield ("format",), f"{self.format} is what `kpi stream` writes: name the stream, or correct format"
+            return
+        if not is_of_stream:
+            yield ("format",), f"the events of a stream are landed as {listed(STREAM_KINDS)}: write that"
+        folder = self.object.removesuffix(STREAM_FOLDER)
+        if folder == self.object or self.key.is_pattern or "{" in folder or not folder.endswith("/"):
+            yield (
+                ("object",),
+                f"the objects of a stream lie in a folder of each load_date: end it with {STREAM_FOLDER}, without *, ? "
+                "and { before, as in raw/clicks/load_date={load_date}/",
+            )
+        for word in sorted(self.model_fields_set - _OF_STREAM):
+            if word not in NAMED_WORDS:  # _format_problems refuses these
+                name = type(self).model_fields[word].alias or word
+                yield (name,), "is for objects that somebody delivers, and those of a stream we write: take it out"
+
     def _api_problems(self) -> Iterator[tuple[Loc, str]]:
         """Yield why an API cannot give the object."""
         if (self.api is None) != (self.call is None):
@@ -414,7 +471,7 @@ class Source(Strict):
                 yield (word,), "an API is asked for every load_date, and answers in plain JSON: take it out"
 
     def _format_problems(self) -> Iterator[tuple[Loc, str]]:
-        kind = FORMAT_KINDS[self.format]
+        kind = self.format_kind
         for word in NAMED_WORDS:
             if word in kind.words or getattr(self, word) == type(self).model_fields[word].default:
                 continue

@@ -251,15 +251,15 @@ class Lines:
                 yield part, node.start_mark.line + 1, node
 
 
-def read(model: type[M], text: str, path: Path) -> tuple[M, Lines]:
-    """Parse `text` into `model`; return it with the lines of its words.
+def read(model: type[M], text: str, path: Path, context: Any = None) -> tuple[M, Lines]:
+    """Parse `text` into `model`, with a context for its validators; return it with the lines of its words.
 
     Raises ModelError with all errors and their lines in `path`, for bad YAML and for bad content alike.
     """
     node, values = _parse(text, path)
     lines, problems = Lines(node), Problems()
     try:
-        return model.model_validate(values), lines
+        return model.model_validate(values, context=context), lines
     except ValidationError as error:
         for loc, sentence in sentences.of_model(model, error, lines.written):
             problems.add(path, lines.of(*loc), sentence)

@@ -17,11 +17,11 @@ from kpi_assets.model.checks.bad_rows import BadRows
 from kpi_assets.model.checks.base import TableCheck
 from kpi_assets.model.column_reads import names_read
 from kpi_assets.model.dialect import Dialect, dialect_of
-from kpi_assets.model.format_kinds import FORMAT_KINDS, FormatKind
+from kpi_assets.model.format_kinds import FormatKind
 from kpi_assets.model.header import Header
 from kpi_assets.model.history import HistoryRead
 from kpi_assets.model.kinds import StorageKind
-from kpi_assets.model.names import OBJECTS, Relation
+from kpi_assets.model.names import BATCH, OBJECTS, Relation
 from kpi_assets.model.query import Query
 from kpi_assets.model.source import Source
 
@@ -31,6 +31,11 @@ class Origin(NamedTuple):
 
     relation: Relation
     columns: Mapping[str, str]
+
+
+def hashed(types: Mapping[str, str]) -> dict[str, str]:
+    """Return the columns of a table that grows which its checksum counts."""
+    return {name: type_ for name, type_ in types.items() if name != BATCH}
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,25 @@ class Table:
         return self.header.has_object
 
     @property
+    def grows(self) -> bool:
+        """Whether the rows of a load_date come in batches, one after another (growing.py)."""
+        return self.header.grows
+
+    @property
+    def growing_reads(self) -> tuple[Relation, ...]:
+        """The tables whose batches the SELECT of a growing table reads: one; none for any other table."""
+        return self.query_reads if self.grows else ()
+
+    @property
+    def stream(self) -> str | None:
+        """The name of the stream at its broker, for a raw table of one."""
+        return self.header.source.stream if self.header.source else None
+
+    def stream_prefix(self, load_date: date) -> str:
+        """Return the S3 prefix, with its slash, below which the objects of a stream's load_date lie."""
+        return f"{self.source.key.key(load_date)}/"
+
+    @property
     def source(self) -> Source:
         """The source of a raw table."""
         assert self.header.source is not None
@@ -77,7 +101,7 @@ class Table:
     @property
     def format(self) -> FormatKind:
         """The format of the object, for a table that has one."""
-        return FORMAT_KINDS[self.source.format]
+        return self.source.format_kind
 
     @property
     def delivered(self) -> dict[str, str]:
@@ -103,6 +127,11 @@ class Table:
     def types(self) -> dict[str, str]:
         """The types of the columns: name -> type."""
         return {name: column.type for name, column in self.header.columns.items()}
+
+    @property
+    def hashed_types(self) -> dict[str, str]:
+        """The types of the columns that a checksum counts: all but the batch, which a replay gives other numbers."""
+        return hashed(self.types) if self.grows else self.types
 
     @property
     def readable_types(self) -> dict[str, str]:

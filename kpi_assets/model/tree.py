@@ -21,6 +21,7 @@ from kpi_assets.model.neighbors import (
     check_latest_views,
     check_retention,
     check_sources,
+    check_streams,
     in_build_order,
 )
 from kpi_assets.model.pipeline import Pipeline
@@ -119,6 +120,7 @@ def _pipeline_of(folder: Folder, problems: Problems) -> Pipeline | None:
     live = {relation: table for relation, table in ordered.items() if relation not in tables}
     pipeline = Pipeline(folder.name, folder.path, folder.config, tables, folder.calendar, live)
     check_sources(pipeline, problems)
+    check_streams(pipeline, folder, problems)
     pipeline = replace(pipeline, questions=check_questions(folder, ordered, problems))
     is_whole = len(ordered) == len(folder.files) and len(problems.found) == before
     if is_whole:

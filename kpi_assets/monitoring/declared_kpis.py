@@ -12,19 +12,19 @@ from kpi_assets.ledger import kpis
 from kpi_assets.ledger.kpis import DeclaredKpi
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.table import Table
-from kpi_assets.monitoring.freshness import due_by
+from kpi_assets.monitoring.freshness import due
 
 
-def declared(pipeline: Pipeline, table: Table, latest: date | None) -> DeclaredKpi:
+def declared(connection: Connection[Any], pipeline: Pipeline, table: Table, latest: date | None) -> DeclaredKpi:
     """Return what is recorded of a KPI whose latest published load_date is given."""
-    lacking = pipeline.calendars[table.relation].next_after(latest) if latest else None
-    freshness = table.header.freshness
-    due = due_by(lacking, freshness.within_hours) if lacking and freshness else None
-    return DeclaredKpi(table.relation, latest, due, pipeline.made_of[table.relation])
+    until = due(connection, pipeline, table, latest).by
+    return DeclaredKpi(table.relation, latest, until, pipeline.made_of[table.relation])
 
 
 def record_declared(connection: Connection[Any], pipeline: Pipeline) -> None:
     """Record all KPIs of a pipeline as its files declare them now."""
     tables = [table for table in pipeline.tables.values() if table.header.kpi]
     latest = kpis.latest(connection, [table.relation for table in tables]) if tables else {}
-    kpis.replace_all(connection, [declared(pipeline, table, latest.get(table.relation)) for table in tables])
+    kpis.replace_all(
+        connection, [declared(connection, pipeline, table, latest.get(table.relation)) for table in tables]
+    )

@@ -19,7 +19,7 @@ from typing import Any
 from psycopg import Connection
 
 from kpi_assets.ledger import incidents
-from kpi_assets.ledger.incidents import MeasureOnDay
+from kpi_assets.ledger.incidents import PartOfTable
 from kpi_assets.model.calendar import Calendar
 from kpi_assets.model.measure import Measure, Threshold
 from kpi_assets.model.names import Relation
@@ -81,28 +81,28 @@ def report_breached(connection: Connection[Any], pipeline: Pipeline) -> None:
     `alert`.
     """
     measures = watched(pipeline)
-    if not measures and not incidents.open_measures(connection):
+    if not measures and not incidents.open_parts(connection, "measure"):
         return
     with connection.transaction():
         incidents.await_turn(connection)
-        incidents.close_unwatched(connection, [(str(each.relation), each.name) for each in measures])
+        incidents.close_unwatched(connection, "measure", [(str(each.relation), each.name) for each in measures])
         held = _held(connection)
         for found in judge(connection, pipeline, measures):
             at = found.watched
-            measure = MeasureOnDay(
-                pipeline.name, str(at.relation), at.name, found.load_date, found.run_id, found.sentence
+            measure = PartOfTable(
+                pipeline.name, str(at.relation), found.load_date, found.sentence, found.run_id, measure=at.name
             )
             if found.beyond and at.relation not in held:
-                incidents.report_breached(connection, measure)
+                incidents.report_part(connection, measure)
             elif found.beyond is not None and not found.beyond:
-                incidents.close_breached(connection, measure)
+                incidents.close_part(connection, measure)
 
 
 def judge(connection: Connection[Any], pipeline: Pipeline, measures: Sequence[Watched]) -> Iterator[Judgement]:
     """Judge measures on the latest load_date that is shown of each; one that was never published is left out."""
-    latest = _latest(connection, [each.relation for each in measures])
+    latest = latest_of(connection, [each.relation for each in measures])
     days = {
-        each: _load_dates(pipeline.calendars[each.relation], latest[each.relation][0], each.threshold.for_)
+        each: load_dates_before(pipeline.calendars[each.relation], latest[each.relation][0], each.threshold.for_)
         for each in measures
         if each.relation in latest
     }
@@ -114,7 +114,7 @@ def judge(connection: Connection[Any], pipeline: Pipeline, measures: Sequence[Wa
         yield Judgement(each, load_date, run_id, mine.get(load_date), _beyond(each, mine, of))
 
 
-def _load_dates(calendar: Calendar, latest: date, count: int) -> list[date]:
+def load_dates_before(calendar: Calendar, latest: date, count: int) -> list[date]:
     """Return the latest load_date and those before it on which the KPI was due, the latest first."""
     first = max(calendar.since, latest - _FARTHEST if latest - date.min > _FARTHEST else date.min)
     days = (latest - timedelta(days=number) for number in range(1, (latest - first).days + 1))
@@ -171,7 +171,8 @@ def _changed(at: Watched, day: date, values: Values) -> str | None:
     return f"{share} {'less' if value < before else 'more'} than {text} on {then}"
 
 
-def _latest(connection: Connection[Any], relations: Sequence[Relation]) -> dict[Relation, tuple[date, str]]:
+def latest_of(connection: Connection[Any], relations: Sequence[Relation]) -> dict[Relation, tuple[date, str]]:
+    """Return the latest load_date that is shown of each table, and the run that published it."""
     rows = connection.execute(
         "select distinct on (asset) asset, load_date, run_id from ops.published where asset = any(%s) "
         "order by asset, load_date desc",

@@ -9,7 +9,8 @@ a source are there when they are complete. A reference object is there for every
 only in a pipeline without other objects; so does an object that is carried from an earlier day. A load_date is not late
 because of an object that comes on other days.
 
-The first row that applies decides the state:
+A load_date of a pipeline with streams that grows has a state of its own (growing.py), and no run starts for it besides
+the live run. For any other, the first row that applies decides the state:
 
 | state      | objects on S3 | tables                                                                           |
 | ---------- | ------------- | -------------------------------------------------------------------------------- |
@@ -47,6 +48,7 @@ from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.query import digest
 from kpi_assets.model.table import Table
 from kpi_assets.plan.asking import Asking
+from kpi_assets.plan.growing import Growing
 from kpi_assets.plan.status import STALE_REASONS, LoadDateStatus, StaleReason, State
 from kpi_assets.sources.deliveries import Delivery
 
@@ -82,12 +84,15 @@ class Classifier:
         now: datetime,
         near: Mapping[str, str] = NOTHING_NEAR,
         decided: Mapping[str, str] = NOTHING_DECIDED,
+        growing: Growing | None = None,
     ) -> LoadDateStatus:
         """Return the status of a load_date, given its `landed` objects by raw table, and what is `recorded` of it.
 
         `near` says, for raw tables whose pattern matches nothing, which keys are like it. `decided` is the hash of the
-        decisions that lie on S3, by table.
+        decisions that lie on S3, by table. `growing` is how far the load_date has grown, if it still does.
         """
+        if growing:
+            return self._of_growing(growing, recorded, now)
         there = {name: entry for name, entry in landed.items() if self._is_read(name, entry, load_date, recorded)}
         case = _Case(self, load_date, there, recorded, now, near, decided)
         verdict, is_settled = case.settled(), True
@@ -110,6 +115,14 @@ class Classifier:
             stale_reason=case.stale_reason,
             input_fingerprint=digest(self.versions, *case.made_of),
             tables_to_build=case.tables_to_build,
+        )
+
+    def _of_growing(self, growing: Growing, recorded: RecordedLoadDate, now: datetime) -> LoadDateStatus:
+        """Return the status of a load_date that grows. A person may build it at any time, from what has landed."""
+        state, reason = growing.state(recorded.attempts, now)
+        summary = "Live runs build it as events land." if state == "growing" else reason
+        return LoadDateStatus(
+            growing.load_date, state, reason, growing.objects, summary=summary, is_complete=True, grows=True
         )
 
     def _is_read(self, name: str, found: Delivery, load_date: date, recorded: RecordedLoadDate) -> bool:
@@ -136,11 +149,16 @@ class _Case:
     near: Mapping[str, str]
     decided: Mapping[str, str]
 
+    @property
+    def pipeline(self) -> Pipeline:
+        """The pipeline."""
+        return self.classifier.pipeline
+
     @cached_property
     def tables(self) -> dict[str, Table]:
         """The tables that are due, in build order."""
-        pipeline = self.classifier.pipeline
-        return {n: each for n, each in self.classifier.tables.items() if pipeline.is_table_due(each, self.load_date)}
+        due = self.pipeline.is_table_due
+        return {name: each for name, each in self.classifier.tables.items() if due(each, self.load_date)}
 
     @cached_property
     def sources(self) -> dict[str, Table]:
@@ -226,6 +244,8 @@ class _Case:
         if running := [attempt.started_at for attempt in attempts if attempt.status == "running"]:
             since = f"A run of it has been in progress since {minute(min(running))}."
             return Verdict("running", since, "A run of each is in progress.")
+        if self.pipeline.stream_tables and not (self.sources or self.published or attempts):
+            return Verdict("missing", "No event of it has landed.")
         if not self.stale_tables:
             due = "" if len(self.tables) == len(self.classifier.tables) else " that are due"
             without = f", {self._without}" if self.absent else ""

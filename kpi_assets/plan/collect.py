@@ -15,6 +15,7 @@ from kpi_assets.ledger.recorded import Lookback, RecordedLoadDate
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.table import Table
 from kpi_assets.plan.classify import NOTHING_DECIDED, NOTHING_NEAR, Classifier
+from kpi_assets.plan.growing import find_growing
 from kpi_assets.plan.status import LoadDateStatus
 from kpi_assets.sources import decisions
 from kpi_assets.sources.deliveries import Delivery, near
@@ -62,7 +63,7 @@ def collect(
                 raw,
                 start,
                 end,
-                ignored=[pipeline.recheck_job],
+                ignored=[pipeline.recheck_job, pipeline.live_job],
                 lookbacks=lookbacks,
                 carrying_on=carrying_on,
                 history_readers=history_readers,
@@ -85,6 +86,7 @@ def collect(
         there = landed(store, dated, start, end, at)
         beside = _near(store, dated, there)
         decided = decisions.find_all(store, pipeline, start, end)
+        grow = find_growing(pipeline, connection, store, start, end, at)
         for table in references:
             _add_reference(store, connection, table, there, days)
         due = [day for day in days if pipeline.is_due(day)]
@@ -94,6 +96,7 @@ def collect(
                     *(day, there.get(day, {}), known.get(day, RecordedLoadDate()), at),
                     near=beside.get(day, NOTHING_NEAR),
                     decided=decided.get(day, NOTHING_DECIDED),
+                    growing=grow.get(day),
                 )
                 for day in due
             ]

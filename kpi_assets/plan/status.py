@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal, get_args
 
-State = Literal["missing", "incomplete", "late", "new", "stale", "lost", "held", "failed", "running", "published"]
+State = Literal[
+    "missing", "incomplete", "late", "new", "stale", "lost", "held", "failed", "running", "growing", "published"
+]
 STATES: tuple[State, ...] = get_args(State)
 
 # Why a table is stale. If several reasons apply to a load_date, the first one is named.
@@ -39,6 +41,7 @@ class LoadDateStatus:
     summary: str = ""  # the reason without what only this load_date has, so that load_dates can be listed together
     is_complete: bool = False  # whether every object is there that must be, or an API is asked for it
     asked_from: datetime | None = None  # when APIs are asked for objects that lack
+    grows: bool = False  # live runs build it as events land
 
     def is_due(self, *, rebuild_on_sql_change: bool) -> bool:
         """Return whether automation should start a run of the load_date.

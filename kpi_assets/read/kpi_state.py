@@ -116,6 +116,7 @@ class KpiState:
     measures: Mapping[str, Measure] = field(default_factory=dict)
     now: datetime | None = None  # the instant for which it is true: as_of, or when it was read
     next_due: date | None = None  # the load_date after the latest that is due
+    through: datetime | None = None  # the events until then are in its numbers, if its freshness counts from there
     lacking: Sequence[str] = ()  # the objects (`s3.x`) of `next_due` that had not landed when they were looked for last
     breached: Mapping[str, datetime] = field(default_factory=dict)  # measure -> since when it is beyond its threshold
     beyond: Sequence[Point] = ()  # load_dates out of the range that was asked for, with which others are compared

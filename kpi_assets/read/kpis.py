@@ -14,7 +14,7 @@ from psycopg import Connection
 
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.table import Table
-from kpi_assets.monitoring.freshness import due_by
+from kpi_assets.monitoring.freshness import Due, due
 from kpi_assets.read.asked import Asked, measures_of
 from kpi_assets.read.kpi_state import (
     FailedCheck,
@@ -76,7 +76,8 @@ def read_kpis(
         name = str(table.relation)
         next_due = pipeline.calendars[table.relation].next_after(latest[name]) if name in latest else None
         freshness = table.header.freshness
-        due = due_by(next_due, freshness.within_hours) if next_due and freshness else None
+        is_unknown = as_of is not None and freshness is not None and freshness.within_minutes is not None
+        until = Due() if is_unknown else due(connection, pipeline, table, latest.get(name))
         shown = {day: asked.is_in_range(day) or day == latest[name] for day in points[name]}
         found.append(
             KpiState(
@@ -84,8 +85,9 @@ def read_kpis(
                 table,
                 [point for day, point in points[name].items() if shown[day]],
                 stops[name],
-                due,
-                late=due is not None and due < at,
+                until.by,
+                late=until.by is not None and until.by < at,
+                through=until.through,
                 as_of=as_of,
                 measures=measures_of(table),
                 now=at,
@@ -105,7 +107,8 @@ def _read_breached(connection: Connection[Any], asked: Asked) -> dict[str, dict[
     if not watched:
         return found
     for name, measure, since in connection.execute(
-        "select job, measure, opened_at from ops.alerts where kind = 'breached' and job = any(%(names)s) "
+        "select job, measure, opened_at from ops.alerts where kind = 'breached' and measure is not null "
+        "and job = any(%(names)s) "
         "and opened_at <= %(at)s::timestamptz and (closed_at is null or closed_at > %(at)s::timestamptz) order by id",
         {"names": watched, "at": asked.at},
     ).fetchall():

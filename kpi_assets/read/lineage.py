@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 from psycopg import Connection
 
 from kpi_assets.errors import UserError
+from kpi_assets.lake_places import object_url
 from kpi_assets.materialize import object_checks
 from kpi_assets.model.names import AS_PUBLISHED, OBJECTS, InputName, Relation
 from kpi_assets.model.pipeline import Pipeline
@@ -35,7 +36,7 @@ class SourceFile:
     @property
     def url(self) -> str:
         """The address of the object."""
-        return f"s3://{self.bucket}/{self.key}"
+        return object_url(self.bucket, self.key)
 
 
 @dataclass(frozen=True)

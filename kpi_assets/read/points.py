@@ -1,12 +1,13 @@
 """Reads the load_dates that readers are shown of KPIs, with their values, their checks and their restatements.
 
-Not here: those that readers are not shown (stops.py), and why a load_date was restated (restated.py).
+Not here: those that readers are not shown (stops.py), which publishes of a load_date that grows are compared
+(turns.py), and why a load_date was restated (restated.py).
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from itertools import groupby, pairwise
+from itertools import chain, groupby, pairwise
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from psycopg import Connection
 from kpi_assets.read.asked import Asked, compares_of
 from kpi_assets.read.kpi_state import Point, Restatement
 from kpi_assets.read.restated import Gap, find_reasons
+from kpi_assets.read.turns import growing_names, read_turns
 
 
 def read_latest(connection: Connection[Any], asked: Asked) -> dict[str, date]:
@@ -53,6 +55,60 @@ class _Publish(NamedTuple):
     removed_at: datetime | None
 
 
+class _Day(NamedTuple):
+    """What is read of a load_date of a KPI: its last publish, and neighbors among its publishes, the oldest first."""
+
+    last: _Publish
+    neighbors: Sequence[tuple[_Publish, _Publish]]
+
+    @property
+    def restated(self) -> list[tuple[_Publish, _Publish]]:
+        """The neighbors that have other rows."""
+        return [(before, after) for before, after in self.neighbors if before.checksum != after.checksum]
+
+
+_PUBLISHES = """
+select asset, load_date, publish_id, build_id, run_id, published_at, rows, code_version, checksum,
+    dropped_at, removed_at
+from ops.publishes
+"""
+
+
+def _read_days(connection: Connection[Any], asked: Asked, begin: date, others: Collection[date]) -> Iterable[_Day]:
+    """Yield the load_dates of the KPIs that do not grow."""
+    growing = {*growing_names(asked)}
+    found = connection.execute(
+        _PUBLISHES + "where asset = any(%(assets)s) "
+        "and (load_date between %(first)s and %(last)s or load_date = any(%(others)s)) "
+        "and published_at <= %(at)s::timestamptz "
+        "order by asset, load_date, publish_id",
+        {
+            "assets": [name for name in asked.names if name not in growing],
+            "first": begin,
+            "last": asked.last,
+            "others": [*others],
+            "at": asked.at,
+        },
+    ).fetchall()
+    for _, of_day in groupby(map(_Publish._make, found), key=itemgetter(0, 1)):
+        publishes = list(of_day)
+        yield _Day(publishes[-1], list(pairwise(publishes)))
+
+
+def _read_growing_days(
+    connection: Connection[Any], asked: Asked, begin: date, others: Collection[date]
+) -> Iterable[_Day]:
+    """Yield the load_dates of the KPIs that grow: of their publishes, those that did not only add events."""
+    turns = read_turns(connection, asked, begin, others)
+    if not turns:
+        return
+    wanted = {each for of_day in turns.values() for each in (of_day.last, *chain(*of_day.pairs))}
+    found = connection.execute(_PUBLISHES + "where publish_id = any(%s)", [list(wanted)]).fetchall()
+    by_id = {each.publish_id: each for each in map(_Publish._make, found)}
+    for of_day in turns.values():
+        yield _Day(by_id[of_day.last], [(by_id[before], by_id[after]) for before, after in of_day.pairs])
+
+
 def read_points(connection: Connection[Any], asked: Asked, latest: Mapping[str, date]) -> dict[str, dict[date, Point]]:
     """Return the load_dates that are shown of each KPI, by load_date: of the range, and those they are compared with.
 
@@ -63,38 +119,20 @@ def read_points(connection: Connection[Any], asked: Asked, latest: Mapping[str, 
     reach = timedelta(days=max(compares, default=0))
     others = {day - timedelta(days=days) for day in latest.values() for days in (0, *compares)}
     begin = max(asked.first, date.min + reach) - reach
-    found = connection.execute(
-        """
-        select asset, load_date, publish_id, build_id, run_id, published_at, rows, code_version, checksum,
-            dropped_at, removed_at
-        from ops.publishes
-        where asset = any(%(assets)s) and (load_date between %(first)s and %(last)s or load_date = any(%(others)s))
-        and published_at <= %(at)s::timestamptz
-        order by asset, load_date, publish_id
-        """,
-        {"assets": asked.names, "first": begin, "last": asked.last, "others": [*others], "at": asked.at},
-    ).fetchall()
-    of_load_date = [
-        (asset, load_date, list(publishes))
-        for (asset, load_date), publishes in groupby(map(_Publish._make, found), key=itemgetter(0, 1))
-    ]
-    shown = [each for each in of_load_date if not _is_before(each[2][-1].removed_at, asked.as_of)]
-    pairs = [
-        (before, after)
-        for _, _, publishes in shown
-        for before, after in pairwise(publishes)
-        if before.checksum != after.checksum
-    ]
+    days = [*_read_days(connection, asked, begin, others), *_read_growing_days(connection, asked, begin, others)]
+    shown = [each for each in days if not _is_before(each.last.removed_at, asked.as_of)]
+    pairs = [pair for each in shown for pair in each.restated]
     reasons = find_reasons(
         connection,
         asked.pipeline,
         {(before.publish_id, after.publish_id): _gap(before, after) for before, after in pairs},
     )
-    values = _read_values(connection, asked, [each[-1].publish_id for _, _, each in shown], pairs)
-    checks = _read_checks(connection, asked, [load_date for _, load_date, _ in shown])
+    values = _read_values(connection, asked, [each.last.publish_id for each in shown], pairs)
+    checks = _read_checks(connection, asked, [each.last for each in shown])
     points: dict[str, dict[date, Point]] = {name: {} for name in asked.names}
-    for asset, load_date, publishes in shown:
-        last = publishes[-1]
+    for of_day in sorted(shown, key=lambda each: each.last[:2]):
+        last = of_day.last
+        asset, load_date = last.asset, last.load_date
         count, warnings = checks.get(last.build_id, (0, 0))
         own = values.get(last.publish_id, _NO_VALUES)
         points[asset][load_date] = Point(
@@ -119,8 +157,7 @@ def read_points(connection: Connection[Any], asked: Asked, latest: Mapping[str, 
                     values.get(after.publish_id, _NO_VALUES).values,
                     values.get(after.publish_id, _NO_VALUES).versions,
                 )
-                for before, after in pairwise(publishes)
-                if before.checksum != after.checksum
+                for before, after in of_day.restated
             ],
             last.dropped_at if _is_before(last.dropped_at, asked.as_of) else None,
             own.versions,
@@ -176,13 +213,16 @@ def _read_values(
     return found
 
 
-def _read_checks(connection: Connection[Any], asked: Asked, load_dates: Collection[date]) -> dict[int, tuple[int, int]]:
+def _read_checks(connection: Connection[Any], asked: Asked, shown: Collection[_Publish]) -> dict[int, tuple[int, int]]:
     """Return how many checks each build of the KPIs has, and how many of them did not pass when they were made last.
 
     A recheck makes the checks of published rows again, and one more.
     """
+    growing = {*growing_names(asked)}
+    load_dates = [each.load_date for each in shown if each.asset not in growing]
+    of_growing = _read_last_checks(connection, asked, [each for each in shown if each.asset in growing])
     if not load_dates:
-        return {}
+        return of_growing
     found = connection.execute(
         """
         select
@@ -193,9 +233,63 @@ def _read_checks(connection: Connection[Any], asked: Asked, load_dates: Collecti
         and subject <> 'object' and build_id is not null
         group by build_id
         """,
-        [asked.names, min(load_dates), max(load_dates), asked.at],
+        [[name for name in asked.names if name not in growing], min(load_dates), max(load_dates), asked.at],
     ).fetchall()
-    return {
+    return of_growing | {
         build_id: (count, sum(status != "pass" for status in dict(of_check or ()).values()))
         for build_id, count, of_check in found
     }
+
+
+# The index is asked for the next name of a check, and the last result of each: a load_date that grows has thousands.
+_LAST_CHECKS = """
+with recursive shown as (
+    select * from unnest(%s::text[], %s::date[], %s::bigint[]) as s (asset, load_date, build_id)
+),
+names as (
+    select s.*, (
+        select min(q.check_name) from ops.data_quality_results as q
+        where q.table_name = s.asset and q.load_date = s.load_date
+    ) as check_name
+    from shown as s
+    union all
+    select n.asset, n.load_date, n.build_id, (
+        select min(q.check_name) from ops.data_quality_results as q
+        where q.table_name = n.asset and q.load_date = n.load_date and q.check_name > n.check_name
+    )
+    from names as n
+    where n.check_name is not null
+)
+select n.build_id, count(c.id), count(*) filter (where r.status <> 'pass')
+from names as n
+cross join lateral (
+    select q.status from ops.data_quality_results as q
+    where
+        q.table_name = n.asset and q.load_date = n.load_date and q.check_name = n.check_name
+        and q.build_id = n.build_id and q.subject <> 'object' and q.checked_at <= %s::timestamptz
+    order by q.id desc
+    limit 1
+) as r
+left join lateral (
+    select q.id from ops.data_quality_results as q
+    where
+        q.table_name = n.asset and q.load_date = n.load_date and q.check_name = n.check_name
+        and q.build_id = n.build_id and q.subject = 'candidate' and q.checked_at <= %s::timestamptz
+    order by q.id desc
+    limit 1
+) as c on true
+group by n.build_id
+"""
+
+
+def _read_last_checks(
+    connection: Connection[Any], asked: Asked, shown: Sequence[_Publish]
+) -> dict[int, tuple[int, int]]:
+    """Return the same of the builds of KPIs that grow."""
+    if not shown:
+        return {}
+    columns = [
+        list(column) for column in zip(*((each.asset, each.load_date, each.build_id) for each in shown), strict=True)
+    ]
+    rows = connection.execute(_LAST_CHECKS, [*columns, asked.at, asked.at]).fetchall()
+    return {build_id: (count, warnings) for build_id, count, warnings in rows}

@@ -9,7 +9,7 @@ Belongs here: the words of states. Not here: what is true (kpis.py), what each c
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timezone
 from decimal import Decimal
 
 from kpi_assets.model.measure import Measure
@@ -75,7 +75,18 @@ def headline(stop: Stop) -> str:
 
 def late_headline(kpi: KpiState) -> str:
     """Return which load_date is late, as a sentence; empty if none is."""
+    if kpi.late and kpi.through and kpi.latest:
+        return f"{day(kpi.latest.load_date)} is late: it has the events until {kpi.through:%H:%M} UTC."
     return f"{day(kpi.next_due)} is late: it is not published yet." if kpi.late and kpi.next_due else ""
+
+
+def built_through(kpi: KpiState) -> str:
+    """Return how old the numbers of a KPI are: `built through 14:03:27 UTC`; empty if that is not asked for."""
+    if kpi.through is None:
+        return ""
+    at = kpi.through.astimezone(timezone.utc)
+    of_day = "" if kpi.now is None or at.date() == kpi.now.astimezone(timezone.utc).date() else f"{day(at.date())}, "
+    return f"built through {of_day}{at:%H:%M:%S} UTC"
 
 
 def limits(measure: Measure) -> str:
@@ -119,10 +130,14 @@ def gate(kpi: KpiState) -> str:
     if stop:
         became = "failed" if stop.state == "failed" else "is being built"
         return f"{of_day}; {day(stop.load_date)} {became}"
-    if kpi.late and kpi.next_due:
-        return f"{of_day}; {day(kpi.next_due)} is late"
-    warnings = kpi.latest.warnings
-    return f"{of_day}, with {warnings} warning{'s' * (warnings > 1)}" if warnings else of_day
+    if kpi.late and kpi.through:
+        more = f", with the events until {kpi.through:%H:%M} UTC"
+    elif kpi.late and kpi.next_due:
+        more = f"; {day(kpi.next_due)} is late"
+    else:
+        warnings = kpi.latest.warnings
+        more = f", with {warnings} warning{'s' * (warnings > 1)}" if warnings else ""
+    return f"{of_day}{more}"
 
 
 def banners(kpis: Sequence[KpiState]) -> list[Banner]:
@@ -131,6 +146,8 @@ def banners(kpis: Sequence[KpiState]) -> list[Banner]:
     for kpi in kpis:
         if kpi.stop:
             groups.setdefault((kpi.stop.state, kpi.stop.load_date, kpi.stop.is_correction), []).append(kpi)
+        elif kpi.late and kpi.through and kpi.latest:
+            groups.setdefault(("late", kpi.latest.load_date, False), []).append(kpi)
         elif kpi.late and kpi.next_due:
             groups.setdefault(("late", kpi.next_due, False), []).append(kpi)
     found = []

@@ -3,7 +3,7 @@
 Not here: the load_dates that readers are shown (points.py), and how it is said (said.py).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from itertools import groupby
 from typing import Any, Literal, NamedTuple
@@ -13,6 +13,7 @@ from psycopg import Connection
 from kpi_assets.model.table import Table
 from kpi_assets.read.asked import Asked
 from kpi_assets.read.kpi_state import FailedCheck, Point, Stop
+from kpi_assets.read.turns import growing_names
 
 
 class Attempt(NamedTuple):
@@ -29,7 +30,7 @@ class Attempt(NamedTuple):
 
 # A held build of a raw table is over when its object is another one by now; that of another table, when one of the
 # publishes that it was made from has been superseded by other rows.
-_ATTEMPTS = """
+_LATEST = """
 with latest as (
     select distinct on (r.job, r.load_date)
         r.load_date, r.job, r.id, r.run_id, r.started_at, r.ended_at,
@@ -38,6 +39,36 @@ with latest as (
     where r.job = any(%(jobs)s) and r.load_date between %(first)s and %(last)s and r.started_at <= %(at)s::timestamptz
     order by r.job, r.load_date, r.id desc
 )
+"""
+# The same where a load_date has thousands of builds: the index is asked for the next load_date, and the last build.
+_LATEST_OF_MANY = """
+with recursive days as (
+    select j.job, (
+        select min(r.load_date) from ops.pipeline_runs as r where r.job = j.job and r.load_date >= %(first)s
+    ) as load_date
+    from unnest(%(jobs)s::text[]) as j (job)
+    union all
+    select d.job, (
+        select min(r.load_date) from ops.pipeline_runs as r where r.job = d.job and r.load_date > d.load_date
+    )
+    from days as d
+    where d.load_date < %(last)s
+),
+latest as (
+    select
+        d.load_date, d.job, l.id, l.run_id, l.started_at, l.ended_at,
+        case when l.ended_at <= %(at)s::timestamptz then l.status else 'running' end as state
+    from days as d
+    cross join lateral (
+        select r.id, r.run_id, r.started_at, r.ended_at, r.status from ops.pipeline_runs as r
+        where r.job = d.job and r.load_date = d.load_date and r.started_at <= %(at)s::timestamptz
+        order by r.id desc
+        limit 1
+    ) as l
+    where d.load_date <= %(last)s
+)
+"""
+_ATTEMPTS = """
 select
     l.load_date, l.job, l.id, l.run_id, l.state,
     case when l.state = 'running' then l.started_at else l.ended_at end as since,
@@ -78,7 +109,7 @@ def read_attempts(connection: Connection[Any], asked: Asked, latest: Mapping[str
     """
     jobs = dict.fromkeys(job for table in asked.tables for job in asked.pipeline.made_of[table.relation])
     rows = connection.execute(
-        _ATTEMPTS,
+        (_LATEST_OF_MANY if growing_names(asked) else _LATEST) + _ATTEMPTS,
         {
             "jobs": [*jobs],
             "raw": [str(table.relation) for table in asked.pipeline.object_tables],
@@ -101,13 +132,18 @@ def read_stops(
     stopped = [each for each in attempts if each.state != "missing"]
     checks = _read_failed_checks(connection, stopped)
     told = _read_told(connection, asked, stopped)
+    growing = {str(table.relation) for table in asked.pipeline.tables.values() if asked.pipeline.streams_of(table)}
     found: dict[str, list[Stop]] = {}
     for table in asked.tables:
         name = str(table.relation)
         newest, own, stops = latest.get(name), {*asked.pipeline.made_of[table.relation]}, []
         for load_date, of_day in groupby(stopped, key=lambda each: each.load_date):
             point = points[name].get(load_date)
-            mine = [each for each in of_day if each.asset in own and not (point and _is_done(each, point))]
+            mine = [
+                each
+                for each in of_day
+                if each.asset in own and not (point and (_is_done(each, point) or _is_growing(each, growing)))
+            ]
             is_new = newest is None or load_date >= newest
             if mine and (asked.is_in_range(load_date) or is_new):
                 stops.append(_stop_of(mine, checks, told, point))
@@ -125,6 +161,11 @@ def lacking_of(asked: Asked, table: Table, load_date: date | None, attempts: Ite
 def _is_done(attempt: Attempt, point: Point) -> bool:
     """Return whether a build stops nothing: it made what is shown, and ended when that was recorded, or it is over."""
     return attempt.is_over or attempt.build_id == point.build_id
+
+
+def _is_growing(attempt: Attempt, growing: Collection[str]) -> bool:
+    """Return whether a build adds events to a load_date that readers are shown: it is built all day."""
+    return attempt.state == "running" and attempt.asset in growing
 
 
 def _stop_of(

@@ -5,8 +5,8 @@ which. Not here: landing what was written (sources/), and what the APIs answer (
 must not import numpy: the command line does it on every start, and only `write` and `fill` need it.
 """
 
-from collections.abc import Callable, Sequence
-from datetime import date
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date, datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +15,8 @@ from pydantic import SecretStr
 from kpi_assets.samples.ecommerce.generator import Ecommerce
 from kpi_assets.samples.ecommerce.products_api import ProductsApi
 from kpi_assets.samples.instacart.generator import Instacart
+from kpi_assets.samples.realtime.faults import Message
+from kpi_assets.samples.realtime.generator import Realtime
 from kpi_assets.samples.retail.generator import Retail
 from kpi_assets.samples.storefront.generator import Storefront
 
@@ -91,9 +93,24 @@ class ApiGenerator(Generator, Protocol):
         ...
 
 
+class StreamGenerator(Generator, Protocol):
+    """Makes the messages of a pipeline's streams as they happen."""
+
+    def messages(
+        self, opening: datetime, rate: float, *, seed: int, faults: Sequence[str] = (), pace: float = 1
+    ) -> Iterator[Message]:
+        """Return what is sent from an instant on, for ever, with so many events a second.
+
+        `pace` says how much quicker than in life things go. A request that cannot be met raises UserError.
+        """
+        ...
+
+
 GENERATORS: dict[str, FileGenerator] = {
     "instacart": Instacart(),
     "ecommerce": Ecommerce(),
     "storefront": Storefront(),
+    "realtime": Realtime(),
 }
 API_GENERATORS: dict[str, ApiGenerator] = {"ecommerce": ProductsApi(), "retail": Retail()}
+STREAM_GENERATORS: dict[str, StreamGenerator] = {"realtime": Realtime()}

@@ -5,24 +5,22 @@ Belongs here: the objects. Not here: the content of a line (model/decision.py), 
 adding at once (materialize/decisions.py).
 """
 
-import hashlib
 import re
-from base64 import b64encode
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
 
-from botocore.exceptions import ClientError
-
+from kpi_assets.lake_places import object_url
 from kpi_assets.model.decision import Decision, DecisionError, read_lines
 from kpi_assets.model.manifest import etag_of_parts
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.table import Table
-from kpi_assets.sources.refusals import LakeError, explained
-from kpi_assets.sources.store import Entry, Store
+from kpi_assets.sources.objects import Entry, TakenError
+from kpi_assets.sources.refusals import LakeError
+from kpi_assets.sources.store import Store
 
 FOLDER = "decisions/"
 AT_ONCE = 5  # objects that are read at the same time
@@ -121,23 +119,13 @@ def add(store: Store, objects: DecisionObjects, decisions: Sequence[Decision]) -
     """
     body = "".join(decision.line() for decision in decisions).encode()
     key = objects.next_key(len(body))
-    with explained(store.bucket, key):
-        try:
-            store.s3.put_object(
-                Bucket=store.bucket,
-                Key=key,
-                Body=body,
-                ContentType="application/x-ndjson",
-                ContentMD5=b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode(),
-                IfNoneMatch="*",
-            )
-        except ClientError as error:
-            if error.response.get("Error", {}).get("Code") not in {"412", "PreconditionFailed"}:
-                raise
-            raise LakeError(
-                f"s3://{store.bucket}/{key} was written by somebody else just now, and nothing was decided here: give "
-                "the command again."
-            ) from None
+    try:
+        store.put(key, body, "application/x-ndjson", only_new=True)
+    except TakenError:
+        raise LakeError(
+            f"{object_url(store.bucket, key)} was written by somebody else just now, and nothing was decided here: "
+            "give the command again."
+        ) from None
     return key
 
 
@@ -184,7 +172,7 @@ def _read(store: Store, entry: Entry) -> bytes:
     if manifest is None or manifest.etag.strip('"') != entry.etag.strip('"'):
         what = "removed" if manifest is None else "replaced"
         raise LakeError(
-            f"s3://{store.bucket}/{entry.key} was {what} just now, while it was read: run the load_date again.",
+            f"{object_url(store.bucket, entry.key)} was {what} just now, while it was read: run the load_date again.",
             transient=True,
         )
     return store.head(manifest, manifest.size_bytes)

@@ -15,8 +15,9 @@ from itertools import islice
 from kpi_assets.model.manifest import Manifest, etag_of_parts
 from kpi_assets.model.source import Source
 from kpi_assets.model.table import Table
+from kpi_assets.sources.objects import Entry
 from kpi_assets.sources.refusals import LakeError
-from kpi_assets.sources.store import Entry, Store
+from kpi_assets.sources.store import Store
 
 AT_ONCE = 5  # requests at the same time
 NEAR = 3  # keys that are named beside a pattern that matches none

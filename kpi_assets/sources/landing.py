@@ -3,33 +3,25 @@
 Belongs here: the file of each key, and uploads. Not here: reading (store.py), and asking for what is landed (api/).
 """
 
-import hashlib
-from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager, suppress
 from datetime import date
-from io import BytesIO
 from pathlib import Path, PurePosixPath
 from threading import Event, Lock
-from time import perf_counter
-from typing import Any, BinaryIO, Literal
-
-from botocore.exceptions import ClientError, HTTPClientError
+from typing import BinaryIO, Literal
 
 from kpi_assets.errors import UsageError, UserError
+from kpi_assets.lake_places import object_url
 from kpi_assets.model.manifest import Manifest
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.table import Table
 from kpi_assets.sources.dated_files import DatedFile
-from kpi_assets.sources.refusals import LakeError, explained
-from kpi_assets.sources.store import LEAST_SECONDS, Store
+from kpi_assets.sources.objects import TakenError
+from kpi_assets.sources.refusals import LakeError
+from kpi_assets.sources.store import Store
 
 AT_ONCE = 4  # uploads at the same time, each with a part in memory
 MARKER_TYPE = "application/octet-stream"
-ONLY_NEW = {"IfNoneMatch": "*"}  # a store that knows this condition refuses to overwrite
-_TAKEN = {"412", "PreconditionFailed", "ConditionalRequestConflict"}
-UPLOAD_PART = 16 << 20  # bytes; S3 allows 10,000 parts: objects up to 156 GiB
 
 Outcome = Literal["landed", "replaced", "unchanged"]
 
@@ -100,12 +92,19 @@ def land(
         return "unchanged"
     if there and not replace:
         raise UserError(
-            f"s3://{store.bucket}/{key} holds other bytes than {path}: raw objects are immutable; "
+            f"{object_url(store.bucket, key)} holds other bytes than {path}: raw objects are immutable; "
             "say --replace if it is a correction."
         )
-    with _landing(store, key), path.open("rb") as file:
-        words = {"ContentType": content_type}
-        _upload(store, file, path.stat().st_size, key, on_progress, words, {} if there else ONLY_NEW)
+    with path.open("rb") as file:
+        store.objects.upload(
+            file,
+            path.stat().st_size,
+            key,
+            content_type=content_type,
+            metadata={},
+            only_new=not there,
+            on_progress=on_progress,
+        )
     return "replaced" if there else "landed"
 
 
@@ -120,37 +119,21 @@ def land_body(
     there = store.manifest("", date.min, key)
     if there and not replace:
         return "unchanged"
-    words = {"ContentType": content_type, "Metadata": dict(metadata)}
     try:
-        with _landing(store, key):
-            _upload(store, body, size, key, lambda _done: None, words, {} if there else ONLY_NEW)
-    except _TakenError:
+        store.objects.upload(
+            body,
+            size,
+            key,
+            content_type=content_type,
+            metadata=metadata,
+            only_new=not there,
+            on_progress=lambda _done: None,
+        )
+    except TakenError:
         if store.manifest("", date.min, key) is None:  # the other upload has not ended, and may fail
             raise
         return "unchanged"
     return "replaced" if there else "landed"
-
-
-@contextmanager
-def _landing(store: Store, key: str) -> Iterator[None]:
-    """Raise LakeError for what prevents an upload; _TakenError if somebody else landed an object meanwhile."""
-    with explained(store.bucket, key):
-        try:
-            yield
-        except ClientError as error:
-            if error.response.get("Error", {}).get("Code") not in _TAKEN:
-                raise
-            raise _TakenError(
-                f"s3://{store.bucket}/{key} was landed by someone else just now: compare the two before --replace."
-            ) from None
-        except HTTPClientError as error:
-            if isinstance(slow := error.kwargs.get("error"), _TooSlowError):
-                raise LakeError(f"s3://{store.bucket}/{key} cannot be landed: {slow}.") from None
-            raise
-
-
-class _TakenError(LakeError):
-    """An object landed under the key between the look whether there is one and the upload."""
 
 
 def land_all(
@@ -211,68 +194,3 @@ def _same(store: Store, there: Manifest, path: Path) -> bool:
         return False
     with path.open("rb") as file:
         return all(file.read(len(block)) == block for block in store.read(there))
-
-
-def _upload(
-    store: Store,
-    file: BinaryIO,
-    size: int,
-    key: str,
-    on_progress: Callable[[int], None],
-    words: Mapping[str, Any],
-    condition: Mapping[str, Any],
-) -> None:
-    """Upload a file in one request, or if it is large in parts, which become one object at the end or not at all."""
-    target = {"Bucket": store.bucket, "Key": key}
-    if size <= UPLOAD_PART:
-        store.s3.put_object(**target, **_body(store, file.read()), **words, **condition)
-        on_progress(size)
-        return
-    upload_id = store.s3.create_multipart_upload(**target, **words)["UploadId"]
-    try:
-        parts: list[dict[str, Any]] = []
-        done = 0
-        while block := file.read(UPLOAD_PART):
-            number = len(parts) + 1
-            part = store.s3.upload_part(**target, UploadId=upload_id, PartNumber=number, **_body(store, block))
-            parts.append({"ETag": part["ETag"], "PartNumber": number})
-            done += len(block)
-            on_progress(done)
-        store.s3.complete_multipart_upload(**target, UploadId=upload_id, MultipartUpload={"Parts": parts}, **condition)
-    except BaseException:
-        with suppress(ClientError):  # some stores forget an upload if they refuse a part of it
-            store.s3.abort_multipart_upload(**target, UploadId=upload_id)
-        raise
-
-
-def _body(store: Store, block: bytes) -> dict[str, Any]:
-    """Return the arguments of an upload of some bytes; with an MD5, since some stores verify no other checksum."""
-    md5 = hashlib.md5(block, usedforsecurity=False).digest()
-    return {"Body": _Paced(block, store.least_rate), "ContentMD5": b64encode(md5).decode()}
-
-
-class _TooSlowError(Exception):
-    """A store accepts bytes more slowly than the setting allows."""
-
-
-class _Paced(BytesIO):
-    """Bytes to be sent. If sending is too slow, reading raises, and boto3 sends the bytes again, up to five times."""
-
-    def __init__(self, block: bytes, least_rate: int) -> None:
-        super().__init__(block)
-        self._size, self._least_rate, self._begun = len(block), least_rate, perf_counter()
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        """Seek as in any file, and restart the clock: going back to the beginning means sending again."""
-        self._begun = perf_counter()
-        return super().seek(offset, whence)
-
-    def read(self, size: int | None = -1) -> bytes:
-        """Read as from any file. Raises _TooSlowError."""
-        seconds = perf_counter() - self._begun
-        if seconds > max(LEAST_SECONDS, self._size / self._least_rate) and self.tell() < self._size:
-            raise _TooSlowError(
-                f"{self.tell():,} of {self._size:,} bytes were taken in {seconds:.0f} s, slower than "
-                f"{self._least_rate:,} bytes a second (KPI_S3_LEAST_RATE)"
-            )
-        return super().read(size)

@@ -12,7 +12,8 @@ from typing import NamedTuple
 from kpi_assets.model.object_key import Listing, ObjectKey
 from kpi_assets.model.table import Table
 from kpi_assets.sources.deliveries import Delivery, of_entries, of_entry
-from kpi_assets.sources.store import Entry, Store
+from kpi_assets.sources.objects import Entry
+from kpi_assets.sources.store import Store
 
 AT_ONCE = 5  # listings at the same time
 

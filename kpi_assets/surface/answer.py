@@ -33,13 +33,13 @@ from kpi_assets.surface.numbers import Numbers
 from kpi_assets.surface.problems import Problem
 from kpi_assets.warehouse.connection import WarehouseError, one_snapshot
 
-__all__ = ["Answers", "Body", "Problem", "Reading", "answer"]
+__all__ = ["AWAY_ERRORS", "Answers", "Body", "Problem", "Reading", "answer"]
 
 logger = logging.getLogger(__name__)
 
 RENDERS = 4  # answers that are made at once
 PATIENCE = 30.0  # seconds that making one may take
-_AWAY_ERRORS = (WarehouseError, psycopg.OperationalError, psycopg.InterfaceError)
+AWAY_ERRORS = (WarehouseError, psycopg.OperationalError, psycopg.InterfaceError)
 _TOO_LONG = ("It took too long", "Ask for less: fewer load_dates, or fewer rows.")
 _AWAY = "The warehouse does not answer now. The page comes back as soon as it does."
 
@@ -161,7 +161,7 @@ class Answers:
         digest = self.files.digest
         try:
             versions = await self.versions(names)
-        except _AWAY_ERRORS as error:
+        except AWAY_ERRORS as error:
             raise self._away(error) from None
         tag = self._tag(key, digest, versions)
         if tag in request.headers.get("if-none-match", ""):
@@ -223,7 +223,7 @@ class Answers:
             raise Problem(503, *_TOO_LONG) from None
         except Problem:
             raise
-        except _AWAY_ERRORS as error:
+        except AWAY_ERRORS as error:
             raise self._away(error) from None
         except UserError as error:
             raise Problem(503, detail=str(error)) from None

@@ -19,10 +19,12 @@ from kpi_assets.scrub import scrub
 from kpi_assets.settings import Settings
 from kpi_assets.surface import operations
 from kpi_assets.surface.answer import RENDERS, Answers
-from kpi_assets.surface.api import checks, guide, kpis, rows, semantic
+from kpi_assets.surface.api import checks, events, guide, kpis, rows, semantic
 from kpi_assets.surface.api import questions as api_questions
 from kpi_assets.surface.api.parameters import problem_of
+from kpi_assets.surface.changes import Changes, changes_of
 from kpi_assets.surface.databases import Databases
+from kpi_assets.surface.figures import Figures
 from kpi_assets.surface.files import Files
 from kpi_assets.surface.numbers import Numbers
 from kpi_assets.surface.pages import embed, kpi, overview, questions
@@ -43,6 +45,8 @@ class Surface:
     files: Files
     answers: Answers
     numbers: Numbers
+    figures: Figures
+    changes: Changes
 
     @property
     def pipelines(self) -> Mapping[str, Pipeline]:
@@ -53,14 +57,18 @@ class Surface:
 def make_app(settings: Settings, pipelines: Mapping[str, Pipeline] | None = None, port: int | None = None) -> FastAPI:
     """Return the app. `settings` name the warehouse server. Without `pipelines` it reads the files once it runs."""
     files, numbers = Files(settings, pipelines), Numbers()
-    answers = Answers(Databases(settings, RENDERS + 2), files, numbers)
-    surface = Surface(settings, files, answers, numbers)
+    databases = Databases(settings, RENDERS + 3)
+    answers = Answers(databases, files, numbers)
+    figures = Figures(databases, files)
+    surface = Surface(settings, files, answers, numbers, figures, changes_of(answers))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         watch = asyncio.ensure_future(_watch(files))
         yield
         watch.cancel()
+        surface.changes.close()
+        figures.close()
         answers.close()
 
     app = FastAPI(
@@ -75,7 +83,7 @@ def make_app(settings: Settings, pipelines: Mapping[str, Pipeline] | None = None
     )
     app.state.surface = surface
     app.include_router(operations.router)
-    for module in (overview, kpi, embed, questions, kpis, rows, checks, semantic, api_questions, guide):
+    for module in (overview, kpi, embed, questions, kpis, rows, checks, events, semantic, api_questions, guide):
         app.include_router(module.router, dependencies=[Depends(_files_read)])
     app.include_router(operations.of_data, dependencies=[Depends(_files_read)])
     app.mount("/static", StaticFolder())

@@ -12,6 +12,8 @@ import asyncio
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from kpi_assets.surface.security import EVENTS
+
 ARRIVAL = 10.0  # seconds from the beginning of a connection, or of a request, to the end of the request
 
 
@@ -34,6 +36,12 @@ class ImpatientProtocol(H11Protocol):
         """Wait for what is missing of a request that was answered before it was complete."""
         super().on_response_complete()
         self._wait()
+
+    def shutdown(self) -> None:
+        """End an answer that stays open, for which the server would wait in vain when it is stopped."""
+        super().shutdown()
+        if self.cycle is not None and not self.cycle.response_complete and self.scope["path"] == EVENTS:
+            self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait for nothing any more."""

@@ -7,35 +7,40 @@ it (answer.py), and the files of the pipeline (files.py).
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import psycopg
 from psycopg import Connection
 
 from kpi_assets.model.pipeline import Pipeline
-from kpi_assets.monitoring.freshness import LateKpi, late
+from kpi_assets.monitoring.freshness import LateKpi, OldKpi, deadlines
 
 T = TypeVar("T")
-
-_END_OF_TIME = datetime.max.replace(tzinfo=timezone.utc)  # when every KPI is late
 
 # Rows are counted beside the highest id: two transactions may end in the order opposite to that of their ids.
 _VERSION = """
 select
     (select coalesce(max(publish_id), 0) from ops.publishes) as publish_id,
-    (select count(*) from ops.publishes) as publishes,
+    (select count(*) from ops.publishes{of_publishes}) as publishes,
     (select count(*) from ops.publishes where superseded_at is null) as published,
     (select coalesce(max(id), 0) from ops.pipeline_runs) as build_id,
-    (select count(*) from ops.pipeline_runs) as builds,
+    (select count(*) from ops.pipeline_runs{of_builds}) as builds,
     (select coalesce(string_agg(id::text, '-' order by id), '') from ops.pipeline_runs where status = 'running')
         as running,
     (select coalesce(max(id), 0) from ops.data_quality_results) as result_id,
     (select count(*) from ops.alerts) as alerts,
     (select count(*) || '-' || coalesce(sum(occurrences), 0) from ops.alerts where closed_at is null) as open_alerts,
     (select count(delivered_at) from ops.alert_deliveries) as delivered,
-    (select count(*) || '-' || coalesce(sum(hashtext(measure_version)), 0) from ops.kpi_values) as measured
+    (select count(*) || '-' || coalesce(sum(hashtext(measure_version)), 0) from ops.kpi_values{of_values}) as measured
 """
+_OF_DAYS = _VERSION.format(of_publishes="", of_builds="", of_values="")
+# Where every tick publishes, only the last rows are counted: no transaction takes so long that it ends before them.
+_OF_STREAMS = _VERSION.format(
+    of_publishes=" where publish_id > (select max(publish_id) from ops.publishes) - 10000",
+    of_builds=" where id > (select max(id) from ops.pipeline_runs) - 10000",
+    of_values=" inner join ops.publishes using (publish_id) where superseded_at is null",
+)
 
 
 class Version(NamedTuple):
@@ -53,7 +58,9 @@ class Version(NamedTuple):
     delivered: int = 0
     measured: str = ""  # `kpi measures --refresh` computes values anew, without a publish
     late: tuple[str, ...] = ()  # it changes with the clock alone
+    built: tuple[str, ...] = ()  # through which minute the KPIs are built whose freshness counts in minutes
     hour: str = ""  # pages say how long ago something was
+    instants: tuple[OldKpi, ...] = ()  # exactly through which instants: no part of the digest, since they always move
 
     @property
     def publishes_only(self) -> tuple[int, int, int]:
@@ -63,25 +70,31 @@ class Version(NamedTuple):
     @property
     def digest(self) -> str:
         """A short text that differs where the versions differ."""
-        return hashlib.blake2s(repr(tuple(self)).encode(), digest_size=8).hexdigest()
+        return hashlib.blake2s(repr(tuple(self._replace(instants=()))).encode(), digest_size=8).hexdigest()
 
 
 class Versions:
     """Reads versions. Safe for threads."""
 
     def __init__(self) -> None:
-        self._deadlines: dict[str, tuple[Version, Pipeline, list[LateKpi]]] = {}
+        self._deadlines: dict[str, tuple[Version, Pipeline, list[LateKpi | OldKpi]]] = {}
 
     def read(self, connection: Connection[Any], pipeline: Pipeline, now: datetime) -> Version:
         """Return the version of a pipeline in the connection's snapshot, or in this moment."""
-        [row] = psycopg.Cursor(connection).execute(_VERSION, prepare=True).fetchall()
+        query = _OF_STREAMS if pipeline.stream_tables else _OF_DAYS
+        [row] = psycopg.Cursor(connection).execute(query, prepare=True).fetchall()
         found = Version(*row)
         kept = self._deadlines.get(pipeline.name)
         if kept is None or kept[0].publishes_only != found.publishes_only or kept[1] is not pipeline:
-            kept = found, pipeline, late(connection, pipeline, _END_OF_TIME)
+            kept = found, pipeline, deadlines(connection, pipeline)
             self._deadlines[pipeline.name] = kept
-        late_kpis = tuple(str(each.relation) for each in kept[2] if each.since < now)
-        return found._replace(late=late_kpis, hour=f"{now:%Y%m%d%H}")
+        known = kept[2]
+        if any(isinstance(each, OldKpi) for each in known):  # without a publish, a tick may have found nothing new
+            known = deadlines(connection, pipeline)
+        late_kpis = tuple(str(each.relation) for each in known if each.since < now)
+        instants = tuple(each for each in known if isinstance(each, OldKpi))
+        built = tuple(f"{each.relation} {each.through:%Y%m%d%H%M}" for each in instants)
+        return found._replace(late=late_kpis, built=built, hour=f"{now:%Y%m%d%H}", instants=instants)
 
 
 class Shared(Generic[T]):

@@ -4,8 +4,9 @@ Belongs here: the limits and their counting. Not here: who a reader is (security
 """
 
 import time
-from collections import OrderedDict
-from collections.abc import Callable
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from starlette.types import Scope
 
@@ -15,6 +16,7 @@ ADDRESS = 4096  # bytes of an address with its query
 HEADERS = 16384  # bytes of all headers together
 IN_FLIGHT = 200  # requests that are answered at once
 RATE, BURST = 50.0, 200.0  # requests a second of one reader, and how many at once after a pause
+STREAMS, STREAMS_OF_READER = 200, 50  # answers that stay open, of all readers and of one
 _READERS = 10_000  # of whom it is remembered how much they asked for
 
 
@@ -53,3 +55,34 @@ class Buckets:
                 detail=f"At most {RATE:.0f} requests a second are answered: send the ETag back, and ask for ranges.",
                 headers={"Retry-After": "1"},
             )
+
+
+class Streams:
+    """Counts the answers that stay open: at most STREAMS at once, and STREAMS_OF_READER of one reader."""
+
+    def __init__(self) -> None:
+        self._of: Counter[str] = Counter()
+
+    @property
+    def open(self) -> int:
+        """How many are open."""
+        return self._of.total()
+
+    @contextmanager
+    def one_more(self, reader: str) -> Iterator[None]:
+        """Count one until the end of the context. Raises Problem if there are too many."""
+        if self._of[reader] >= STREAMS_OF_READER:
+            raise Problem(
+                429,
+                detail=f"At most {STREAMS_OF_READER} event streams of one reader are open at once.",
+                headers={"Retry-After": "30"},
+            )
+        if self.open >= STREAMS:
+            raise Problem(503, detail="Too many event streams are open.", headers={"Retry-After": "30"})
+        self._of[reader] += 1
+        try:
+            yield
+        finally:
+            self._of[reader] -= 1
+            if not self._of[reader]:
+                del self._of[reader]

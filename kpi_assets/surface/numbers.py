@@ -15,6 +15,7 @@ class Numbers:
     kept: int = 0  # answers that others had made
     unchanged: int = 0  # 304
     in_flight: int = 0
+    streams: int = 0  # answers that stay open
     requests: Counter[tuple[str, int]] = field(default_factory=Counter)  # by (route, status)
     seconds: dict[str, float] = field(default_factory=dict)  # by route
 
@@ -35,6 +36,7 @@ class Numbers:
             _lines("request_seconds_count", "counter", "Requests whose seconds were counted.", _of_route(by_route)),
             _lines("answers_total", "counter", "Answers by how they came about.", _labeled("how", answers)),
             _lines("in_flight", "gauge", "Requests that are being answered.", [("", self.in_flight)]),
+            _lines("streams", "gauge", "Event streams that are open.", [("", self.streams)]),
             _lines("kept_bytes", "gauge", "Memory that kept answers take.", [("", cache_bytes)]),
         ]
         return "".join(parts)

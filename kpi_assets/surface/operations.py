@@ -15,6 +15,7 @@ from kpi_assets.surface.api.answers import VersionAnswer
 from kpi_assets.surface.api.finding import PROBLEMS
 from kpi_assets.surface.api.parameters import only_declared
 from kpi_assets.surface.files import Files, code_hash
+from kpi_assets.telemetry.page import text_of
 
 router = APIRouter()
 of_data = APIRouter()  # what waits for the pipelines' files
@@ -53,10 +54,11 @@ async def _state(answers: Answers, name: str) -> str:
 
 @router.get("/metrics", include_in_schema=False)
 async def metrics(request: Request) -> Response:
-    """Say what was counted since the start, as text that Prometheus reads."""
+    """Say how each pipeline is, and what was counted since the start, as text that Prometheus reads."""
     surface = request.app.state.surface
+    figures = await asyncio.get_running_loop().run_in_executor(surface.figures.thread, surface.figures.now)
     return Response(
-        surface.numbers.text(surface.answers.cache.size).encode(),
+        (text_of(figures) + surface.numbers.text(surface.answers.cache.size)).encode(),
         headers=_NEVER_KEPT,
         media_type="text/plain; version=0.0.4; charset=utf-8",
     )

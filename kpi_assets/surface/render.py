@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from kpi_assets.model.number_format import write
 from kpi_assets.printable import printable
-from kpi_assets.read import titles
+from kpi_assets.read import said, titles
 from kpi_assets.surface.draw.lines import short
 from kpi_assets.surface.draw.shapes import bar
 from kpi_assets.surface.files import code_hash
@@ -105,6 +105,7 @@ def _environment() -> Environment:
     )
     filters: Mapping[str, Any] = {
         "ago": ago,
+        "built_through": said.built_through,
         "clause": clause,
         "clock": clock,
         "count": count,

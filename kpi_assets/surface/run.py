@@ -15,6 +15,7 @@ from kpi_assets.errors import UserError
 from kpi_assets.settings import Settings
 from kpi_assets.surface.connections import ImpatientProtocol
 from kpi_assets.surface.limits import HEADERS
+from kpi_assets.telemetry.start import start
 
 OPTIONS: Mapping[str, Any] = {
     "http": ImpatientProtocol,  # of h11, which bounds what it reads of a request before the request is refused
@@ -38,6 +39,7 @@ def run(config: Settings, on_ready: Callable[[str], None]) -> None:
     from kpi_assets.surface.app import make_app  # noqa: PLC0415  after the settings have been found right
 
     app = make_app(config)
+    start("kpi-serve", app.state.surface.figures.now)
     with _listen(config.serve_host, config.serve_port) as listener:
         server = uvicorn.Server(uvicorn.Config(app, **OPTIONS))
         asyncio.run(_serve(server, listener, lambda: on_ready(address_of(config))))

@@ -21,7 +21,7 @@ from kpi_assets.instance import access
 from kpi_assets.instance.guard import Request, exchange, offered, parameters
 from kpi_assets.scrub import scrub
 from kpi_assets.settings import Settings
-from kpi_assets.surface.limits import IN_FLIGHT, Buckets, check_size
+from kpi_assets.surface.limits import IN_FLIGHT, Buckets, Streams, check_size
 from kpi_assets.surface.numbers import REFUSED, Numbers
 from kpi_assets.surface.problems import Problem, is_for_programs, problem_response
 
@@ -32,6 +32,7 @@ Headers = list[tuple[bytes, bytes]]
 READS = ("GET", "HEAD")
 PROBES = {"/healthz", "/readyz"}  # open to all, under any host name: they say yes or no
 EMBED = "/embed/"
+EVENTS = "/api/v1/events"  # an answer that stays open; it has limits of its own
 STATIC = "/static/"  # open to all: the page that asks for a key looks like the others
 EMBED_ONLY = "embed-"  # the beginning of the names of keys that open EMBED alone
 KEY = "key"  # the parameter with which a browser sends its key once
@@ -124,13 +125,16 @@ class Shield:
 
     def __init__(self, app: ASGIApp, policy: Policy, numbers: Numbers) -> None:
         self._app, self._policy, self._numbers = app, policy, numbers
-        self._buckets = Buckets()
+        self._buckets, self._streams = Buckets(), Streams()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
+            if scope["path"] == EVENTS:
+                await self._http(scope, receive, send)
+                return
             self._numbers.in_flight += 1
             try:
                 await self._http(scope, receive, send)
@@ -152,9 +156,14 @@ class Shield:
 
         inner: Scope = {}
         try:
-            self._check(request, scope)
+            reader = self._check(request, scope)
             inner = _for_app(request, scope)
-            await self._app(inner, receive, send_ours)
+            if path == EVENTS:
+                with self._streams.one_more(reader):
+                    self._numbers.streams = self._streams.open
+                    await self._app(inner, receive, send_ours)
+            else:
+                await self._app(inner, receive, send_ours)
         except _Detour as found:
             headers = [*found.headers, (b"cache-control", b"no-store"), (b"content-type", b"text/html; charset=utf-8")]
             await send_ours({"type": "http.response.start", "status": found.status, "headers": headers})
@@ -167,16 +176,17 @@ class Shield:
                 refused = Problem(500, detail="The log of `kpi serve` says why.")
                 await problem_response(path, refused)(scope, receive, send_ours)
         finally:
+            self._numbers.streams = self._streams.open
             route = getattr(inner.get("route"), "path", None) or REFUSED
             self._numbers.count(route, status, time.perf_counter() - since)
 
-    def _check(self, request: Request, scope: Scope) -> None:
-        """Raise Problem or _Detour unless the request may reach the app."""
+    def _check(self, request: Request, scope: Scope) -> str:
+        """Return who reads. Raise Problem or _Detour unless the request may reach the app."""
         if request.method not in READS and not (request.method == "OPTIONS" and self._allowed_origin(request)):
             raise Problem(405, detail="Nothing is changed here.", headers=_ALLOW)
         if request.path in PROBES:
             check_size(scope)
-            return
+            return ""
         if self._numbers.in_flight > IN_FLIGHT:
             raise Problem(503, detail="Too many requests are being answered.", headers={"Retry-After": "1"})
         check_size(scope)
@@ -188,7 +198,7 @@ class Shield:
         if request.method == "OPTIONS":
             raise _Detour(204)
         self._check_site(request)
-        self._let_in(request, key, str((scope.get("client") or ("", 0))[0]))
+        return self._let_in(request, key, str((scope.get("client") or ("", 0))[0]))
 
     def _check_site(self, request: Request) -> None:
         """Let another site link to a page and show embeds; let the origins of KPI_SERVE_ORIGINS read."""
@@ -201,15 +211,15 @@ class Shield:
             return
         raise Problem(403, detail=_WRONG_SITE)
 
-    def _let_in(self, request: Request, key: str | None, address: str) -> None:
+    def _let_in(self, request: Request, key: str | None, address: str) -> str:
         policy = self._policy
         if policy.is_open:
-            return  # whoever is on this machine could read the databases just as well
+            return f"address {address}"  # whoever is on this machine could read the databases just as well
         if (person := self._person_of(request, address)) is not None:
             self._buckets.take(f"person {person}")
-            return
+            return f"person {person}"
         if key is None and request.path.startswith(STATIC):
-            return
+            return f"address {address}"
         if key is None:
             self._buckets.take(f"address {address}")
             if request.comes_from_elsewhere and request.only("sec-fetch-dest") == "document":
@@ -223,6 +233,7 @@ class Shield:
         if given and not is_for_programs(request.path) and not request.path.startswith(EMBED):
             secure = policy.is_https or request.scheme == "https"
             raise _Detour(303, exchange(request, KEY, policy.cookie, given[0], secure=secure))
+        return f"key {key}"
 
     def _person_of(self, request: Request, address: str) -> str | None:
         """Return whom a trusted proxy has let in."""

@@ -6,11 +6,12 @@ Not here: the measures and the result of a check (model/checks/), and the conseq
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from psycopg import Connection, sql
+from psycopg import Connection, Cursor, sql
 
 from kpi_assets.model import excerpt
 from kpi_assets.model.checks.base import AuditFacts, TableCheck
@@ -61,9 +62,8 @@ def audit(
     results: list[CheckResult] = []
     for check in checks:
         try:
-            with connection.transaction():
-                connection.execute("select set_config('statement_timeout', %s, true)", [CHECK_TIMEOUT])
-                measured = _Measured(connection, this, aside, facts, plan, scan, check.name, results)
+            with ExitStack() as ended:
+                measured = _Measured(connection, ended, this, aside, facts, plan, scan, check.name, results)
                 result = check.result(measured, facts)
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             if connection.closed or not isinstance(error, psycopg.errors.QueryCanceled):
@@ -81,6 +81,7 @@ class _Measured:
     def __init__(
         self,
         connection: Connection[Any],
+        ended: ExitStack,
         this: sql.Composable,
         aside: sql.Composable,
         facts: AuditFacts,
@@ -93,6 +94,7 @@ class _Measured:
         self.results = results
         self._aside = aside
         self._connection, self._this, self._facts, self._scan = connection, this, facts, scan
+        self._ended, self._is_begun = ended, False
         self._columns = {name: column for (owner, name), column in plan.columns.items() if owner == check}
 
     def __contains__(self, name: object) -> bool:
@@ -127,7 +129,7 @@ class _Measured:
         return self._first(sql.SQL(query.executed_on(self._facts.substitutes)))
 
     def first_row(self, query: Query | str) -> tuple[Any, ...]:
-        row = self._connection.execute(self._on_build(query), self._facts.parameters).fetchone()
+        row = self._execute(self._on_build(query)).fetchone()
         return tuple(row or ())
 
     def count(self, query: Query) -> int:
@@ -145,11 +147,19 @@ class _Measured:
         statement = sql.SQL("select {} from (\n{}\n) as {} limit {}").format(
             sql.SQL(values), self._on_build(query), _BAD_ROWS, sql.Literal(SAMPLES)
         )
-        return [row for (row,) in self._connection.execute(statement, self._facts.parameters)]
+        return [row for (row,) in self._execute(statement)]
 
     def _first(self, statement: sql.SQL | sql.Composed) -> Any:
-        row = self._connection.execute(statement, self._facts.parameters).fetchone()
+        row = self._execute(statement).fetchone()
         return row[0] if row else 0
+
+    def _execute(self, statement: sql.SQL | sql.Composed) -> Cursor[Any]:
+        """Execute a query of the check; they share a transaction, which a check without queries does not need."""
+        if not self._is_begun:
+            self._is_begun = True
+            self._ended.enter_context(self._connection.transaction())
+            self._connection.execute("select set_config('statement_timeout', %s, true)", [CHECK_TIMEOUT])
+        return self._connection.execute(statement, self._facts.parameters)
 
     def _on_build(self, query: Query | str) -> sql.Composed:
         """Return a query of bad rows, executed on this build.

@@ -16,7 +16,7 @@ import psycopg
 from psycopg import Connection, sql
 
 from kpi_assets.model.lookback import Window
-from kpi_assets.model.names import LOAD_DATE, LOW_VOLUME, PREVIOUS, Relation, quoted
+from kpi_assets.model.names import BATCH, LOAD_DATE, LOW_VOLUME, PREVIOUS, Relation, quoted
 from kpi_assets.model.query import digest
 from kpi_assets.model.slices import Slice
 from kpi_assets.model.table import Table
@@ -25,6 +25,7 @@ from kpi_assets.warehouse.provision import BUILDS
 
 NOTHING: Mapping[Relation, str] = {}
 NO_SETTINGS: Mapping[str, str] = {}
+_GROWING_FILL = 90  # percent of an index page, so that keys which come later find room
 # A candidate and its slices, if it has any.
 _TABLES = """
 select c.oid, c.relname, c.relkind from pg_class as c where c.oid = %(name)s::regclass
@@ -36,12 +37,17 @@ where i.inhparent = %(name)s::regclass
 
 @dataclass(frozen=True)
 class Candidate:
-    """The table of one build of a table and load_date, or of one slice of it."""
+    """The table of one build of a table and load_date, or of one slice of it.
+
+    Of a table that grows it has the rows of one `batch`, which are added to those that are published if it `is_added`.
+    """
 
     table: Table
     load_date: date
     build_id: int
     slice: Slice | None = None
+    batch: int = 1
+    is_added: bool = False
 
     @property
     def relation(self) -> Relation:
@@ -85,17 +91,22 @@ def _aside(relation: Relation) -> Relation:
 
 
 def create_empty(connection: Connection[Any], candidate: Candidate) -> None:
-    """Create the candidate without rows. Every row that is inserted gets the candidate's load_date."""
+    """Create the candidate without rows. Every row that is inserted gets the candidate's load_date, and its batch."""
     connection.execute(
         sql.SQL("create table {} ({}) with (autovacuum_enabled = false)").format(
             candidate.name, column_definitions(candidate.table)
         )
     )
-    connection.execute(
-        sql.SQL("alter table {} alter column {} set default {}").format(
-            candidate.name, sql.Identifier(LOAD_DATE), sql.Literal(candidate.load_date)
+    made: dict[str, Any] = {
+        LOAD_DATE: candidate.load_date,
+        **({BATCH: candidate.batch} if candidate.table.grows else {}),
+    }
+    for column, value in made.items():
+        connection.execute(
+            sql.SQL("alter table {} alter column {} set default {}").format(
+                candidate.name, sql.Identifier(column), sql.Literal(value)
+            )
         )
-    )
 
 
 def read_slice(relation: Relation, column: str, part: Slice) -> sql.Composable:
@@ -133,6 +144,16 @@ def cast_to_declared(
     return found
 
 
+def read_batches(relation: Relation, load_date: date, last: int, instead: str | None = None) -> str:
+    """Return the rows of a growing table up to a batch, as a subquery without an alias."""
+    source = sql.SQL(f"{instead} as every_row") if instead else identifier(relation)
+    return (
+        sql.SQL("(select * from {} where {} = {} and {} <= {})")
+        .format(source, sql.Identifier(LOAD_DATE), sql.Literal(load_date), sql.Identifier(BATCH), sql.Literal(last))
+        .as_string()
+    )
+
+
 def create_from_select(
     connection: Connection[Any],
     candidate: Candidate,
@@ -168,7 +189,8 @@ def create_from_select(
         sql.SQL(text),
         where,
     )
-    parameters = {LOAD_DATE: candidate.load_date, PREVIOUS: previous, **(window.parameters if window else {})}
+    of_window = window.parameters if window else {}
+    parameters = {LOAD_DATE: candidate.load_date, PREVIOUS: previous, BATCH: candidate.batch, **of_window}
     rows = connection.execute(statement, parameters).rowcount
     _check_types(connection, candidate)
     return rows
@@ -181,6 +203,8 @@ def _selected(table: Table) -> Iterator[sql.Composable]:
         yield sql.SQL("({} >= {}) is not true as {}").format(
             sql.Identifier("q", volume.column), sql.Literal(volume.at_least), sql.Identifier(LOW_VOLUME)
         )
+    if table.grows:
+        yield sql.SQL("{}::integer as {}").format(sql.Placeholder(BATCH), sql.Identifier(BATCH))
 
 
 def in_slice(part: Slice, key: sql.Composable) -> sql.Composable:
@@ -307,14 +331,17 @@ def _set(connection: Connection[Any], name: str, value: str) -> str:
 def build_index(connection: Connection[Any], candidate: Candidate) -> bool:
     """Build the unique index of the grain. If rows share a key, build no index and return False.
 
-    The index pages are filled completely, because a load_date is replaced and never gets more rows.
+    The index pages are filled completely, because a load_date is replaced and never gets more rows, unless it grows.
     """
     key = sql.SQL(", ").join(sql.Identifier(column) for column in candidate.table.header.grain)
     try:
         with connection.transaction():
             connection.execute(
-                sql.SQL("create unique index {} on {} ({}) with (fillfactor = 100)").format(
-                    sql.Identifier(candidate.index), candidate.name, key
+                sql.SQL("create unique index {} on {} ({}) with (fillfactor = {})").format(
+                    sql.Identifier(candidate.index),
+                    candidate.name,
+                    key,
+                    sql.Literal(_GROWING_FILL if candidate.table.grows else 100),
                 )
             )
     except psycopg.errors.UniqueViolation as error:
@@ -322,6 +349,15 @@ def build_index(connection: Connection[Any], candidate: Candidate) -> bool:
             raise  # the violation is in a table of the catalog
         return False
     return True
+
+
+def build_batch_index(connection: Connection[Any], candidate: Candidate) -> None:
+    """Build the index by which the rows of one batch are found in a load_date that grows."""
+    connection.execute(
+        sql.SQL("create index {} on {} ({})").format(
+            sql.Identifier(f"{digest(candidate.relation.table, BATCH)} batch"), candidate.name, sql.Identifier(BATCH)
+        )
+    )
 
 
 def analyze(connection: Connection[Any], candidate: Candidate, *, is_unique: bool) -> None:
@@ -335,6 +371,12 @@ def analyze(connection: Connection[Any], candidate: Candidate, *, is_unique: boo
     key = sql.SQL(", ").join(map(sql.Identifier, candidate.table.header.grain))
     columns = sql.SQL(" ({})").format(key) if candidate.table.storage.keeps_versions else sql.SQL("")
     connection.execute(sql.SQL("analyze {}{}").format(candidate.name, columns))
+
+
+def count(connection: Connection[Any], candidate: Candidate) -> int:
+    """Return the number of rows of the candidate."""
+    row = connection.execute(sql.SQL("select count(*) from {}").format(candidate.name)).fetchone()
+    return int(row[0]) if row else 0
 
 
 def size_of(connection: Connection[Any], candidate: Candidate) -> int:

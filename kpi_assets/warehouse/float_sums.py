@@ -13,7 +13,7 @@ import psycopg
 from psycopg import Connection, sql
 
 from kpi_assets.model.lookback import Window
-from kpi_assets.model.names import LOAD_DATE, PREVIOUS, Relation
+from kpi_assets.model.names import BATCH, LOAD_DATE, PREVIOUS, Relation
 from kpi_assets.model.replay import PAIRS, SUMS
 from kpi_assets.model.table import Table
 from kpi_assets.warehouse.ddl import DefinitionError
@@ -44,7 +44,7 @@ def refuse(
         return
     functions = dict(connection.execute(_FLOAT_SUMS, {"pairs": list(PAIRS), "sums": list(SUMS)}).fetchall())
     # The value of a date changes no type, so it is the load_date itself where a table carries on.
-    parameters = {LOAD_DATE: load_date, PREVIOUS: load_date, **(window.parameters if window else {})}
+    parameters = {LOAD_DATE: load_date, PREVIOUS: load_date, BATCH: 1, **(window.parameters if window else {})}
     view = sql.SQL("create temporary view parsed as {}").format(sql.SQL(table.query.executed_on(substitutes).strip()))
     with connection.transaction(force_rollback=True):
         psycopg.ClientCursor(connection).execute(view, parameters)  # a view takes no server-side parameters

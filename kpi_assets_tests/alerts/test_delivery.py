@@ -241,12 +241,14 @@ def test_an_outbox_that_cannot_be_used_is_an_error(ready: PipelineHarness, web: 
 def test_a_measure_beyond_its_threshold_and_its_recovery_are_sent_in_order(ready: PipelineHarness, web: Web) -> None:
     pages = Pages(None, {"marts.kpi_things": "https://pages/kpi/shop/kpi_things"})
     with ready.session() as session:
-        on_day = incidents.MeasureOnDay(ready.name, "marts.kpi_things", "things", DAY, "r1", "Things is 1, below 5")
-        incidents.report_breached(session, on_day)
+        on_day = incidents.PartOfTable(
+            ready.name, "marts.kpi_things", DAY, "Things is 1, below 5", "r1", measure="things"
+        )
+        incidents.report_part(session, on_day)
         web.answers = [500]
         deliver(ready.server, ready.name, [hook(web)], UI, 5, pages=pages)
-        later = incidents.MeasureOnDay(ready.name, "marts.kpi_things", "things", NEXT, "r2", "Things is 7")
-        incidents.close_breached(session, later)
+        later = incidents.PartOfTable(ready.name, "marts.kpi_things", NEXT, "Things is 7", "r2", measure="things")
+        incidents.close_part(session, later)
     deliver(ready.server, ready.name, [hook(web)], UI, 5, pages=pages)
     assert len(web.paths) == 1, "the recovery waits for the incident"
     ready.rows(NOW_DUE)

@@ -1,6 +1,6 @@
 """Ticks of the sensor of a pipeline, and the runs that it requests, in this process."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -104,14 +104,22 @@ class SensorHarness:
     def queue(self, day: date, status: dg.DagsterRunStatus, job: str | None = None, **tags: str) -> dg.DagsterRun:
         """Create a run for another process to execute."""
         name = job or self.shop.name
-        location = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("elsewhere"), "__repository__")
-        return self.instance.create_run_for_job(
-            definitions(self.shop).resolve_job_def(name),
-            status=status,
-            tags=tags or {"dagster/partition": day.isoformat()},
-            remote_job_origin=RemoteJobOrigin(location, name),
-            job_code_origin=JobPythonOrigin(name, RepositoryPythonOrigin("python", ModuleCodePointer("m", "defs"))),
-        )
+        job_def = definitions(self.shop).resolve_job_def(name)
+        return create_run(self.instance, job_def, status, tags or {"dagster/partition": day.isoformat()})
+
+
+def create_run(
+    instance: dg.DagsterInstance, job: dg.JobDefinition, status: dg.DagsterRunStatus, tags: Mapping[str, str]
+) -> dg.DagsterRun:
+    """Create a run for another process to execute."""
+    location = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("elsewhere"), "__repository__")
+    return instance.create_run_for_job(
+        job,
+        status=status,
+        tags=dict(tags),
+        remote_job_origin=RemoteJobOrigin(location, job.name),
+        job_code_origin=JobPythonOrigin(job.name, RepositoryPythonOrigin("python", ModuleCodePointer("m", "defs"))),
+    )
 
 
 @pytest.fixture

@@ -122,7 +122,6 @@ class CliHarness(Kpi):
             for value in (
                 keys.postgres_password,
                 keys.reader_password,
-                keys.s3_access_key_id,
                 keys.s3_secret_access_key,
             )
         ]

@@ -15,14 +15,17 @@ NAME, BUCKET = "small", "kpi-small"
 FIRST = date(2025, 1, 1)
 
 
-def write_sql(sql: Path, **files: str) -> Path:
-    """Write the sql tree of the pipeline below a folder; `files` are added to `marts`, or replace its own `things`."""
-    texts = {"raw/things": RAW_THINGS, "marts/things": MART, **{f"marts/{name}": text for name, text in files.items()}}
-    for name, text in texts.items():
-        path = sql / NAME / f"{name}.sql"
+def write_sql(sql: Path, *, name: str = NAME, **files: str) -> Path:
+    """Write the sql tree of the pipeline below a folder; `files` are added to `marts`, or replace its own `things`.
+
+    With a name of its own it has a database that no other test publishes into.
+    """
+    texts = {"raw/things": RAW_THINGS, "marts/things": MART, **{f"marts/{file}": text for file, text in files.items()}}
+    for file, text in texts.items():
+        path = sql / name / f"{file}.sql"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    (sql / NAME / "pipeline.yaml").write_text(PIPELINE_YAML.format(bucket=BUCKET))
+    (sql / name / "pipeline.yaml").write_text(PIPELINE_YAML.format(bucket=BUCKET))
     return sql
 
 

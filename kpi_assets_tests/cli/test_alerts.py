@@ -107,7 +107,7 @@ def test_a_channel_that_refuses_the_test_message_is_named(kpi: CliHarness, web: 
 def test_a_call_without_a_pipeline_or_channel_is_wrong_usage(kpi: CliHarness) -> None:
     kpi.fails("Name a pipeline, or give --test to send a test message.", "alerts", code=2)
     kpi.fails(
-        f"There is no pipeline 'nope' in {SQL}: there is ecommerce, instacart, retail, storefront.",
+        f"There is no pipeline 'nope' in {SQL}: there is ecommerce, instacart, realtime, retail, storefront.",
         *("alerts", "nope"),
         code=2,
     )

@@ -126,7 +126,7 @@ def test_an_empty_folder_or_an_existing_home_is_accepted(tmp_path: Path, there: 
     for name in there:
         (tmp_path / name).mkdir()
     Home(tmp_path).create()
-    assert {path.name for path in tmp_path.iterdir()} == {*there, "run", "logs", "s3"}
+    assert {path.name for path in tmp_path.iterdir()} == {*there, "run", "logs", "s3-data"}
 
 
 def test_a_missing_folder_to_land_from_is_an_error(projects: Path, shell: Shell) -> None:
@@ -158,7 +158,8 @@ def test_nothing_in_a_home_is_open_to_others(projects: Path, shell: Shell) -> No
     said = kpi("run", small.NAME, "--load-date", "2025-06-02", code=1, **environment)
     assert said.line("looked for") == f"The objects were looked for in the home {home}."
     kpi("doctor", **environment)
-    assert {path.name for path in home.iterdir()} >= {"dagster", "logs", "postgres", "run", "s3", "credentials.json"}
+    made = {"dagster", "logs", "postgres", "run", "s3-conf", "s3-data", "credentials.json"}
+    assert {path.name for path in home.iterdir()} >= made
     assert open_to_others(home) == CLOSED
     assert [server.running for server in status(home)] == [False, False]
 

@@ -5,9 +5,10 @@ from datetime import timedelta
 from pathlib import Path
 
 from kpi_assets_tests.cli.command import CliHarness
-from kpi_assets_tests.cli.small import FIRST, NAME, upload, write_sql
+from kpi_assets_tests.cli.small import FIRST, upload, write_sql
 from kpi_assets_tests.pipeline_harness import MART
 
+NAME = "measured"
 DAY, NEXT = FIRST + timedelta(days=80), FIRST + timedelta(days=81)
 KPI = """\
 kpi:
@@ -20,15 +21,15 @@ BIG = b"thing_id,name,weight\n1,anvil,1234.56\n"
 
 
 def sql_with(folder: Path, kpi: str) -> dict[str, str]:
-    return {"KPI_SQL_DIR": str(write_sql(folder, things=MART.replace("@end", kpi)))}
+    return {"KPI_SQL_DIR": str(write_sql(folder, name=NAME, things=MART.replace("@end", kpi)))}
 
 
 def test_the_measures_of_a_kpi_are_printed_and_refreshed(kpi: CliHarness, tmp_path: Path) -> None:
-    plain = {"KPI_SQL_DIR": str(write_sql(tmp_path / "plain"))}
+    plain = {"KPI_SQL_DIR": str(write_sql(tmp_path / "plain", name=NAME))}
     first = sql_with(tmp_path / "first", KPI)
     then = sql_with(tmp_path / "then", KPI.replace("sum(weight)", "2 * sum(weight)").replace("@end", MORE))
     kpi.fails(
-        "No table of small has measures: write kpi: {measures: …} into the file of one.",
+        "No table of measured has measures: write kpi: {measures: …} into the file of one.",
         *("measures", NAME),
         code=2,
         **plain,
@@ -39,7 +40,7 @@ def test_the_measures_of_a_kpi_are_printed_and_refreshed(kpi: CliHarness, tmp_pa
     said = kpi("measures", NAME, **first)
     assert said.line("marts.things", "weight") == f"marts.things weight {DAY} – kg missing"
     assert said.err == (
-        "1 of 1 values is not computed as the headers say now: `kpi measures small --refresh` computes them anew.\n"
+        "1 of 1 values is not computed as the headers say now: `kpi measures measured --refresh` computes them anew.\n"
     )
     kpi("run", NAME, "--load-date", NEXT, **first)
     said = kpi("measures", NAME, "--refresh", **first)
@@ -81,7 +82,7 @@ def test_the_measures_of_a_kpi_are_printed_and_refreshed(kpi: CliHarness, tmp_pa
 def test_what_cannot_be_printed_is_said(kpi: CliHarness, tmp_path: Path) -> None:
     first, never = sql_with(tmp_path / "first", KPI), FIRST + timedelta(days=200)
     for words, said in (
-        (("raw.things",), f"raw.things has no measures: write kpi: {{measures: …}} into {tmp_path}/first/small/raw"),
+        (("raw.things",), f"raw.things has no measures: write kpi: {{measures: …}} into {tmp_path}/first/measured/raw"),
         (("--refresh", "--load-date", never), "--refresh computes the values of all load_dates: leave --load-date out"),
     ):
         assert kpi("measures", NAME, *words, code=2, **first).err.startswith(f"error: {said}")

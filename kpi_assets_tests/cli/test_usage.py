@@ -25,7 +25,7 @@ WRONG: dict[str, tuple[list[str], dict[str, str], str]] = {
     "an unknown pipeline": (
         ["run", "shop", "--load-date", "2025-06-01"],
         {},
-        f"error: There is no pipeline 'shop' in {SQL}: there is ecommerce, instacart, retail, storefront.",
+        f"error: There is no pipeline 'shop' in {SQL}: there is ecommerce, instacart, realtime, retail, storefront.",
     ),
     "a load_date before the first": (
         [*RUN, "2024-12-31"],

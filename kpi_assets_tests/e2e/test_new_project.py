@@ -155,5 +155,5 @@ def test_a_difference_from_the_template_is_named_with_its_file(installed: Instal
 
 def test_outside_of_a_project_the_shipped_sql_tree_is_used(installed: Installation, tmp_path: Path) -> None:
     said = installed("kpi", "check", cwd=tmp_path, KPI_HOME=str(tmp_path / "home"))
-    assert said == "All files can be read: ecommerce, instacart, retail, storefront.\n"
+    assert said == "All files can be read: ecommerce, instacart, realtime, retail, storefront.\n"
     assert not (tmp_path / "home").exists(), "no server was started"

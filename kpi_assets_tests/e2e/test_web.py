@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 from contextlib import suppress
 from dataclasses import dataclass
@@ -114,9 +113,11 @@ def test_a_load_date_that_may_not_be_built_is_refused_in_the_ui_too(web: Web, pa
         "the future": f"The load_date {future} lies in the future: today is 20",
         "2025-5-1": "The run's partition '2025-5-1' is no load_date: write it as YYYY-MM-DD.",
     }
-    bucket = Path(web.environment["KPI_HOME"]) / "s3" / "kpi-instacart"
-    for object_ in bucket.glob(f"raw/*/load_date={GOOD}"):
-        shutil.copytree(object_, object_.with_name(f"load_date={future}"), dirs_exist_ok=True)
+    s3 = web.s3()
+    for found in s3.list_objects_v2(Bucket="kpi-instacart", Prefix="raw/")["Contents"]:
+        if f"/load_date={GOOD}/" in found["Key"]:
+            body = s3.get_object(Bucket="kpi-instacart", Key=found["Key"])["Body"].read()
+            s3.put_object(Bucket="kpi-instacart", Key=found["Key"].replace(GOOD, str(future)), Body=body)
     run_id = web.launch(str(future) if partition == "the future" else partition)
     assert web.final_status(run_id) == "FAILURE"
     events = web.ask(FAILURES, {"id": run_id})["logsForRun"]["events"]

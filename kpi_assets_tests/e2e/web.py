@@ -14,6 +14,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import boto3
+
+from kpi_assets.embedded.stack import Stack
 from kpi_assets.instance.probe import bearer
 from kpi_assets.samples import GENERATORS
 from kpi_assets.settings import CHECKOUT
@@ -124,6 +127,17 @@ class Web:
             text = f"open({str(self.folder / 'imported')!r}, 'a').write('{name}\\n')\nraise SystemExit('planted')\n"
             (self.folder / f"{name}.py").write_text(text)
         (self.folder / ".env").write_text("KPI_S3_LEAST_RATE=none\n")  # every process that reads it would fail
+
+    def s3(self) -> Any:
+        """Return a client of the embedded S3."""
+        found = Stack(Path(self.environment["KPI_HOME"])).environment()
+        return boto3.Session().client(
+            "s3",
+            endpoint_url=found["KPI_S3_ENDPOINT_URL"],
+            region_name=found["AWS_DEFAULT_REGION"],
+            aws_access_key_id=found["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=found["AWS_SECRET_ACCESS_KEY"],
+        )
 
     def imported(self) -> list[str]:
         """Return what was imported of that code."""

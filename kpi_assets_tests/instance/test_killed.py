@@ -73,12 +73,12 @@ class Home:
         parts.update({server.name: psutil.Process(server.pid) for server in status(self.folder)})
 
         def all_there() -> bool:
-            for process in parts["supervisor"].children():
+            for process in filter(is_alive, parts["supervisor"].children()):
                 words = process.cmdline()
                 if words[1].endswith("stand_in.py"):
                     below = zip(("", " grpc", " worker"), [process, *process.children(recursive=True)], strict=False)
                     parts.update({words[2] + kind: each for kind, each in below})
-            return len(parts) == 11
+            return len(parts) == 13
 
         eventually(all_there)
         return parts
@@ -117,6 +117,7 @@ def up(home: Home) -> Up:
         ("daemon", rf"The daemon {AGAIN}; its log \S+/daemon\.log ends with: "),
         ("pages", rf"The pages {AGAIN}; its log \S+/pages\.log ends with: "),
         ("postgres", rf"The embedded PostgreSQL {AGAIN}; its log \S+/postgres\.log says: "),
+        ("broker", rf"The embedded broker {AGAIN}; its log \S+/broker\.log says: "),
         ("s3", rf"The embedded S3 {AGAIN}; its log \S+/s3\.log says: "),
         ("apis", rf"The program of the simulated APIs {AGAIN}; its log \S+/apis\.log says: "),
     ],
@@ -130,6 +131,16 @@ def test_kpi_up_ends_without_leftovers_if_one_of_its_processes_is_killed(
     assert re.match(f"error: {says}", last), last
     assert [name for name, part in up.parts.items() if is_alive(part)] == []
     home.up()
+
+
+def test_a_landing_that_is_killed_is_started_again(home: Home, up: Up) -> None:
+    before = up.parts["landing"]
+    kill(before)
+    eventually(lambda: home.parts(up.process.pid)["landing"] != before)
+    up.parts["landing"] = home.parts(up.process.pid)["landing"]
+    assert up.process.poll() is None
+    records = json.loads((home.folder / "run" / "services.json").read_text())
+    assert [each["pid"] for each in records if each["name"] == "landing shop"] == [up.parts["landing"].pid]
 
 
 def test_the_code_server_of_the_web_ui_is_restarted(home: Home, up: Up) -> None:
@@ -155,7 +166,7 @@ def test_processes_that_a_killed_supervisor_left_are_ended_by_the_next(home: Hom
 
     parts = home.up().parts
 
-    servers = {"postgres", "s3", "apis"} - set(also)  # the next `kpi up` takes over the running servers
+    servers = {"postgres", "broker", "s3", "apis"} - set(also)  # the next `kpi up` takes over the running servers
     assert {name for name, part in up.parts.items() if is_alive(part)} == servers
     assert {parts[name].pid for name in servers} == {up.parts[name].pid for name in servers}
 
@@ -164,7 +175,7 @@ def test_kpi_down_ends_what_a_killed_supervisor_and_web_ui_left(home: Home, up: 
     for name in ("supervisor", "web"):
         kill(up.parts[name])
     up.process.wait(PATIENCE)
-    assert home.kpi("down").stdout == "Stopped: daemon, pages, postgres, s3, apis.\n"
+    assert home.kpi("down").stdout == "Stopped: daemon, pages, landing shop, postgres, broker, s3, apis.\n"
     assert [name for name, part in up.parts.items() if is_alive(part)] == []
     assert home.kpi("down").stdout == f"Nothing was running in {home.folder}.\n"
     home.up()

@@ -12,6 +12,9 @@ services.commands = lambda port: {
     services.DAEMON: [*STAND_IN, "daemon"],
     services.PAGES: [*STAND_IN, "pages"],
 }
+services.landing_command = lambda pipeline: [*STAND_IN, "landing"]
+services.LANDING_PAUSE = 0.1
+services.serve = lambda *words, serve=services.serve: serve(*words[:4], with_streams=["shop"])
 services.prepare_instance = lambda settings, ended: []
 services.CODE_SERVER_PATIENCE = 0.2
 

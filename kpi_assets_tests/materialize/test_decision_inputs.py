@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import date, datetime, timezone
 from typing import Any
 
-import boto3
 import pytest
 
 from kpi_assets.ledger import decisions as ledger
@@ -99,7 +98,7 @@ def test_the_sensor_of_a_pipeline_whose_tables_set_nothing_aside_lists_nothing(s
     pipeline = shop.pipeline()
     tables = {relation: table for relation, table in pipeline.tables.items() if not table.has_object}
     assert [objects.may_be_decided(table) for table in pipeline.tables.values()] == [True, True, False, False]
-    nobody = Store(None, shop.bucket)  # any request fails
+    nobody = Store.on_s3(None, shop.bucket)  # any request fails
     assert objects.find_all(nobody, replace(pipeline, tables=tables), shop.day, shop.day) == {}
 
 
@@ -260,27 +259,24 @@ def test_whoever_decides_sees_what_was_decided_before(things: PipelineHarness) -
     assert seen == [[], ["person 1"]]
 
 
-def test_a_store_that_refuses_to_overwrite_is_believed(things: PipelineHarness, moto_endpoint: str) -> None:
-    s3 = boto3.client(
-        "s3", endpoint_url=moto_endpoint, aws_access_key_id="a", aws_secret_access_key="b", region_name="us-east-1"
-    )
-    s3.create_bucket(Bucket="decided")
-    store, relation = Store(s3, "decided"), things.pipeline().table("raw.things").relation
+def test_a_store_that_refuses_to_overwrite_is_believed(things: PipelineHarness) -> None:
+    store, relation = things.store, things.pipeline().table("raw.things").relation
     stale_listing = objects.find(store, relation, DAY)
     objects.add(store, stale_listing, [decision("a", by="ana")])
     with pytest.raises(LakeError) as error:
         objects.add(store, stale_listing, [decision("a", by="bob")])
     assert str(error.value) == (
-        f"s3://decided/decisions/raw.things/load_date={DAY}/0001.jsonl was written by somebody else just now, and "
-        "nothing was decided here: give the command again."
+        f"s3://{things.bucket}/decisions/raw.things/load_date={DAY}/0001.jsonl was written by somebody else just now, "
+        "and nothing was decided here: give the command again."
     )
-    body = s3.get_object(Bucket="decided", Key=objects.find(store, relation, DAY).entries[0].key)["Body"].read()
+    key = objects.find(store, relation, DAY).entries[0].key
+    body = things.s3.get_object(Bucket=things.bucket, Key=key)["Body"].read()
     assert json.loads(body)["by"] == "ana"
 
-    s3.put_object(Bucket="decided", Key=f"decisions/raw.things/load_date={DAY}/", Body=b"")  # a "folder" of some tools
+    things.put(f"decisions/raw.things/load_date={DAY}/", b"")  # a "folder" of some tools
     assert [entry.key.rpartition("/")[2] for entry in objects.find(store, relation, DAY).entries] == ["0001.jsonl"]
     with pytest.raises(LakeError, match="the bucket does not exist"):
-        objects.add(Store(s3, "nowhere"), stale_listing, [decision("a")])
+        objects.add(Store.on_s3(things.s3, "nowhere"), stale_listing, [decision("a")])
 
 
 def test_an_empty_database_gets_the_decisions_from_s3(things: PipelineHarness) -> None:

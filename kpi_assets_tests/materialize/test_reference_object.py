@@ -1,14 +1,12 @@
 """A reference object is overwritten in place, and each load_date has the state that had landed by its end.
 
-On the server of moto, in a bucket with versions and in one without. The server's clock is set by the test.
+In a bucket with versions and in one without. When an object was written is what the test says.
 """
 
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
-import boto3
 import pytest
-from moto.s3.models import s3_backends
 
 from kpi_assets.assets.factory import pipeline_assets
 from kpi_assets.assets.metadata import table_key
@@ -16,8 +14,9 @@ from kpi_assets.model.names import Relation
 from kpi_assets.plan.collect import collect
 from kpi_assets.plan.status import LoadDateStatus
 from kpi_assets.plan.unexpected import find_unexpected
-from kpi_assets.settings import Settings
-from kpi_assets.sources.store import Store, client
+from kpi_assets.settings import settings
+from kpi_assets.sources.s3_objects import client
+from kpi_assets.sources.store import Store
 from kpi_assets_tests.pipeline_harness import RAW_THINGS, PipelineHarness, failed
 
 KEY = "reference/things.csv"
@@ -33,14 +32,18 @@ def day(number: int) -> date:
 
 
 @pytest.fixture
-def lab(lab: PipelineHarness, moto_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> PipelineHarness:
-    """A pipeline whose only source is a reference object, in a bucket of moto's."""
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "moto")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "moto")
-    lab.s3 = client(Settings(s3_endpoint_url=moto_endpoint))
-    lab.s3.create_bucket(Bucket=lab.bucket)
-    lab.store = Store(lab.s3, lab.bucket)
+def lab(lab: PipelineHarness) -> PipelineHarness:
+    """A pipeline whose only source is a reference object."""
+    lab.s3 = client(settings())
+    lab.store = Store.on_s3(lab.s3, lab.bucket)
+    lab.written = {}  # version or ETag -> when it was written
+
+    def say_when(parsed: dict[str, Any], **_: object) -> None:
+        state = parsed.get("VersionId") or parsed.get("ETag")
+        if state in lab.written:
+            parsed["LastModified"] = lab.written[state]
+
+    lab.s3.meta.events.register("after-call.s3.HeadObject", say_when)
     lab.file("raw/things.sql", THINGS)
     return lab
 
@@ -51,10 +54,9 @@ def keep_versions(lab: PipelineHarness) -> None:
 
 def overwrite(lab: PipelineHarness, body: bytes, at: date) -> None:
     """Overwrite the object, at noon of a day."""
-    lab.put(KEY, body)
-    backend: Any = next(iter(s3_backends["123456789012"].values()))
+    made = lab.s3.put_object(Bucket=lab.bucket, Key=KEY, Body=body)
     noon = datetime(at.year, at.month, at.day, 12, tzinfo=timezone.utc)
-    backend.buckets[lab.bucket].keys.getlist(KEY)[-1].last_modified = noon.replace(tzinfo=None)
+    lab.written[made.get("VersionId") or made["ETag"]] = noon
 
 
 def plan(lab: PipelineHarness, last: int = 10, *, first: int = 1) -> list[LoadDateStatus]:

@@ -1,9 +1,7 @@
 """If bytes change silently in the store or in transit, nothing is built from them."""
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -13,22 +11,36 @@ from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.verify_object import verify
 from kpi_assets.settings import settings
 from kpi_assets.sources.refusals import LakeError
-from kpi_assets.sources.store import Store, client
+from kpi_assets.sources.s3_objects import client
+from kpi_assets.sources.store import Store
 from kpi_assets_tests.materialize.crash_points import GOOD_ROWS, THINGS, leftover_builds, statuses
 from kpi_assets_tests.pipeline_harness import DAY, GOOD, NEXT, RAW_THINGS, PipelineHarness
-from kpi_assets_tests.s3_proxy import Flip, Proxy, faulty
+from kpi_assets_tests.s3_proxy import Flip, Proxy, Rot, Says, faulty
 
 ROTTEN = GOOD.replace(b"20.50", b"20.51")
 
 
+@pytest.fixture
+def lab(lab: PipelineHarness) -> Iterator[PipelineHarness]:
+    """A pipeline whose bucket is behind a proxy, and whose store is one of AWS."""
+    endpoint = settings().s3_endpoint_url
+    assert endpoint is not None
+    with faulty(endpoint) as proxy:
+        s3 = client(settings().model_copy(update={"s3_endpoint_url": proxy.url}))
+        s3.meta.config.request_checksum_calculation = "when_required"
+        lab.s3, lab.store, lab.proxy = s3, Store.on_s3(s3, lab.bucket), proxy
+        proxy.breaks(Says({"server": "AmazonS3"}), on="HEAD", times=1000)
+        yield lab
+        s3.close()
+
+
 def rot(lab: PipelineHarness, old: bytes, new: bytes, day: object = DAY) -> None:
-    """Change bytes of a file of the store without a change of its ETag or timestamps."""
-    path = Path(os.environ["KPI_HOME"]) / "s3" / lab.bucket / f"raw/things/load_date={day}/things.csv"
-    before, body = path.stat(), path.read_bytes()
+    """Change bytes of an object of the store without a change of its ETag or timestamps."""
+    key = f"raw/things/load_date={day}/things.csv"
+    body = lab.s3.get_object(Bucket=lab.bucket, Key=key)["Body"].read()
     assert body.count(old) == 1
     assert len(old) == len(new)
-    path.write_bytes(body.replace(old, new))
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    lab.proxy.breaks(Rot(body.index(old), new), on=f"GET /{lab.bucket}/{key}", times=1000)
 
 
 def md5(body: bytes) -> str:
@@ -60,7 +72,7 @@ def test_a_byte_that_changed_in_the_store_after_a_publish_is_not_published(thing
     assert_refused(things, lambda: things.build("raw.things"), other_bytes(things, md5(ROTTEN), md5(GOOD)))
     # If the store has no checksum, that of the manifest is compared.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("kpi_assets.sources.store._MD5_SERVER", "none")
+        patch.setattr("kpi_assets.sources.s3_objects._MD5_SERVER", "none")
         assert_refused(
             things,
             lambda: things.build("raw.things"),
@@ -102,6 +114,7 @@ def test_a_changed_object_that_is_landed_again_is_published_as_before(things: Pi
     rot(things, b"20.50", b"20.51")
     with pytest.raises(LakeError):
         things.build("raw.things")
+    things.proxy.heals()
     things.put_things(GOOD)
     assert not things.build("raw.things").held
     assert things.rows("select manifest_hash, sha256 from ops.manifests") == first
@@ -122,15 +135,10 @@ def test_changed_bytes_are_not_quarantined_as_bad_records(things: PipelineHarnes
 
 
 @pytest.fixture
-def proxied(lab: PipelineHarness) -> Iterator[tuple[PipelineHarness, Proxy, Store]]:
+def proxied(lab: PipelineHarness) -> tuple[PipelineHarness, Proxy, Store]:
     """A pipeline, and its bucket behind a proxy."""
     lab.file("raw/things.sql", RAW_THINGS)
-    endpoint = settings().s3_endpoint_url
-    assert endpoint is not None
-    with faulty(endpoint) as proxy:
-        s3 = client(settings().model_copy(update={"s3_endpoint_url": proxy.url}))
-        yield lab, proxy, Store(s3, lab.bucket)
-        s3.close()
+    return lab, lab.proxy, lab.store
 
 
 def through(lab: PipelineHarness, store: Store) -> Callable[[], object]:

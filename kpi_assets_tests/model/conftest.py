@@ -61,6 +61,12 @@ class Tree:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
 
+    def edit(self, name: str, old: str, new: str) -> None:
+        """Put `new` in the place of `old`, which the file has once."""
+        text = (self.root / name).read_text()
+        assert text.count(old) == 1, f"{name} has {text.count(old)} times {old!r}"
+        self.write(name, text.replace(old, new))
+
     def load(self, minimum: dict[str, int] | None = None) -> Pipeline:
         return load_pipelines(self.root, minimum)["shop"]
 

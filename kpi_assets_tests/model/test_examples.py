@@ -1,4 +1,4 @@
-"""The docstrings of four modules of rules have an example for each rule, and the examples are true."""
+"""The docstrings of five modules of rules have an example for each rule, and the examples are true."""
 
 import doctest
 from collections.abc import Collection, Mapping
@@ -9,13 +9,21 @@ import pytest
 from sqlglot import parse_one
 from sqlglot.optimizer.scope import Scope, build_scope
 
-from kpi_assets.model import joins, partition_filter, passed_on, pushdown
+from kpi_assets.model import growing, joins, partition_filter, passed_on, pushdown
 from kpi_assets.model.names import Relation
-from kpi_assets.model.partition_filter import Edge, equality_edges, previous_tables, ties, unbound_tables, window_tables
+from kpi_assets.model.partition_filter import (
+    Edge,
+    batchless_tables,
+    equality_edges,
+    previous_tables,
+    ties,
+    unbound_tables,
+    window_tables,
+)
 
 
 def scope_of(sql: str) -> Scope:
-    scope = build_scope(parse_one(sql.replace("D", "%(load_date)s"), read="postgres"))
+    scope = build_scope(parse_one(sql.replace("D", "%(load_date)s").replace("B", "%(batch)s"), read="postgres"))
     assert scope is not None
     return scope
 
@@ -52,6 +60,14 @@ def previous(sql: str) -> list[str]:
     return sorted(f"{table.db}.{table.name}" for table in previous_tables(scope_of(sql)))
 
 
+def batchless(sql: str) -> list[str]:
+    return sorted(f"{table.db}.{table.name}" for table in batchless_tables(scope_of(sql)))
+
+
+def across(sql: str) -> list[str]:
+    return [why.partition(" sees ")[0] for _, why in growing.across_rows(parse_one(sql, read="postgres"))]
+
+
 def targets(sql: str) -> list[str]:
     found = pushdown.pushdown_targets(scope_of(sql).expression, "k")
     return sorted(f"{target.table.relation}.{target.column}" for target in found)
@@ -74,13 +90,17 @@ GLOBS: dict[str, Any] = {
     "unbound": unbound,
     "windows": windows,
     "previous": previous,
+    "batchless": batchless,
+    "across": across,
     "targets": targets,
     "passed": passed,
     "tied": tied,
 }
 
 
-@pytest.mark.parametrize(("module", "examples"), [(partition_filter, 39), (pushdown, 12), (joins, 3), (passed_on, 9)])
+@pytest.mark.parametrize(
+    ("module", "examples"), [(partition_filter, 46), (pushdown, 12), (joins, 3), (passed_on, 9), (growing, 10)]
+)
 def test_every_example_of_the_docstrings_is_true(module: ModuleType, examples: int) -> None:
     failed, tried = doctest.testmod(module, extraglobs=GLOBS)
     assert (failed, tried >= examples) == (0, True)

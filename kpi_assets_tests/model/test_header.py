@@ -408,7 +408,7 @@ ERRORS = {
     "an unknown severity": (
         with_checks("  odd:\n    severity: fatal\n    bad_rows: select 1\n"),
         15,
-        "'fatal' is not known here: write 'error' or 'warn'",
+        "'fatal' is not known here: write 'error', 'warn' or 'alert'",
     ),
     "a severity of all words that is none": (
         with_checks("  severity: fatal\n"),
@@ -423,7 +423,7 @@ ERRORS = {
     "a severity of one word that is none": (
         with_checks("  range:\n    thing_id: [1, 2]\n    severity: fatal\n"),
         16,
-        r"checks\.range\.severity: 'fatal' is no severity: write error or warn; it is no column or key here",
+        r"checks\.range\.severity: 'fatal' is no severity: write error, warn or alert; it is no column or key here",
     ),
     "a column called severity": (
         with_checks("  accepted_values:\n    severity: [low, high]\n"),

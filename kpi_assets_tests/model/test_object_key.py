@@ -245,3 +245,12 @@ def test_the_first_and_last_dates_can_be_listed(day: date) -> None:
     assert f"raw/{day}".startswith(listing.prefix)
     assert listing.start_after < f"raw/{day}"
     assert not listing.is_over(f"raw/{day}")
+
+
+def test_a_folder_whose_name_begins_a_date_ends_no_listing() -> None:
+    """A store that lists what is in a/ before a-b lists `2025/stray` before `2025-03-01`."""
+    listing = ObjectKey.parse("raw/{load_date}.csv").listing(date(2025, 3, 1), date(2025, 3, 9))
+    assert not listing.is_over("raw/2025/stray")
+    assert not listing.is_over("raw-b/x")
+    assert not listing.is_over("raw/2025-03-09.csv")
+    assert listing.is_over("raw/2025-03-10.csv")

@@ -1,5 +1,7 @@
 """The severity and the dimension of the checks of a file: which checks have which, and what that does to versions."""
 
+from datetime import timedelta
+
 import pytest
 
 from kpi_assets.model.checks.base import TableCheck
@@ -7,6 +9,7 @@ from kpi_assets.model.checks.expand import expand
 from kpi_assets.model.header import split
 from kpi_assets.model.quality import Dimension
 from kpi_assets.model.strict_yaml import ModelError
+from kpi_assets.model.wait import Wait
 from kpi_assets_tests.model.conftest import Tree
 from kpi_assets_tests.model.test_checks import PATH, TEXT
 from kpi_assets_tests.new_check_words import registered
@@ -197,3 +200,63 @@ def test_the_score_is_the_last_check_and_no_other_may_have_its_name() -> None:
     with pytest.raises(ModelError) as caught:
         expanded("  quality: {bad_rows: 'select * from {this}'}\n", text)
     assert str(caught.value) == f"{PATH}:11: two checks are called 'quality': rename this one"
+
+
+ODD = 'odd: {bad_rows: "select * from {this} where weight > 5", severity: alert'
+
+
+@pytest.mark.parametrize(
+    ("check", "wait", "dimension"),
+    [
+        (f"{ODD}}}", Wait(), None),
+        (f"{ODD}, for: 10 minutes}}", Wait(time=timedelta(minutes=10)), None),
+        (f"{ODD}, for: 1 hour, dimension: consistency}}", Wait(time=timedelta(hours=1)), "consistency"),
+        (f"{ODD}, for: 3 load_dates}}", Wait(load_dates=3), None),
+        ("range: {weight: [0, null], severity: alert, for: 2 load_dates}", Wait(load_dates=2), "validity"),
+        ("not_null: {columns: [user], severity: alert}", Wait(), "completeness"),
+    ],
+)
+def test_a_check_that_alerts_never_holds_and_waits_as_long_as_it_says(
+    check: str, wait: Wait, dimension: Dimension | None
+) -> None:
+    found = [each for each in expanded(f"  {check}\n").values() if each.alert]
+    assert [(each.alert, each.blocking, each.dimension) for each in found] == [(wait, False, dimension)]
+
+
+def test_other_checks_tell_nobody() -> None:
+    assert {check.alert for check in expanded(f"  severity: warn\n{WORDS}").values()} == {None}
+
+
+@pytest.mark.parametrize(
+    ("wait", "said"),
+    [
+        ("3 load_dates", "3 load_dates"),
+        ("1 load_date", "1 load_date"),
+        ("1 minutes", "1 minute"),
+        ("2 hours", "120 min"),
+    ],
+)
+def test_how_long_an_alert_waits_is_said_in_words(wait: str, said: str) -> None:
+    assert str(expanded(f"  {ODD}, for: {wait}}}\n")["odd"].alert).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("check", "problem"),
+    [
+        (f"{ODD}, for: 3}}", "checks.odd.for: 3 is no time that an alert waits: write `10 minutes`, up to a week"),
+        (f"{ODD}, for: 0 minutes}}", "checks.odd.for: '0 minutes' is no time that an alert waits"),
+        (f"{ODD}, for: 11000 minutes}}", "checks.odd.for: '11000 minutes' is no time that an alert waits"),
+        (f"{ODD}, for: 401 load_dates}}", "'401 load_dates' is no time that an alert waits"),
+        (f"{ODD}, for: 10 seconds}}", "'10 seconds' is no time that an alert waits"),
+        (
+            f"{ODD.replace('alert', 'warn')}, for: 2 minutes}}",
+            "checks.odd.for: is how long an alert waits: write sever",
+        ),
+        ("range: {weight: [0, 1], for: 2 minutes}", "checks.range.for: is how long an alert waits: write severity: al"),
+        ("severity: alert", "'alert' is no severity: write error or warn for the words of this file"),
+    ],
+)
+def test_a_wait_that_makes_no_sense_is_refused(check: str, problem: str) -> None:
+    with pytest.raises(ModelError) as error:
+        expanded(f"  {check}\n")
+    assert problem in str(error.value)

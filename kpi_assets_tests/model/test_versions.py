@@ -258,6 +258,8 @@ def test_every_model_of_a_header_is_tested_here() -> None:
             "QualitySpec",
             "QuarantineSpec",
             "ReconcileSpec",
+            "Refresh",
+            "Repeats",
             "Rules",
             "Source",
             "Target",

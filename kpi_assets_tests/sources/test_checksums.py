@@ -4,19 +4,16 @@ import hashlib
 import random
 import zlib
 from base64 import b64encode
-from collections.abc import Iterator
 from itertools import pairwise
 
-import boto3
 import pytest
 from awscrt import checksums as crt
 
-from kpi_assets.settings import Settings
 from kpi_assets.sources import store as store_module
 from kpi_assets.sources.checksums import ALGORITHMS, HASHES, Checksum, Summing, sum_of
 from kpi_assets.sources.refusals import LakeError
-from kpi_assets.sources.store import Store, client
-from kpi_assets_tests.s3_proxy import Flip, Proxy, Says, faulty
+from kpi_assets.sources.store import Store
+from kpi_assets_tests.s3_proxy import Flip, Says
 from kpi_assets_tests.sources.conftest import DAY, Faulty, put
 
 KEY = "raw/things/load_date=2025-03-01/things.csv"
@@ -178,6 +175,7 @@ def test_a_checksum_header_that_only_repeats_the_upload_is_ignored(broken: Fault
 
 def test_an_etag_that_is_the_md5_is_compared_if_one_pass_reads_all_bytes(broken: Faulty) -> None:
     put(broken.store, KEY, BODY)
+    broken.proxy.breaks(Says({"server": "AmazonS3"}), on="HEAD", times=100)
     loaded(broken.store)
     broken.proxy.breaks(Flip(17), on="bytes=60000-")
     with pytest.raises(LakeError) as failure:
@@ -231,27 +229,14 @@ def test_one_neighbor_whose_etag_is_no_md5_makes_etags_untrusted(broken: Faulty)
     loaded(broken.store)
 
 
-# ---- checksums that the server of moto computes
-
-
-@pytest.fixture
-def moto(moto_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Store, Proxy]]:
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "moto")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "moto")
-    with faulty(moto_endpoint) as proxy:
-        s3 = client(Settings(s3_endpoint_url=proxy.url))
-        s3.create_bucket(Bucket="sums")
-        yield Store(s3, "sums"), proxy
+# ---- checksums that the store computes
 
 
 @PASSES
 @pytest.mark.parametrize("algorithm", ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"])
-def test_checksums_that_another_server_computed_are_compared(
-    moto: tuple[Store, Proxy], algorithm: str, cuts: tuple[int, ...]
-) -> None:
-    store, proxy = moto
-    store.s3.put_object(Bucket="sums", Key=KEY, Body=BODY, ChecksumAlgorithm=algorithm)
+def test_checksums_that_the_store_computed_are_compared(broken: Faulty, algorithm: str, cuts: tuple[int, ...]) -> None:
+    store, proxy = broken.store, broken.proxy
+    store.objects.s3.put_object(Bucket=store.bucket, Key=KEY, Body=BODY, ChecksumAlgorithm=algorithm)
     loaded(store, cuts)
     if algorithm in HASHES and cuts:
         return
@@ -260,10 +245,12 @@ def test_checksums_that_another_server_computed_are_compared(
         loaded(store, cuts)
 
 
-def test_an_unexplained_checksum_of_a_multipart_upload_raises_no_false_alarm(moto: tuple[Store, Proxy]) -> None:
-    store, _ = moto
-    upload = {"Bucket": "sums", "Key": KEY}
-    upload["UploadId"] = store.s3.create_multipart_upload(**upload, ChecksumAlgorithm="CRC32")["UploadId"]
-    part = store.s3.upload_part(**upload, PartNumber=1, Body=BODY, ChecksumAlgorithm="CRC32")
-    store.s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": [{"ETag": part["ETag"], "PartNumber": 1}]})
+def test_an_unexplained_checksum_of_a_multipart_upload_raises_no_false_alarm(broken: Faulty) -> None:
+    store = broken.store
+    upload = {"Bucket": store.bucket, "Key": KEY}
+    upload["UploadId"] = store.objects.s3.create_multipart_upload(**upload, ChecksumAlgorithm="CRC32")["UploadId"]
+    part = store.objects.s3.upload_part(**upload, PartNumber=1, Body=BODY, ChecksumAlgorithm="CRC32")
+    done = {"ETag": part["ETag"], "PartNumber": 1, "ChecksumCRC32": part["ChecksumCRC32"]}
+    store.objects.s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": [done]})
+    broken.proxy.breaks(Says({"x-amz-checksum-type": None}), on="HEAD", times=100)
     loaded(store)

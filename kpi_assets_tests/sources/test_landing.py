@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kpi_assets.errors import UserError
-from kpi_assets.sources import landing
+from kpi_assets.sources import landing, s3_objects
 from kpi_assets.sources.dated_files import DatedFile, find_dated_files
 from kpi_assets.sources.landing import land, land_all
 from kpi_assets.sources.refusals import LakeError
@@ -31,7 +31,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(landing, "UPLOAD_PART", PART)
+    monkeypatch.setattr(s3_objects, "UPLOAD_PART", PART)
     path = tmp_path / "large.csv"
     path.write_bytes(BODY)
     return path
@@ -86,7 +86,7 @@ def test_landing_a_missing_file_is_an_error(store: Store, tmp_path: Path) -> Non
 
 def test_landing_into_a_missing_bucket_is_an_error(store: Store, file: Path) -> None:
     with pytest.raises(LakeError, match="The bucket nowhere does not exist"):
-        land(Store(store.s3, "nowhere"), file, KEY, replace=False)
+        land(Store.on_s3(store.objects.s3, "nowhere"), file, KEY, replace=False)
 
 
 def test_a_large_file_is_landed_in_parts(broken: Faulty, large: Path) -> None:
@@ -122,7 +122,7 @@ def test_a_failed_multipart_upload_leaves_nothing_behind(
     with pytest.raises(LakeError, match=rf"^s3://{broken.store.bucket}/{KEY} cannot be used: access is refused"):
         land(broken.store, large, KEY, replace=True)
     assert stored(broken.store) == before
-    uploads = broken.store.s3.list_multipart_uploads(Bucket=broken.store.bucket)
+    uploads = broken.store.objects.s3.list_multipart_uploads(Bucket=broken.store.bucket)
     assert uploads.get("Uploads", []) == []
     assert len(broken.proxy.asked("DELETE")) == 1
     assert land(broken.store, large, KEY, replace=True) == ("replaced" if before else "landed")
@@ -157,8 +157,8 @@ def test_a_byte_of_a_part_that_changes_during_the_upload_is_not_landed(broken: F
 @pytest.fixture
 def impatient(broken: Faulty, monkeypatch: pytest.MonkeyPatch) -> Faulty:
     """A store that requires 16 MiB a second, which is a part of 8 MiB in half a second."""
-    monkeypatch.setattr(landing, "LEAST_SECONDS", 0.3)
-    return Faulty(Store(broken.store.s3, broken.store.bucket, least_rate=16 << 20), broken.proxy)
+    monkeypatch.setattr(s3_objects, "LEAST_SECONDS", 0.3)
+    return Faulty(Store.on_s3(broken.store.objects.s3, broken.store.bucket, least_rate=16 << 20), broken.proxy)
 
 
 def test_a_part_that_is_taken_too_slowly_is_sent_again_alone(impatient: Faulty, large: Path) -> None:

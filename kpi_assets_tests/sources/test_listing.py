@@ -3,9 +3,6 @@
 from datetime import date
 from pathlib import Path
 
-import pytest
-
-from kpi_assets.embedded.stack import Stack
 from kpi_assets.model.table import Table
 from kpi_assets.model.tree import load_pipelines
 from kpi_assets.sources.listing import landed
@@ -24,12 +21,6 @@ columns:
 FIRST, LAST = date(2025, 1, 1), date(2025, 12, 31)
 
 
-@pytest.fixture
-def bucket(stack: Stack, store: Store) -> Path:
-    """The folder of the bucket."""
-    return stack.make_bucket(store.bucket)
-
-
 def sources(folder: Path, **keys: str) -> list[Table]:
     """Raw tables that read the given keys."""
     (folder / "shop" / "raw").mkdir(parents=True)
@@ -41,10 +32,9 @@ def sources(folder: Path, **keys: str) -> list[Table]:
     return load_pipelines(folder)["shop"].object_tables
 
 
-def lay(bucket: Path, *keys: str) -> None:
+def lay(store: Store, *keys: str) -> None:
     for key in keys:
-        (bucket / key).parent.mkdir(parents=True, exist_ok=True)
-        (bucket / key).write_text(key)
+        store.objects.s3.put_object(Bucket=store.bucket, Key=key, Body=key.encode())
 
 
 def found(store: Store, tables: list[Table], first: date = FIRST, last: date = LAST) -> dict[str, dict[str, str]]:
@@ -52,20 +42,20 @@ def found(store: Store, tables: list[Table], first: date = FIRST, last: date = L
     return {str(day): {name: entry.key for name, entry in of.items()} for day, of in sorted(by_load_date.items())}
 
 
-def test_each_load_date_has_the_objects_of_its_sources(store: Store, bucket: Path, tmp_path: Path) -> None:
+def test_each_load_date_has_the_objects_of_its_sources(store: Store, tmp_path: Path) -> None:
     tables = sources(tmp_path, a="raw/a/load_date={load_date}/a.csv", b="raw/b/{load_date}.csv")
-    lay(bucket, "raw/a/load_date=2025-03-01/a.csv", "raw/a/load_date=2025-03-02/a.csv", "raw/b/2025-03-02.csv")
+    lay(store, "raw/a/load_date=2025-03-01/a.csv", "raw/a/load_date=2025-03-02/a.csv", "raw/b/2025-03-02.csv")
     assert found(store, tables) == {
         "2025-03-01": {"a": "raw/a/load_date=2025-03-01/a.csv"},
         "2025-03-02": {"a": "raw/a/load_date=2025-03-02/a.csv", "b": "raw/b/2025-03-02.csv"},
     }
 
 
-def test_other_keys_are_ignored(store: Store, bucket: Path, tmp_path: Path) -> None:
+def test_other_keys_are_ignored(store: Store, tmp_path: Path) -> None:
     tables = sources(tmp_path, a="raw/a/load_date={load_date}/a.csv")
     good = "raw/a/load_date=2025-03-01/a.csv"
     lay(
-        bucket,
+        store,
         good,
         "raw/a/load_date=2025-02-30/a.csv",  # no date
         "raw/a/load_date=2025-3-01/a.csv",
@@ -82,28 +72,28 @@ def test_other_keys_are_ignored(store: Store, bucket: Path, tmp_path: Path) -> N
     assert found(store, tables) == {"2025-03-01": {"a": good}}
 
 
-def test_only_load_dates_of_the_range_are_listed(store: Store, bucket: Path, tmp_path: Path) -> None:
+def test_only_load_dates_of_the_range_are_listed(store: Store, tmp_path: Path) -> None:
     tables = sources(tmp_path, a="raw/a/{load_date}")
-    lay(bucket, *(f"raw/a/{day}" for day in ("2024-12-31", "2025-01-01", "2025-01-02", "2025-12-31", "2026-01-01")))
+    lay(store, *(f"raw/a/{day}" for day in ("2024-12-31", "2025-01-01", "2025-01-02", "2025-12-31", "2026-01-01")))
     assert list(found(store, tables)) == ["2025-01-01", "2025-01-02", "2025-12-31"]
     assert list(found(store, tables, date(2025, 1, 2), date(2025, 12, 30))) == ["2025-01-02"]
     assert list(found(store, tables, date(2024, 1, 1), date(2024, 12, 31))) == ["2024-12-31"]
 
 
-def test_sources_that_share_a_prefix_are_listed_separately(store: Store, bucket: Path, tmp_path: Path) -> None:
+def test_sources_that_share_a_prefix_are_listed_separately(store: Store, tmp_path: Path) -> None:
     tables = sources(tmp_path, a="raw/{load_date}/a.csv", b="raw/{load_date}/b.csv")
-    lay(bucket, "raw/2025-03-01/a.csv", "raw/2025-03-01/b.csv")
+    lay(store, "raw/2025-03-01/a.csv", "raw/2025-03-01/b.csv")
     assert found(store, tables) == {"2025-03-01": {"a": "raw/2025-03-01/a.csv", "b": "raw/2025-03-01/b.csv"}}
 
 
-def test_a_listing_of_several_pages_is_complete(store: Store, bucket: Path, tmp_path: Path) -> None:
+def test_a_listing_of_several_pages_is_complete(store: Store, tmp_path: Path) -> None:
     tables = sources(tmp_path, a="raw/{load_date}/a.csv")
     days = [date.fromordinal(FIRST.toordinal() + n) for n in range(365)]
-    lay(bucket, *(f"raw/{day}/{name}.csv" for day in days for name in "abc"))
+    lay(store, *(f"raw/{day}/{name}.csv" for day in days for name in "abc"))
     assert list(found(store, tables)) == [str(day) for day in days]
 
 
-def test_keys_of_every_form_are_found(store: Store, bucket: Path, tmp_path: Path) -> None:
+def test_keys_of_every_form_are_found(store: Store, tmp_path: Path) -> None:
     tables = sources(
         tmp_path,
         a="raw/{load_date:%Y/%m/%d}/a.csv",
@@ -112,7 +102,7 @@ def test_keys_of_every_form_are_found(store: Store, bucket: Path, tmp_path: Path
         d="raw/d/*_{load_date:%Y%m%d}.csv",
     )
     parts = ["raw/c/2025-03-01/c-2.csv", "raw/c/2025-03-01/c-1.csv", "raw/c/2025-03-01/x-1.csv"]
-    lay(bucket, "raw/2025/03/01/a.csv", "raw/b/01-03-2025.csv", "raw/b/01-03-2024.csv", *parts, "raw/d/x_20250302.csv")
+    lay(store, "raw/2025/03/01/a.csv", "raw/b/01-03-2025.csv", "raw/b/01-03-2024.csv", *parts, "raw/d/x_20250302.csv")
     assert found(store, tables) == {
         "2025-03-01": {"a": "raw/2025/03/01/a.csv", "b": "raw/b/01-03-2025.csv", "c": "raw/c/2025-03-01/c-*.csv"},
         "2025-03-02": {"d": "raw/d/*_20250302.csv"},
@@ -120,12 +110,12 @@ def test_keys_of_every_form_are_found(store: Store, bucket: Path, tmp_path: Path
     [whole] = [of["c"] for of in landed(store, tables, FIRST, LAST).values() if "c" in of]
     assert whole.size_bytes == len("".join(parts[:2]))
     before = whole.etag
-    store.s3.put_object(Bucket=store.bucket, Key="raw/c/2025-03-01/c-3.csv", Body=b"")
+    store.objects.s3.put_object(Bucket=store.bucket, Key="raw/c/2025-03-01/c-3.csv", Body=b"")
     assert landed(store, tables, date(2025, 3, 1), date(2025, 3, 1))[date(2025, 3, 1)]["c"].etag != before
 
 
-def test_the_object_of_a_month_is_that_of_the_day_on_which_it_comes(bucket: Path, store: Store, tmp_path: Path) -> None:
+def test_the_object_of_a_month_is_that_of_the_day_on_which_it_comes(store: Store, tmp_path: Path) -> None:
     [table] = sources(tmp_path, sales='raw/{load_date:%Y-%m}.csv", every: "month-end')
-    lay(bucket, "raw/2025-01.csv", "raw/2025-02.csv")
+    lay(store, "raw/2025-01.csv", "raw/2025-02.csv")
     assert sorted(landed(store, [table], FIRST, LAST)) == [date(2025, 1, 31), date(2025, 2, 28)]
     assert sorted(landed(store, [table], date(2025, 2, 1), date(2025, 2, 27))) == []

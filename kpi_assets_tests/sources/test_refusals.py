@@ -15,9 +15,11 @@ from typing import Any
 import pytest
 
 from kpi_assets.settings import Settings
-from kpi_assets.sources import store as store_module
-from kpi_assets.sources.refusals import LakeError, explained
-from kpi_assets.sources.store import Store, client
+from kpi_assets.sources import s3_objects
+from kpi_assets.sources.boto_refusals import explained
+from kpi_assets.sources.refusals import LakeError
+from kpi_assets.sources.s3_objects import client
+from kpi_assets.sources.store import Store
 
 KEY = "raw/things/load_date=2025-03-01/things.csv"
 SECRET = "hunter2-never-shown"
@@ -83,12 +85,12 @@ def head(store: Store) -> object:
 
 def listing(store: Store) -> object:
     with explained("lake", KEY):
-        return list(store.s3.get_paginator("list_objects_v2").paginate(Bucket="lake"))
+        return list(store.objects.s3.get_paginator("list_objects_v2").paginate(Bucket="lake"))
 
 
 def put(store: Store) -> object:
     with explained("lake", KEY):
-        return store.s3.put_object(Bucket="lake", Key=KEY, Body=b"x" * 100)
+        return store.objects.s3.put_object(Bucket="lake", Key=KEY, Body=b"x" * 100)
 
 
 def refused(store: Store, ask: Callable[[Store], object]) -> str:
@@ -202,8 +204,8 @@ def test_a_port_at_which_no_server_listens_is_reported(_credentials: None) -> No
 
 
 def test_a_server_that_does_not_answer_is_reported(_credentials: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = store_module.Config
-    monkeypatch.setattr(store_module, "Config", lambda **words: config(**{**words, "read_timeout": 0.05}))
+    config = s3_objects.Config
+    monkeypatch.setattr(s3_objects, "Config", lambda **words: config(**{**words, "read_timeout": 0.05}))
     with socket.create_server(("127.0.0.1", 0)) as silent:
         host = f"127.0.0.1:{silent.getsockname()[1]}"
         said = refused(store_at(f"http://{host}"), listing)

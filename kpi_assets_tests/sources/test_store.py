@@ -3,6 +3,7 @@
 import hashlib
 import random
 import re
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from time import perf_counter
 
@@ -14,9 +15,12 @@ from kpi_assets.embedded.stack import Stack
 from kpi_assets.model.manifest import Manifest
 from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import default_sql_dir, settings
+from kpi_assets.sources import objects, s3_objects
 from kpi_assets.sources import store as store_module
-from kpi_assets.sources.refusals import LakeError, explained
-from kpi_assets.sources.store import Store, bucket_of, client, sha256_of
+from kpi_assets.sources.boto_refusals import explained
+from kpi_assets.sources.refusals import LakeError
+from kpi_assets.sources.s3_objects import client
+from kpi_assets.sources.store import Store, bucket_of, sha256_of
 from kpi_assets_tests.s3_proxy import Cut, Drip, Fault, HangUp, Refuse, Short
 from kpi_assets_tests.sources.conftest import DAY, Faulty, put
 
@@ -92,20 +96,20 @@ def test_an_entry_of_a_listing_equals_the_manifest(store: Store) -> None:
     assert entry.last_modified.replace(microsecond=0) == manifest.last_modified
 
 
-def test_entries_lists_several_pages(stack: Stack, store: Store) -> None:
-    folder = stack.make_bucket(store.bucket) / "many"
-    folder.mkdir()
-    for number in range(1005):
-        (folder / f"{number:04}").touch()
+def put_many(store: Store, count: int) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(count):
+            pool.submit(store.objects.s3.put_object, Bucket=store.bucket, Key=f"many/{number:04}", Body=b"")
+
+
+def test_entries_lists_several_pages(store: Store) -> None:
+    put_many(store, 1005)
     assert keys(store, "many/") == [f"many/{number:04}" for number in range(1005)]
 
 
-def test_too_many_keys_below_a_prefix_are_an_error(stack: Stack, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = stack.make_bucket(store.bucket) / "many"
-    folder.mkdir()
-    for number in range(1001):
-        (folder / f"{number:04}").touch()
-    monkeypatch.setattr("kpi_assets.sources.store.MOST_PAGES", 1)
+def test_too_many_keys_below_a_prefix_are_an_error(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_many(store, 1001)
+    monkeypatch.setattr("kpi_assets.sources.s3_objects.MOST_PAGES", 1)
     with pytest.raises(LakeError) as failure:
         keys(store, "many/")
     assert str(failure.value) == (
@@ -119,9 +123,9 @@ def test_too_many_keys_below_a_prefix_are_an_error(stack: Stack, store: Store, m
 
 def test_a_missing_bucket_is_an_error_and_not_a_missing_object(store: Store) -> None:
     with pytest.raises(LakeError, match=r"^The bucket nowhere does not exist: create it, or correct KPI_S3_BUCKET\.$"):
-        Store(store.s3, "nowhere").manifest("things", DAY, KEY)
+        Store.on_s3(store.objects.s3, "nowhere").manifest("things", DAY, KEY)
     with pytest.raises(LakeError, match=r"^s3://nowhere/raw cannot be used: the bucket does not exist: create it"):
-        keys(Store(store.s3, "nowhere"), "raw")
+        keys(Store.on_s3(store.objects.s3, "nowhere"), "raw")
 
 
 def test_wrong_credentials_are_reported_without_showing_them(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,7 +161,7 @@ def test_no_credentials_at_all(store: Store, monkeypatch: pytest.MonkeyPatch) ->
 def test_an_endpoint_without_a_server_is_reported(broken: Faulty) -> None:
     nobody = client(settings().model_copy(update={"s3_endpoint_url": "http://127.0.0.1:9"}))
     with pytest.raises(LakeError, match=r"^s3://lake/raw/x cannot be used: nobody listens at 127\.0\.0\.1:9: start"):
-        Store(nobody, "lake").manifest("things", DAY, "raw/x")
+        Store.on_s3(nobody, "lake").manifest("things", DAY, "raw/x")
 
 
 REGION = "the bucket lies {}, or correct KPI_S3_ENDPOINT_URL (S3 answered {{code}})"
@@ -190,7 +194,7 @@ def test_the_reason_of_a_refusal_is_reported(
             broken.store.head(manifest, 10)
         else:
             with explained(broken.store.bucket, KEY):
-                broken.store.s3.put_object(Bucket=broken.store.bucket, Key=KEY, Body=b"x")
+                broken.store.objects.s3.put_object(Bucket=broken.store.bucket, Key=KEY, Body=b"x")
     # The answer to a HEAD has no body and so no code.
     told = said.format(code=str(status) if asked == "HEAD" else code)
     assert str(failure.value) == f"s3://{broken.store.bucket}/{KEY} cannot be used: {told}."
@@ -286,7 +290,7 @@ def test_an_object_that_was_replaced_is_not_read(store: Store, body: bytes) -> N
 
 def test_an_object_that_was_removed_is_not_read(store: Store) -> None:
     manifest = put(store, KEY, BODY)
-    store.s3.delete_object(Bucket=store.bucket, Key=KEY)
+    store.objects.s3.delete_object(Bucket=store.bucket, Key=KEY)
     with pytest.raises(LakeError, match=CHANGED):
         read(store, manifest)
 
@@ -300,7 +304,7 @@ def test_an_object_that_changes_while_it_is_read_is_an_error(store: Store, after
     if after == "replaced":
         put(store, KEY, body[::-1])
     else:
-        store.s3.delete_object(Bucket=store.bucket, Key=KEY)
+        store.objects.s3.delete_object(Bucket=store.bucket, Key=KEY)
     with pytest.raises(LakeError, match=CHANGED):
         list(blocks)
 
@@ -347,7 +351,7 @@ def test_a_part_that_never_arrives_is_an_error_after_all_attempts(broken: Faulty
         match=rf"^s3://{broken.store.bucket}/{KEY} cannot be used: the connection to the store breaks off: look at the",
     ):
         read(broken.store, manifest)
-    assert len(broken.proxy.asked("bytes=30000-")) == store_module.ATTEMPTS
+    assert len(broken.proxy.asked("bytes=30000-")) == s3_objects.ATTEMPTS
 
 
 def test_a_store_that_stays_busy_is_an_error_after_all_attempts(broken: Faulty) -> None:
@@ -387,8 +391,8 @@ def test_a_part_that_is_always_too_short_is_reported(broken: Faulty) -> None:
 @pytest.fixture
 def impatient(broken: Faulty, monkeypatch: pytest.MonkeyPatch) -> Faulty:
     """A store that requires 60,000 bytes a second, which is a part of 30,000 in half a second."""
-    monkeypatch.setattr(store_module, "LEAST_SECONDS", 0.2)
-    return Faulty(Store(broken.store.s3, broken.store.bucket, least_rate=60_000), broken.proxy)
+    monkeypatch.setattr(objects, "LEAST_SECONDS", 0.2)
+    return Faulty(Store.on_s3(broken.store.objects.s3, broken.store.bucket, least_rate=60_000), broken.proxy)
 
 
 @pytest.mark.usefixtures("small_parts")
@@ -413,7 +417,7 @@ def test_a_part_that_always_arrives_too_slowly_is_an_error_that_names_the_settin
         r"30,000 on came in \d s, slower than 60,000 bytes a second \(KPI_S3_LEAST_RATE\)\.",
         str(failure.value),
     )
-    assert len(impatient.proxy.asked("bytes=30000-")) == store_module.ATTEMPTS
+    assert len(impatient.proxy.asked("bytes=30000-")) == s3_objects.ATTEMPTS
 
 
 def test_a_start_of_an_object_that_arrives_too_slowly_is_an_error(impatient: Faulty) -> None:
@@ -423,7 +427,7 @@ def test_a_start_of_an_object_that_arrives_too_slowly_is_an_error(impatient: Fau
         LakeError, match=r"cannot be read, 4 times in a row: \d+ of the 50 bytes from byte 7 on came in"
     ):
         impatient.store.head(manifest, 50, 7)
-    assert len(impatient.proxy.asked("GET")) == store_module.ATTEMPTS
+    assert len(impatient.proxy.asked("GET")) == s3_objects.ATTEMPTS
 
 
 def test_parts_share_connections(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -452,4 +456,4 @@ def test_a_refusal_is_not_taken_for_a_missing_object(broken: Faulty) -> None:
     with pytest.raises(LakeError, match=r"access is refused \(403\)"):
         broken.store.manifest("things", DAY, KEY)
     with pytest.raises(ClientError):
-        broken.store.s3.get_object(Bucket=broken.store.bucket, Key=KEY)
+        broken.store.objects.s3.get_object(Bucket=broken.store.bucket, Key=KEY)

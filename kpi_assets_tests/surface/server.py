@@ -25,6 +25,7 @@ class Client:
     app: FastAPI
     headers: Mapping[str, str] = field(default_factory=dict)
     pool: urllib3.PoolManager = field(default_factory=lambda: urllib3.PoolManager(maxsize=20))
+    server: uvicorn.Server | None = None
 
     def get(
         self, path: str, method: str = "GET", body: bytes | None = None, **headers: str
@@ -54,7 +55,7 @@ def serving(settings: Settings, pipelines: Mapping[str, Any] | None = None) -> I
         assert thread.is_alive()
         time.sleep(0.01)
     try:
-        yield Client(f"http://127.0.0.1:{port}", app)
+        yield Client(f"http://127.0.0.1:{port}", app, server=server)
     finally:
         server.should_exit = True
         thread.join(10)

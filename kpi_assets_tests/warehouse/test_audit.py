@@ -11,6 +11,7 @@ from kpi_assets.model.checks.base import AuditFacts, Need
 from kpi_assets.model.checks.expand import expand
 from kpi_assets.model.checks.keys import packed
 from kpi_assets.model.checks.row_counts import PREVIOUS, USUAL
+from kpi_assets.model.growing import as_one_batch
 from kpi_assets.model.header import split
 from kpi_assets.model.names import Relation
 from kpi_assets.model.results import CheckResult
@@ -338,6 +339,72 @@ def test_every_record_of_an_object_is_loaded_or_quarantined(
     assert (first.passed, first.metric, first.message) == accounted
     assert (second.passed, second.metric) == quarantine
     assert found.blocks_publish == (not (first.passed and second.passed))
+
+
+STREAM_SOURCE = """\
+storage: partitions
+quarantine: {share: 0.01}
+source:
+  stream: things
+  object: raw/things/load_date={load_date}/
+  format: ndjson
+columns:"""
+
+
+@pytest.mark.parametrize(
+    ("facts", "passed", "threshold"),
+    [
+        ({"quarantined": 20}, True, 20),  # of 23 records: so many may always be set aside
+        ({"quarantined": 21}, False, 20),
+        ({"quarantined": 1, "records_before": 5_000, "quarantined_before": 49}, True, 1),  # 1 % of the load_date
+        ({"quarantined": 2, "records_before": 5_000, "quarantined_before": 49}, False, 1),
+        ({"quarantined": 1, "records_before": 5_000, "quarantined_before": 70}, False, 0),  # the share was larger then
+        ({"quarantined": 0, "records_before": 5_000, "quarantined_before": 70}, True, 0),
+        ({"quarantined": 30, "records_before": 90_000}, False, 20),  # a batch that is bad holds on a good load_date
+        ({"quarantined": 30, "discarded": 10}, True, 20),
+    ],
+)
+def test_a_stream_may_set_aside_a_share_of_a_batch_and_of_the_load_date_so_far(
+    audit_harness: AuditHarness, facts: dict[str, int], passed: bool, threshold: int
+) -> None:
+    text = header_of(grain="[stream_partition, stream_position]").replace("columns:", STREAM_SOURCE)
+    header, lines, _ = split(PATH, text.replace("checks:\n  min_rows: {at_least: 0}\n", ""))
+    [accounted, quarantine] = expand(header, PATH, lines)[:2]
+    assert quarantine.description == (
+        "At most 1 % of a batch and of the load_date so far, or 20, of the records cannot be read as their columns' "
+        "types."
+    )
+    audit_harness.fill([(1,), (2,), (3,)])
+    records = 3 + facts["quarantined"]
+    of_batch = AuditFacts(DAY, records=records, **facts)  # type: ignore[arg-type]
+    found = audit(audit_harness.session, THIS, TYPES, [accounted, quarantine], of_batch)
+    assert [result.passed for result in found.results] == [True, passed]
+    assert found.results[1].threshold == threshold
+
+
+def test_rows_that_came_before_are_a_term_of_the_accounting(audit_harness: AuditHarness) -> None:
+    text = header_of("reconcile: {source: pg_temp.clicks}", "[thing_id]")
+    place = "  stream_partition: {type: integer, description: Partition.}\n"
+    place += "  stream_position: {type: numeric, description: Position.}\n"
+    text = text.replace("columns:\n", f"storage: partitions\nrepeats: {{keep: first}}\ncolumns:\n{place}")
+    header, lines, _ = split(PATH, text.replace("  min_rows: {at_least: 0}\n", "") + "select %(batch)s as batch")
+    [_, reconcile] = expand(header, PATH, lines)
+    session = audit_harness.session
+    session.execute("create temporary table clicks (load_date date, batch integer, thing_id integer)")
+    for batch, thing in ((1, 1), (1, 2), (2, 2), (2, 3), (2, 3), (2, 4)):
+        session.execute("insert into pg_temp.clicks values (%s, %s, %s)", [DAY, batch, thing])
+
+    def result(**facts: Any) -> tuple[bool, str]:
+        found = audit(session, THIS, TYPES, [reconcile], AuditFacts(DAY, **facts)).results[0]
+        return found.passed, found.message
+
+    audit_harness.fill([(3,), (4,)])
+    assert result(batch=2, repeats=2) == (True, "4 rows of pg_temp.clicks = 2 here + 2 repeats")
+    assert result(batch=2, repeats=1) == (False, "4 rows of pg_temp.clicks = 2 here + 1 repeats + 1 unexplained")
+    audit_harness.fill([(1,), (2,), (3,), (4,)])
+    whole = {Relation("pg_temp", "clicks"): as_one_batch(Relation("pg_temp", "clicks"), ["thing_id"])}
+    replayed = result(batch=1, repeats=2, substitutes=whole)
+    assert replayed == (True, "6 rows of pg_temp.clicks = 4 here + 2 repeats"), "a replay reads all batches as one"
 
 
 # ---- checks that fail to run

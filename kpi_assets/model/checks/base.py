@@ -15,12 +15,13 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 from kpi_assets.model.column_reads import unknown_columns
 from kpi_assets.model.history import HistoryRead
 from kpi_assets.model.lookback import Key, Window
-from kpi_assets.model.names import LOAD_DATE, Relation
+from kpi_assets.model.names import BATCH, LOAD_DATE, Relation
 from kpi_assets.model.quality import CheckCount, Dimension
 from kpi_assets.model.query import Query
 from kpi_assets.model.records import SetAside
 from kpi_assets.model.results import CheckResult, Subject
 from kpi_assets.model.strict_yaml import Problems
+from kpi_assets.model.wait import Wait
 
 
 @dataclass(frozen=True)
@@ -106,12 +107,17 @@ class AuditFacts:
     grain_is_proven: bool = False  # the unique index was built
     looked_up: Mapping[Need, Any] = field(default_factory=dict)  # the answer to each need of the checks
     window: Window | None = None  # of a table with `lookback`
+    batch: int | None = None  # of a table that grows: the one that the build has
+    repeats: int = 0  # rows of the SELECT that were left out, because their key came before
+    records_before: int = 0  # of a stream: in the batches of the load_date that are published
+    quarantined_before: int = 0  # of these
     substitutes: Mapping[Relation, str] = field(default_factory=dict)  # subqueries (candidates.cast_to_declared)
 
     @property
     def parameters(self) -> dict[str, Any]:
         """The parameters of the checks' SQL."""
-        return {LOAD_DATE: self.load_date, **(self.window.parameters if self.window else {})}
+        batch = {} if self.batch is None else {BATCH: self.batch}
+        return {LOAD_DATE: self.load_date, **batch, **(self.window.parameters if self.window else {})}
 
 
 class RowsWhere(NamedTuple):
@@ -173,6 +179,8 @@ class Check:
 
     A check with a `dimension` counts in the quality score.
 
+    One with an `alert` opens an incident when it has failed on the published rows for that long.
+
     This class itself is a check of an S3 object, which materialize/verify_object.py makes.
     """
 
@@ -183,6 +191,7 @@ class Check:
     blocking: bool = True
     line: int = 1
     dimension: Dimension | None = None
+    alert: Wait | None = None
 
 
 @dataclass(frozen=True)

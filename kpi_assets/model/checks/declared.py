@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, create_model, model
 
 from kpi_assets.model.affects import Affects
 from kpi_assets.model.checks.custom import CustomCheck
-from kpi_assets.model.checks.options import OPTIONS, SEVERITIES, Severity, WordOptions, split_options
+from kpi_assets.model.checks.options import OPTIONS, Severity, WordOptions, split_options
 from kpi_assets.model.checks.words import WORDS
 from kpi_assets.model.names import AS_PUBLISHED, Identifier
 from kpi_assets.model.sentences import UnknownWordError, nearest, shown
@@ -19,7 +19,7 @@ from kpi_assets.model.strict_yaml import Strict
 def _is_check(value: Any) -> Any:
     # A value with a misspelled word of a check is a check, so that the error lists the words of a check. The options
     # alone do not make it one, since a misspelled word of the registry may have them too.
-    own = [word for word in CustomCheck.model_fields if word not in OPTIONS]
+    own = [word for word in CustomCheck.model_fields if word.rstrip("_") not in OPTIONS]
     if isinstance(value, CustomCheck) or (
         isinstance(value, dict) and (any(nearest(word, own) for word in value) or value.keys() <= {*OPTIONS})
     ):
@@ -28,7 +28,7 @@ def _is_check(value: Any) -> Any:
 
 
 def _is_severity(value: Any) -> Any:
-    if value not in SEVERITIES:
+    if value not in OF_FILE:
         problem = "write error or warn for the words of this file, and another name for a check of your own"
         raise ValueError(f"{shown(value)} is no severity: {problem}")
     return value
@@ -40,6 +40,7 @@ def _is_free(name: str) -> str:
     return name
 
 
+OF_FILE = ("error", "warn")  # the severities that all words of a file may have together
 CheckName = Annotated[Identifier, AfterValidator(_is_free)]
 
 

@@ -19,7 +19,7 @@ from kpi_assets.model.checks.quality import quality_checks
 from kpi_assets.model.checks.reconcile import Reconcile
 from kpi_assets.model.checks.row_counts import MinRowsSpec
 from kpi_assets.model.checks.set_aside import RowsSetAside
-from kpi_assets.model.checks.source_object import NotSeenBefore, Quarantine, RowAccounting
+from kpi_assets.model.checks.source_object import ALWAYS, Chain, NotSeenBefore, Quarantine, RowAccounting
 from kpi_assets.model.checks.word import CheckWord, TableDeclaration
 from kpi_assets.model.checks.words import WORDS
 from kpi_assets.model.format_kinds import FORMAT_KINDS
@@ -52,9 +52,9 @@ def expand(
         return ()  # its rows belong to another table and were checked there
     table = replace(
         _declaration(header, path, lines, histories),
-        must_have_rows=bool(header.is_raw or header.kpi),
+        must_have_rows=bool(header.is_raw or header.kpi) and not header.grows,
         minimum_rows=minimum,
-        defaults={"min_rows": default} if default else {},
+        defaults={"min_rows": default} if default and not header.grows else {},  # a batch may have any number of rows
     )
     checks: list[TableCheck] = [
         *_of_source(header, lines),
@@ -135,7 +135,16 @@ def _custom_rule(name: str, spec: CustomRule, table: TableDeclaration) -> BadRow
 def _declaration(header: Header, path: Path, lines: Lines, histories: Collection[Relation]) -> TableDeclaration:
     types = {name: column.type for name, column in header.columns.items()}
     has_lookback = header.lookback is not None
-    return TableDeclaration(path, lines, types, tuple(header.grain), has_lookback=has_lookback, histories=histories)
+    return TableDeclaration(
+        path,
+        lines,
+        types,
+        tuple(header.grain),
+        has_lookback=has_lookback,
+        grows=header.grows,
+        has_repeats=header.repeats is not None,
+        histories=histories,
+    )
 
 
 def _of_rules(header: Header, lines: Lines) -> Iterator[TableCheck]:
@@ -156,17 +165,22 @@ def _of_history(header: Header, lines: Lines) -> Iterator[TableCheck]:
 def _of_source(header: Header, lines: Lines) -> Iterator[TableCheck]:
     """Yield the checks of a raw table's object."""
     source = header.source
-    if source is None or not header.has_object:
+    if source is None or not (header.has_object or source.stream):
         return
     yield RowAccounting("rows_accounted", "Records in the object = rows loaded + rows in quarantine.")
     budget = header.quarantine or QuarantineSpec(rows=0)
+    few = f" of a batch and of the load_date so far, or {ALWAYS}," if source.stream and header.quarantine else ""
     yield Quarantine(
         "quarantine",
-        f"At most {budget.text} of the records cannot be read as their columns' types.",
+        f"At most {budget.text}{few} of the records cannot be read as their columns' types.",
         line=lines.of("quarantine") if header.quarantine else 1,
         dimension="validity",
         budget=budget,
+        always=ALWAYS if few else 0,
     )
+    if source.stream:
+        yield Chain("chain", "Each object continues the one before it in its partition, and is whole.")
+        return
     if FORMAT_KINDS[source.format].has_field_counts:
         yield from _of_fields(header, source, lines)
     # Part of the build, not of the verification: only reading all bytes proves that they are the same.
@@ -210,7 +224,7 @@ def _of_words(header: Header, table: TableDeclaration, problems: Problems) -> It
 
 
 def _with_options(make: Callable[[], TableCheck], word: CheckWord, options: WordOptions) -> TableCheck:
-    """Make a check of a word, with the severity and the dimension that the header gives it. Raises ModelError."""
+    """Make a check of a word, with the options that the header gives it. Raises ModelError."""
     check = make()
     blocking = check.blocking if options.severity is None else options.severity == "error"
-    return replace(check, blocking=blocking, dimension=options.dimension or word.dimension)
+    return replace(check, blocking=blocking, dimension=options.dimension or word.dimension, alert=options.alert)

@@ -21,7 +21,7 @@ from kpi_assets.model.checks.word import CheckWord, TableDeclaration
 from kpi_assets.model.field_types import Expression
 from kpi_assets.model.history import HistoryRead
 from kpi_assets.model.lookback import WINDOW_START, Key
-from kpi_assets.model.names import LOAD_DATE, Identifier, Relation, quoted
+from kpi_assets.model.names import BATCH, LOAD_DATE, Identifier, Relation, quoted
 from kpi_assets.model.query import Query, parse_query
 from kpi_assets.model.results import CheckResult
 from kpi_assets.model.sentences import refuse
@@ -118,6 +118,7 @@ class Reconcile(TableCheck):
     together: Query | None = None  # the same of the rows that any of several rules drops
     total: Query | None = None  # of the source; None for the row count of one load_date, which is in the ledger
     comparison: RowComparison | None = None
+    counts_repeats: bool = False  # whether rows whose key came before are left out, which are counted too
 
     @property
     def queries(self) -> tuple[Query, ...]:
@@ -172,6 +173,7 @@ class Reconcile(TableCheck):
         source = measured.value(self.total) if self.total else facts.source_rows[self.source]
         terms = {
             "here": measured[_HERE],
+            **({"repeats": facts.repeats} if self.counts_repeats else {}),
             **self._set_aside(measured, facts),
             **{f"dropped by {rule}": total for rule, total in dropped.items()},
             **self._of_several_rules(measured, list(dropped.values())),
@@ -253,7 +255,8 @@ def reconcile_check(spec: ReconcileSpec, table: TableDeclaration, place: tuple[s
 
     With a lookback the source is what the SELECT reads of it: the rows of the window that count.
     """
-    path, lines, lookback = table.path, table.lines, table.has_lookback
+    path, lines, lookback, grows = table.path, table.lines, table.has_lookback, table.grows
+    _check_growing(spec, table, place)
     line = lines.of(*place, "source")
     here = spec.counted or "count(*)"
     if spec.counted:
@@ -265,14 +268,16 @@ def reconcile_check(spec: ReconcileSpec, table: TableDeclaration, place: tuple[s
     tie = f"{LOAD_DATE} between %({WINDOW_START})s and" if lookback else f"{LOAD_DATE} ="
     measure = f"coalesce(sum({spec.sum}\n), 0)" if spec.sum else "count(*)"
     of_source = f"select {measure} from {quoted(*Relation.parse(spec.source))} where {tie} %({LOAD_DATE})s"
-    total = parse_query(of_source, path, lines.of_text(*place, "sum") if spec.sum else line, lookback=lookback)
+    of_source += f" and {BATCH} = %({BATCH})s" if grows else ""
+    at_sum = lines.of_text(*place, "sum") if spec.sum else line
+    total = parse_query(of_source, path, at_sum, lookback=lookback, grows=grows)
     problems = Problems()
 
     def rules(word: str, conditions: Mapping[str, str]) -> Iterator[tuple[str, Query]]:
         for name, condition in conditions.items():
             at = lines.of_text(*place, word, name) - of_source.count("\n")
             with problems.collected():
-                query = parse_query(f"{of_source} and ({condition}\n)", path, at, lookback=lookback)
+                query = parse_query(f"{of_source} and ({condition}\n)", path, at, lookback=lookback, grows=grows)
                 if any(not each.expressions for each in query.tree.find_all(exp.Tuple)):
                     raise ModelError(path, at, f"{word}: {name!r} has no condition: write one, or take it out")
                 yield name, query
@@ -282,7 +287,8 @@ def reconcile_check(spec: ReconcileSpec, table: TableDeclaration, place: tuple[s
     together = None
     if len(dropped) > 1:
         any_of = " or ".join(f"({condition}\n)" for condition in spec.dropped.values())
-        together = parse_query(f"{of_source} and ({any_of})", path, lines.of(*place, "dropped"), lookback=lookback)
+        at = lines.of(*place, "dropped")
+        together = parse_query(f"{of_source} and ({any_of})", path, at, lookback=lookback, grows=grows)
     comparison = None
     if spec.on:
         comparison = RowComparison(
@@ -309,11 +315,24 @@ def reconcile_check(spec: ReconcileSpec, table: TableDeclaration, place: tuple[s
         source=Relation.parse(spec.source),
         summed=summed,
         here=here,
-        total=total if lookback or spec.sum else None,
+        total=total if lookback or spec.sum or grows else None,
         dropped=tuple(dropped),
         together=together,
         comparison=comparison,
+        counts_repeats=table.has_repeats,
     )
+
+
+def _check_growing(spec: ReconcileSpec, table: TableDeclaration, place: tuple[str, ...]) -> None:
+    """Raise ModelError for words that a table that grows cannot have: nobody knows the rows that were left out."""
+    wrong = [word for word in ("on", *(("sum", "counted") if table.has_repeats else ())) if getattr(spec, word)]
+    if table.grows and wrong:
+        reason = "and rows that came before are left out here" if table.has_repeats else "and a batch has only some"
+        raise ModelError(
+            table.path,
+            table.lines.of(*place, wrong[0]),
+            f"{'.'.join(place)}.{wrong[0]} compares the rows of a whole load_date, {reason}: take it out",
+        )
 
 
 def _known(on: list[str], table: TableDeclaration, line: int) -> tuple[str, ...]:

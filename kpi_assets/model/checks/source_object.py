@@ -11,6 +11,9 @@ from kpi_assets.model.checks.base import AuditFacts, Measured, SameBytes, TableC
 from kpi_assets.model.quarantine import QuarantineSpec
 from kpi_assets.model.results import SAMPLES, CheckResult, Subject
 
+# Records that a stream with `quarantine` may always set aside: of a batch with few records, one is a large share.
+ALWAYS = 20
+
 
 @dataclass(frozen=True)
 class SourceObjectCheck(TableCheck):
@@ -33,15 +36,31 @@ class RowAccounting(SourceObjectCheck):
         return self.judged(passed=passed, metric=missing, message=facts.unreadable or message)
 
 
+@dataclass(frozen=True)
+class Chain(SourceObjectCheck):
+    """Each object of a stream continues the one before it in its partition, and has the events that it counts."""
+
+    def result(self, measured: Measured, facts: AuditFacts) -> CheckResult:  # noqa: ARG002
+        """Fail if an object is missing between two others, or cannot be read; the message names it."""
+        return self.judged(passed=not facts.unreadable, metric=int(bool(facts.unreadable)), message=facts.unreadable)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Quarantine(SourceObjectCheck):
-    """The records that were set aside, because a value or the record itself cannot be read, are within the budget."""
+    """The records that were set aside, because a value or the record itself cannot be read, are within the budget.
+
+    Of a stream, they are within it in the batch and in the load_date so far; `always` so many may be set aside, however
+    few records there are.
+    """
 
     budget: QuarantineSpec
+    always: int = 0
 
     def result(self, measured: Measured, facts: AuditFacts) -> CheckResult:
         """Fail if they exceed the budget; the message has their number and the line of the first one."""
-        most, waiting = self.budget.most(measured.rows + facts.quarantined), facts.quarantined - facts.discarded
+        records, waiting = measured.rows + facts.quarantined, facts.quarantined - facts.discarded
+        of_load_date = max(self.always, self.budget.most(facts.records_before + records)) - facts.quarantined_before
+        most = max(0, min(max(self.always, self.budget.most(records)), of_load_date))
         return self.judged(
             passed=waiting <= most,
             metric=waiting,

@@ -26,6 +26,8 @@ class TableDeclaration:
     types: Mapping[str, str]  # column -> type
     grain: tuple[str, ...]
     has_lookback: bool = False
+    grows: bool = False
+    has_repeats: bool = False  # whether rows whose key came before are left out
     histories: Collection[Relation] = ()  # of the pipeline
     must_have_rows: bool = False  # a raw table or a KPI: it may be empty only if its file says so
     minimum_rows: int | None = None  # from the environment, instead of the header's

@@ -49,6 +49,11 @@ class Trust(Answer):
     gate: Gate
     late: bool = Field(description="Whether the newest published load_date is older than the KPI's freshness allows.")
     due_by: datetime | None = Field(description="When the next load_date must be published; null without a freshness.")
+    through: datetime | None = Field(
+        default=None,
+        description="All events that the brokers took before this instant are in the numbers, and after `due_by` they "
+        "are late; null of a KPI whose freshness does not count in minutes.",
+    )
     checks: int = Field(description="The checks that were made of the KPI's table before it was published.")
     warnings: int = Field(description="The checks among them that warned.")
     restated: int = Field(description="How often numbers of this load_date were replaced by others.")
@@ -280,6 +285,27 @@ class VersionAnswer(Answer):
     pipelines: dict[str, PipelineVersion]
 
 
+class BuiltAnswer(Answer):
+    """How old the numbers of a KPI are whose freshness counts in minutes."""
+
+    through: datetime = Field(description="All events that the brokers took before this instant are in the numbers.")
+    due_by: datetime = Field(description="When they are late, unless they are built through a later instant.")
+
+
+class PipelineNews(Answer):
+    """What is new of a pipeline."""
+
+    publish_id: int = Field(description="The newest publish.")
+    version: str = Field(description="Differs if anything that is shown of the pipeline does.")
+    built: dict[str, BuiltAnswer] = Field(description="By the `id` of the KPI.")
+
+
+class NewsAnswer(Answer):
+    """An event of the stream: the state of each pipeline that shows something else than before."""
+
+    pipelines: dict[str, PipelineNews]
+
+
 class ProblemAnswer(Answer):
     """What went wrong (RFC 9457)."""
 
@@ -333,6 +359,7 @@ def trust_of(kpi: KpiState, point: Point | None = None) -> Trust:
         gate=gate,
         late=kpi.late,
         due_by=kpi.due_by,
+        through=kpi.through,
         checks=shown.checks if shown else 0,
         warnings=shown.warnings if shown else 0,
         restated=_times_restated(kpi, shown) if shown else 0,

@@ -54,7 +54,7 @@ async def guide(request: Request) -> Response:
         operations = list(operations_of(request.app.openapi(), example))
         names = sorted({each.group for each in operations}, key=_place_of)
         groups = {name: [each for each in operations if each.group == name] for name in names}
-        return Body(page("api", groups=groups, address=address))
+        return Body(page("api", groups=groups, address=address, watch=False))
 
     return await answer(request, list(pipelines), make)
 

@@ -40,6 +40,27 @@ class Partitions(StoredRows):
             )
         )
 
+    def add(self, connection: Connection[Any], candidate: Candidate) -> int:
+        """Add the rows of a candidate to those of its load_date, drop it, and return the bytes of the partition.
+
+        It takes as long as the rows are many. No reader waits.
+        """
+        [partition] = partitions_of(connection, candidate.table.relation, candidate.load_date)
+        key, columns = candidate.table.header.grain, (LOAD_DATE, *candidate.table.columns)
+        connection.execute(
+            sql.SQL("insert into {} ({columns}) select {columns} from {} order by {}").format(
+                identifier(partition),
+                candidate.name,
+                sql.SQL(", ").join(map(sql.Identifier, key)),
+                columns=sql.SQL(", ").join(map(sql.Identifier, columns)),
+            )
+        )
+        candidates.drop(connection, candidate.relation)
+        row = connection.execute(
+            "select pg_total_relation_size(%s::regclass)", [identifier(partition).as_string(connection)]
+        ).fetchone()
+        return int(row[0]) if row else 0
+
     def remove(self, connection: Connection[Any], table: Table, load_date: date) -> None:
         name = identifier(table.relation)
         for old in partitions_of(connection, table.relation, load_date):

@@ -65,6 +65,13 @@ class StorageStrategy(ABC):
         Return what changed in the versions of a kind that keeps versions.
         """
 
+    def add(self, connection: Connection[Any], candidate: Candidate) -> int:
+        """Add the rows of a candidate to the published ones of its load_date, which has some; return their bytes.
+
+        Only tables that grow have batches to add, and they have one storage.
+        """
+        raise NotImplementedError
+
     def prove(self, connection: Connection[Any], table: Table) -> None:  # noqa: B027  most kinds have nothing to prove
         """Prove what `declare` declares, in short transactions before the one of a publish, for which nobody waits."""
 

@@ -60,6 +60,7 @@ def test_a_kpi_with_its_measures_and_their_trust(tmp_path: Path) -> None:
         "gate": {"state": "warned", "since": None, "load_date": None, "table": None, "reason": None},
         "late": False,
         "due_by": None,
+        "through": None,
         "checks": 4,
         "warnings": 1,
         "restated": 0,

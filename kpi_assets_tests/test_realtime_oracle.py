@@ -1,0 +1,199 @@
+"""Silver and KPIs of the stream equal those of the oracle, which reads the objects of the streams themselves.
+
+The load_dates grow here batch by batch, as objects land, and are built as a whole afterwards.
+"""
+
+import random
+from collections.abc import Iterator
+from dataclasses import fields
+from datetime import date, datetime, time, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+from kpi_assets.embedded.stack import Stack
+from kpi_assets.ledger import batches
+from kpi_assets.materialize.build import build
+from kpi_assets.materialize.grow import grow
+from kpi_assets.samples.realtime import bronze
+from kpi_assets.samples.realtime.generator import messages
+from kpi_assets.samples.realtime.world import STREAMS
+from kpi_assets.settings import CHECKOUT
+from kpi_assets.stream import links
+from kpi_assets_tests.pipeline_harness import PipelineHarness
+from kpi_assets_tests.realtime_oracle import Realtime, computed
+
+FIRST = date(2026, 3, 1)
+DAYS = [FIRST + timedelta(days=number) for number in range(3)]
+RATE = 0.06  # events a second: some 5,000 a day
+FAULTS = (
+    "repeats=0.03",
+    "poison=0.0005",
+    "late=0.03",
+    "early=0.01",
+    "drift=0.02",
+    "new-type=0.002",
+    "wrong-type=0.0005",
+    "missing-key=0.0005",
+)
+BATCHES = {DAYS[0]: 5, DAYS[1]: 3, DAYS[2]: 2}
+GROWING = ("raw", "stg")
+EVENT = "event_id, event_type, event_at, occurred_at, received_at"
+PLACE = "stream_partition, stream_position::bigint"
+# What is compared: columns, and the key.
+PUBLISHED = {
+    "stg.clicks": (f"{EVENT}, session_id, user_id, product_id, {PLACE}", "event_id"),
+    "stg.order_events": (
+        f"{EVENT}, order_id, customer_id, channel, currency, amount, promised_by, {PLACE}",
+        "event_id",
+    ),
+    "stg.inventory_events": (f"{EVENT}, sku, warehouse_id, quantity, {PLACE}", "event_id"),
+    "marts.fact_orders": (
+        "order_id, customer_id, channel, currency, status, order_date, placed_at, amount, promised_by, paid_at, "
+        "shipped_at, delivered_at, cancelled_at, refunded_amount, last_event_at, last_received_at",
+        "order_id",
+    ),
+    "marts.fact_sessions": (
+        "session_id, user_id, started_at, last_at, user_last_at, page_views, adds_to_cart, checkouts",
+        "session_id",
+    ),
+    "marts.kpi_revenue_daily": (
+        "order_date, currency, orders_placed, cancelled_orders, gross_revenue, cancelled_revenue, refunded_amount, "
+        "net_revenue, avg_order_value",
+        "order_date, currency",
+    ),
+    "marts.kpi_sla_delivery": (
+        "promised_date, channel, due, on_time, late_open, on_time_share",
+        "promised_date, channel",
+    ),
+    "marts.kpi_revenue_by_minute": ("minute, currency, orders, gross_revenue, minutes_ago", "minute, currency"),
+    "marts.kpi_revenue_pace": ("currency, orders, revenue, orders_week_ago, revenue_week_ago", "currency"),
+    "marts.kpi_conversion_hourly": ("hour, sessions, with_cart, with_checkout, cart_share, checkout_share", "hour"),
+    "marts.customer_360": (
+        "customer_id, first_order_at, last_order_at, orders, cancelled_orders, currency, net_revenue, sessions, "
+        "last_seen_at",
+        "customer_id",
+    ),
+    "marts.kpi_stock": ("sku, warehouse_id, counted_at, quantity, is_out, sold_last_hour", "sku, warehouse_id"),
+    "marts.kpi_trust": (
+        "stream, hour, events, repeated_events, late_events, early_events, unexpected_events, repeated_share, "
+        "late_share",
+        "stream, hour",
+    ),
+}
+
+
+class RealtimePipeline(PipelineHarness):
+    """The shipped pipeline, whose objects a test lands itself."""
+
+    def grow(self, day: date) -> int:
+        """Build what is new of each table that grows; return the number of batches."""
+        context = self.prepared()
+        growing = [table for table in context.pipeline.tables.values() if table.grows]
+        made = [each for table in growing for each in grow(context, table, day)]
+        assert [each.relation for each in made if each.held] == []
+        return len(made)
+
+    def build_others(self, day: date) -> None:
+        """Build the tables that do not grow."""
+        context = self.prepared()
+        for table in context.pipeline.tables.values():
+            if not table.grows:
+                outcome = build(context, table, day)
+                assert not outcome.held, outcome.results
+
+    def replay(self, day: date) -> None:
+        """Build all tables of a load_date as a whole."""
+        context = self.prepared()
+        for table in context.pipeline.tables.values():
+            assert not build(context, table, day).held
+
+    def totals(self, day: date) -> dict[str, tuple[int, int]]:
+        """Return what was set aside of each stream, and what came again."""
+        tables, found = self.pipeline().tables, {}
+        with self.session() as session:
+            for table in tables.values():
+                last = batches.last(session, table.relation, day) if table.grows else None
+                if last:
+                    found[str(table.relation)] = (last.total_quarantined, last.total_repeats)
+        return {name: (found[f"raw.{name}"][0], found[f"stg.{name}"][1]) for name in STREAMS}
+
+    def published(self, day: date) -> Realtime:
+        """Return what readers see of a load_date, and what was left out."""
+        rows = {}
+        for table, (columns, order) in PUBLISHED.items():
+            texts = ("event_id", "order_id", "session_id", "currency", "channel", "stream", "sku", "warehouse_id")
+            keys = ", ".join(f'{key} collate "C"' if key in texts else key for key in order.split(", "))
+            rows[table.split(".")[1]] = self.rows(
+                f"select {columns} from {table} where load_date = '{day}' order by {keys}"
+            )
+        totals = self.totals(day)
+        return Realtime(
+            quarantined={name: totals[name][0] for name in STREAMS},
+            repeats={name: totals[name][1] for name in STREAMS},
+            **rows,
+        )
+
+    def checksums(self, day: date) -> dict[str, str]:
+        """Return the checksums of what is published, of the tables whose grain does not name the batch."""
+        found = self.rows(f"select asset, checksum from ops.published where load_date = '{day}'")
+        return {name: checksum for name, checksum in found if not name.endswith("_by_minute") or "kpi" in name}
+
+
+@pytest.fixture
+def realtime(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RealtimePipeline]:
+    """The shipped pipeline realtime, under another name. Every call lists the objects."""
+    monkeypatch.setattr(links, "SWEEP_SECONDS", 0.0)
+    monkeypatch.setattr(links, "FULL_SECONDS", 0.0)
+    with RealtimePipeline.open(stack, tmp_path, CHECKOUT / "sql" / "realtime") as opened:
+        assert isinstance(opened, RealtimePipeline)
+        yield opened
+
+
+def objects(lab: RealtimePipeline) -> dict[date, list[tuple[str, bytes]]]:
+    """Return the objects of each load_date, in the sequence in which they land."""
+    opening, end = (datetime.combine(day, time(), timezone.utc) for day in (FIRST, DAYS[-1] + timedelta(days=1)))
+    sent = bronze.until(messages(opening, RATE, faults=FAULTS), end)
+    tables = {table.stream: table for table in lab.pipeline().tables.values() if table.stream}
+    found: dict[date, list[tuple[str, bytes]]] = {day: [] for day in DAYS}
+    for each in bronze.objects(bronze.events(sent), flush_seconds=3600):
+        table = tables[each.stream]
+        found[each.load_date].append((each.key(table.stream_prefix(each.load_date)), each.body(table.object_version)))
+    return found
+
+
+def assert_equal(lab: RealtimePipeline, wanted: dict[date, Realtime], days: list[date]) -> None:
+    """Assert that the load_dates are as the oracle says, table by table."""
+    for day in days:
+        found = lab.published(day)
+        for field in fields(Realtime):
+            assert getattr(found, field.name) == getattr(wanted[day], field.name), (day, field.name)
+
+
+def test_load_dates_that_grow_equal_the_oracle_and_their_replay(realtime: RealtimePipeline, tmp_path: Path) -> None:
+    draws = random.Random(4)
+    for day, landed in objects(realtime).items():
+        cuts = sorted(draws.sample(range(1, len(landed)), BATCHES[day] - 1))
+        for start, end in zip([0, *cuts], [*cuts, len(landed)], strict=True):
+            for key, body in landed[start:end]:
+                realtime.put(key, body)
+                path = tmp_path / "objects" / key
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(body)
+            assert realtime.grow(day) >= 1
+        realtime.build_others(day)
+    wanted = computed(tmp_path / "objects", DAYS)
+    assert_equal(realtime, wanted, DAYS)
+
+    # Otherwise nothing was proven: each fault is in it, and each table has rows.
+    last = wanted[DAYS[-1]]
+    assert all(getattr(last, field.name) for field in fields(Realtime) if field.name != "kpi_revenue_pace")
+    assert all(sum(wanted[day].repeats[name] for day in DAYS) > 0 for name in STREAMS)
+    assert sum(wanted[day].quarantined["clicks"] for day in DAYS) > 0
+    assert sum(row[6] for row in last.kpi_trust) > 0
+
+    before = {day: realtime.checksums(day) for day in DAYS}
+    for day in DAYS:
+        realtime.replay(day)
+    assert {day: realtime.checksums(day) for day in DAYS} == before
+    assert_equal(realtime, wanted, DAYS)
