@@ -40,7 +40,7 @@ def test_every_setting_that_a_task_gets_is_one(cloud: str) -> None:
 @pytest.mark.parametrize("cloud", CLOUDS)
 def test_tasks_run_the_commands_of_the_compose_file(cloud: str) -> None:
     text = re.sub(r"\s+", " ", TEXTS[cloud])
-    for service in ("bootstrap", "pages"):
+    for service in ("bootstrap", "pages", "stream"):
         command = ", ".join(f'"{word}"' for word in COMPOSE["services"][service]["command"])
         assert f"[{command}]" in text
     assert '["dagster-daemon", "run"]' in text
@@ -55,6 +55,17 @@ def test_no_task_may_delete_an_object_and_the_pages_may_not_see_any() -> None:
     assert re.findall(r"^ +(\w+) +=", actions, re.MULTILINE) == ["core", "stream"]
     [land] = [each for each in blocks("azure") if each.type == "azurerm_role_assignment"]
     assert land.body["for_each"] == '${toset(["core", "stream"])}'
+
+
+def test_landing_on_aws_can_only_put_where_no_object_is() -> None:
+    [buckets] = [each.body for each in blocks("aws") if each.place.endswith("aws_iam_policy_document.buckets")]
+    [rule] = buckets["dynamic"]
+    assert rule["statement"]["for_each"] == '${each.key == "stream" ? ["create only"] : []}'
+    [denied] = rule["statement"]["content"]
+    assert (denied["effect"], denied["actions"]) == ("Deny", ["s3:PutObject"])
+    [condition] = denied["condition"]
+    found = condition["test"], condition["variable"], condition["values"]
+    assert found == ("Null", "s3:if-none-match", ["true"])
 
 
 def test_what_large_uploads_leave_on_azure_is_removed_by_azure() -> None:
