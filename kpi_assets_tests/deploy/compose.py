@@ -64,7 +64,9 @@ class Deployment(Kpi):
         self._copy("workspace.yaml", folder / "etc")
         for name, config in COMPOSE["configs"].items():
             [target] = [
-                each["target"] for found in COMPOSE["services"].values() for each in found.get("configs", [])
+                each["target"]
+                for found in COMPOSE["services"].values()
+                for each in found.get("configs", [])
                 if each["source"] == name
             ]
             shutil.copy(DEPLOY / config["file"], self.translated(target))
@@ -122,9 +124,7 @@ class Deployment(Kpi):
         translated = {name: self.translated(value) for name, value in set_here.items() if value is not None}
         return {**translated, "KPI_SQL_DIR": str(self.root / "sql"), "PATH": f"{BIN}:{os.environ['PATH']}"}
 
-    def spawn(
-        self, service: str, words: Sequence[str] | None = None, **environment: str
-    ) -> "subprocess.Popen[bytes]":
+    def spawn(self, service: str, words: Sequence[str] | None = None, **environment: str) -> "subprocess.Popen[bytes]":
         """Start the process of a service, or another command in its environment."""
         found = COMPOSE["services"][service]
         command = [*found.get("entrypoint", []), *found["command"]] if words is None else words

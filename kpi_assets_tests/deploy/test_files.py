@@ -443,8 +443,12 @@ def test_who_lands_streams_may_put_their_events_and_nothing_else() -> None:
 
 def test_who_runs_may_list_the_objects_of_a_load_date_that_grew() -> None:
     policy = json.loads((DEPLOY / "iam" / "run.json").read_text())
-    puts = [each for statement in policy["Statement"] for each in statement["Resource"]
-        if "s3:PutObject" in _listed(statement["Action"])]
+    puts = [
+        each
+        for statement in policy["Statement"]
+        for each in statement["Resource"]
+        if "s3:PutObject" in _listed(statement["Action"])
+    ]
     pipelines = load_pipelines(CHECKOUT / "sql").values()
     for place in _of_streams(pipelines, MANIFEST):
         assert [each for each in puts if fnmatch(place, each)], place

@@ -1,7 +1,7 @@
 """The shipped pipeline `realtime` on Azure's kind of servers equals that on the embedded ones, by settings alone.
 
-Azurite is the lake. The broker is Apache Kafka with the login of Azure Event Hubs, over TLS with a certificate that only
-`KPI_STREAM_CA` knows. Both sides get the same events, and run the same commands with the same files.
+Azurite is the lake. The broker is Apache Kafka with the login of Azure Event Hubs, over TLS with a certificate that
+only `KPI_STREAM_CA` knows. Both sides get the same events, and run the same commands with the same files.
 """
 
 import json
@@ -32,7 +32,7 @@ from kpi_assets.settings import Settings
 from kpi_assets.stream.kafka import client_options
 from kpi_assets.stream.reader import Event
 from kpi_assets_tests.cli.command import Kpi
-from kpi_assets_tests.machine import PATIENCE, eventually
+from kpi_assets_tests.machine import PATIENCE
 from kpi_assets_tests.sources import lakes
 from kpi_assets_tests.stream.apache_kafka import EVENT_HUBS_PASSWORD, EVENT_HUBS_USER, ApacheKafka, apache_kafka
 
@@ -119,8 +119,13 @@ class Side:
 
     def found_in_ops(self, secret: str) -> list[str]:
         """Return the tables of the ledger that hold a text."""
-        names = [name for (name,) in self.rows("select oid::regclass::text from pg_class "
-            "where relnamespace = 'ops'::regnamespace and relkind in ('r', 'p')")]
+        names = [
+            name
+            for (name,) in self.rows(
+                "select oid::regclass::text from pg_class "
+                "where relnamespace = 'ops'::regnamespace and relkind in ('r', 'p')"
+            )
+        ]
         return [name for name in names if self.rows(f"select 1 from {name} as r where strpos(r::text, '{secret}') > 0")]
 
 
@@ -214,7 +219,9 @@ def test_the_same_events_give_the_same_tables(embedded: Side, azure: Side, event
         assert f"published realtime, load_date {DAY}" in side.kpi.process("run", "realtime", "--load-date", DAY).out
     assert embedded.checksums() == azure.checksums()
     assert {table: sum_ for table, sum_ in azure.checksums().items() if table not in BY_BATCH} == stable[1]
-    shown = [side.kpi("show", "realtime", "marts.kpi_revenue_daily", "--format", "csv").out for side in (embedded, azure)]
+    shown = [
+        side.kpi("show", "realtime", "marts.kpi_revenue_daily", "--format", "csv").out for side in (embedded, azure)
+    ]
     assert shown[0] == shown[1] != ""
 
 

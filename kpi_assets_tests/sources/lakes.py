@@ -72,7 +72,10 @@ def make_container(endpoint: str, name: str) -> None:
 
 
 def signature(name: str, rights: str) -> str:
-    """Return a token for one container, as AZURE_STORAGE_SAS_TOKEN takes it: `r`ead, `c`reate, `w`rite, `l`ist, `d`elete."""
+    """Return a token for one container, as AZURE_STORAGE_SAS_TOKEN takes it.
+
+    Of the rights `r` is to read, `c` to create, `w` to write, `l` to list, and `d` to delete.
+    """
     version, until = "2020-12-06", f"{datetime.now(timezone.utc) + timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}"
     # In between are what this token does not restrict: a start, a policy, addresses, protocols, and headers.
     signed = [rights, "", until, f"/blob/{ACCOUNT}/{name}", "", "", "", version, "c", *[""] * 7]
