@@ -128,6 +128,8 @@ def test_what_is_landed_is_dropped(broker: Embedded, monkeypatch: pytest.MonkeyP
     assert Batches(broker.home).drop(stream, 0, 1000) == 0
 
 
+# Long by its nature. The test after it kills the broker once, in every run of the tests.
+@pytest.mark.nightly
 def test_acknowledged_events_survive_kills_of_the_broker(broker: Embedded, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tansu, "GAP_SECONDS", 3.0)
     stream = broker.make()
