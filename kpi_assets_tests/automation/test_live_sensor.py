@@ -1,6 +1,5 @@
 """The sensor that keeps a live run of each load_date that grows."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
 
@@ -10,20 +9,11 @@ import pytest
 from kpi_assets.automation.jobs import pipeline_jobs
 from kpi_assets.automation.live_run import NOTHING_GROWS, live_sensor
 from kpi_assets.automation.sensor_tick import TickEvaluator
-from kpi_assets.embedded.stack import Stack
 from kpi_assets.instance.processes import process_tags
 from kpi_assets.ledger import growth
 from kpi_assets.process_identity import ProcessIdentity
 from kpi_assets_tests.automation.conftest import RESOURCES, create_run
 from kpi_assets_tests.clicks_pipeline import ClicksPipeline
-
-
-@pytest.fixture(scope="module")
-def open_clicks(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClicksPipeline]:
-    with ClicksPipeline.open(stack, tmp_path_factory.mktemp("clicks")) as opened:
-        assert isinstance(opened, ClicksPipeline)
-        opened.stock().prepared()
-        yield opened
 
 
 @dataclass
