@@ -65,8 +65,8 @@ class Live:
 
 
 @pytest.fixture
-def live(open_clicks: ClicksPipeline) -> Live:
-    return Live(open_clicks.stock())
+def live(clicks: ClicksPipeline) -> Live:
+    return Live(clicks)
 
 
 def said(ran: dg.ExecuteInProcessResult, instance: dg.DagsterInstance) -> str:

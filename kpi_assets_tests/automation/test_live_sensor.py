@@ -44,10 +44,8 @@ class LiveSensor:
 
 
 @pytest.fixture
-def sensor(open_clicks: ClicksPipeline) -> LiveSensor:
-    with open_clicks.session() as session:
-        session.execute("truncate ops.growth, ops.stream_closings, ops.stream_positions")
-    return LiveSensor(open_clicks.stock())
+def sensor(clicks: ClicksPipeline) -> LiveSensor:
+    return LiveSensor(clicks)
 
 
 TODAY = datetime.now(timezone.utc).date()
