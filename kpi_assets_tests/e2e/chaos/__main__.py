@@ -19,7 +19,7 @@ from kpi_assets.sources.store import bucket_of
 from kpi_assets_tests import realtime_oracle
 from kpi_assets_tests.e2e.chaos import accounts, verdict
 from kpi_assets_tests.e2e.chaos.parts import PIPELINE, Parts
-from kpi_assets_tests.e2e.chaos.schedule import SHARES, schedule
+from kpi_assets_tests.e2e.chaos.schedule import SHARES, Kill, schedule
 from kpi_assets_tests.e2e.chaos.sending import Sender
 from kpi_assets_tests.machine import PATIENCE
 
@@ -47,16 +47,25 @@ class Chaos:
     def kill_all(self, seed: int, seconds: float) -> None:
         """Let the schedule of a seed happen."""
         kills = list(schedule(seed, seconds))
+        owed: list[Kill] = []  # builders who were not there
         self.began = time.monotonic()
         while (spent := time.monotonic() - self.began) < seconds:
-            if kills and spent >= kills[0].at:
-                kill = kills.pop(0)
-                was_there = self.parts.kill(kill)
-                self.killed[kill.part] += was_there
-                self.absent += not was_there
-                also = " with its children" if kill.part == "daemon" and kill.its_children else ""
-                say(f"{spent:6.1f} s: killed {kill.part}{also}" if was_there else f"{spent:6.1f} s: no {kill.part}")
+            due = [kill for kill in kills if spent >= kill.at]
+            kills = kills[len(due) :]
+            owed = [kill for kill in [*owed, *due] if not self._kill(kill, spent)]
             self.step()
+        self.absent += len(owed)
+
+    def _kill(self, kill: Kill, spent: float) -> bool:
+        """Kill a part; False if that is to be tried again, because no builder is there."""
+        was_there = self.parts.kill(kill)
+        self.killed[kill.part] += was_there
+        if not was_there and kill.part == "builder":
+            return False
+        self.absent += not was_there
+        also = " with its children" if kill.part == "daemon" and kill.its_children else ""
+        say(f"{spent:6.1f} s: killed {kill.part}{also}" if was_there else f"{spent:6.1f} s: no {kill.part}")
+        return True
 
     def step(self) -> None:
         """Start again what has ended, measure, and print a line now and then."""
@@ -124,6 +133,7 @@ def main() -> None:
             chaos.kill_all(options.seed, options.minutes * 60)
         finally:
             sender.stop()
+        chaos.until("the broker has answered for every event", sender.is_answered)
         problems = judge(chaos, Path(folder), first)
     if problems:
         sys.exit(f"{len(problems)} things are not as they should be.")

@@ -99,14 +99,18 @@ class Parts:
                 self._start(service)
 
     def kill(self, kill: Kill) -> bool:
-        """Kill a part at once; False if it does not run."""
+        """Kill a part at once; False if it does not run.
+
+        Of a builder that is as much as that it has not run for some seconds yet, so that some are killed at work.
+        """
         until = time.monotonic() + kill.down
         if kill.part in SERVERS:
             self._servers_due = until
             found = [each.pid for each in server_status(self.home) if each.name == SERVERS[kill.part] and each.pid]
             return _killed(found)
         if kill.part == "builder":
-            return _killed([each.pid for each in self._builders()][-1:])
+            old = [each.pid for each in self._builders() if time.time() - each.create_time() >= 3 * kill.down]
+            return _killed(old[-1:])
         service = self.lander if kill.part == "lander" else self.daemon
         service.due = until
         if service.process is None:

@@ -56,12 +56,17 @@ class Sender:
         self._thread.start()
 
     def stop(self) -> None:
-        """Send no more, and wait until the broker has answered for every event that was sent."""
+        """Send no more."""
         self._over.set()
         if self._thread.is_alive():
             self._thread.join()
-        self.refused += self._producer.flush(PATIENCE)
-        self._file.close()
+
+    def is_answered(self) -> bool:
+        """Whether the broker has answered for every event that was sent, or had its time. Not before `stop`."""
+        left = self._producer.flush(0)
+        if not left:
+            self._file.close()
+        return left == 0
 
     def _send(self) -> None:
         opening = datetime.now(timezone.utc)
