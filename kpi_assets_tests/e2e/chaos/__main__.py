@@ -28,7 +28,8 @@ PROGRESS_SECONDS, MEASURE_SECONDS, STEP_SECONDS = 15.0, 1.0, 0.2
 STATE = """
 select (select coalesce(sum(next), 0) from ops.stream_positions),
     (select coalesce(sum(records), 0) from ops.batches where superseded_at is null and asset like 'raw.%'),
-    (select max(through) from ops.growth)
+    (select max(through) from ops.growth),
+    (select count(*) from pg_stat_activity where backend_type = 'client backend')
 """
 
 
@@ -40,6 +41,7 @@ class Chaos:
     sender: Sender
     killed: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SHARES, 0))
     absent: int = 0  # kills of a part that did not run
+    most_sessions: int = 0  # of the database server at once
     began: float = field(default_factory=time.monotonic)
     _measured: float = 0.0
     _said: float = 0.0
@@ -110,10 +112,11 @@ class Chaos:
         rows = self.rows(STATE)
         if not rows:
             return "the database does not answer"
-        landed, built, through = rows[0]
+        landed, built, through, sessions = rows[0]
+        self.most_sessions = max(self.most_sessions, sessions)
         seconds = (datetime.now(timezone.utc) - through).total_seconds() if through else 0
         age = f"{seconds:.1f} s ago" if through else "nothing yet"
-        return f"landed {landed:,}, built {built:,}, through {age}"
+        return f"landed {landed:,}, built {built:,}, through {age}; {sessions} sessions"
 
 
 def main() -> None:
@@ -161,8 +164,8 @@ def judge(chaos: Chaos, folder: Path, first: date) -> list[str]:
             found = {day: verdict.tile_differences(connection, day, wanted[day], leave_out) for day in days}
             return [f"{day} {table}: {what}" for day in days for table, what in found[day].items()]
 
-        with suppress(AssertionError):  # what differs is told below
-            chaos.until("the tiles are those of the oracle", lambda: not tiles(), patience=90)
+        with suppress(AssertionError):  # what differs is told below; some tables rest for minutes before they are built
+            chaos.until("the tiles are those of the oracle", lambda: not tiles())
         problems += tiles()
         grown = verdict.checksums(connection, days)
         for day in days:
@@ -197,6 +200,7 @@ def _print_table(chaos: Chaos, counts: Mapping[str, int], caught_up: float) -> N
         "not there to be killed": f"{chaos.absent}",
         "landing, daemon ended by themselves": f"{chaos.parts.lander.ended_by_itself}, "
         f"{chaos.parts.daemon.ended_by_itself}",
+        "most sessions of the database server": f"{chaos.most_sessions}",
         "sent": f"{chaos.sender.sent:,}",
         "refused by the broker": f"{chaos.sender.refused:,}",
         **{name: f"{count:,}" for name, count in counts.items()},
