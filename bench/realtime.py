@@ -203,6 +203,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.realtime", description=__doc__)
     parser.add_argument("--rate", type=float, default=50_000 / 60, help="events a second")
     parser.add_argument("--minutes", type=float, default=10, help="at that rate")
+    parser.add_argument("--warm-up", type=float, default=3, help="minutes before that, until there are orders")
     parser.add_argument("--burst", type=float, default=10, help="the rate of the burst, as a multiple; 0: none")
     parser.add_argument("--burst-minutes", type=float, default=2)
     parser.add_argument(
@@ -214,17 +215,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.home.resolve()) as folder:
         running = Running(Path(folder))
         with running.up():
-            report = {"machine": machine(), "steady": steady(running, options.rate, options.minutes)}
+            report = {"machine": machine(), "steady": steady(running, options.rate, options.warm_up, options.minutes)}
             if options.burst:
                 report["burst"] = burst(running, options.rate * options.burst, options.burst_minutes)
     if options.json:
         options.json.write_text(json.dumps(report, indent=2) + "\n")
 
 
-def steady(running: Running, rate: float, minutes: float) -> dict[str, Any]:
-    """Send at a steady rate, after half a minute in which the first live run has begun."""
-    begun = running.send(rate, 0.5)
+def steady(running: Running, rate: float, warm_up: float, minutes: float) -> dict[str, Any]:
+    """Send at a steady rate, after some minutes in which the first live run begins and the first orders are placed."""
+    begun = running.send(rate, warm_up)
     running.until("the first events are built", lambda: running.is_built_through(begun))
+    if not running.tiles:
+        sys.exit("Nobody has ordered yet, so there is no tile: use a longer --warm-up.")
     size = "select pg_database_size('dagster')"
     [[before]] = running.rows(size)
     since = datetime.now(timezone.utc)
