@@ -21,7 +21,6 @@ from typing import Any
 
 import dagster as dg
 
-from kpi_assets.assets.factory import RESOURCES
 from kpi_assets.assets.live_events import LiveEvents
 from kpi_assets.assets.partitions import load_dates
 from kpi_assets.assets.resources import Run
@@ -97,13 +96,12 @@ class Loop:
 def live_job(pipeline: Pipeline) -> dg.JobDefinition:
     """Return the job that builds a load_date for as long as it grows, a tick every few seconds."""
 
-    @dg.op(name=f"{pipeline.name}__grow", required_resource_keys=RESOURCES)
+    @dg.op(name=f"{pipeline.name}__grow", required_resource_keys={"run_log"})
     def grow_load_date(context: dg.OpExecutionContext) -> Iterator[Any]:
         with user_errors_as_failures(context):
             load_date = _the_load_date(pipeline, context.run.tags)
-            resources = context.resources
-            run: Run = resources.run_log
-            work = run.context(pipeline, resources.s3, lambda _phase, _done, _total: None)
+            run: Run = context.resources.run_log
+            work = run.context(pipeline, None, lambda _phase, _done, _total: None)
             if run.is_alone(pipeline, load_date):
                 yield from _events(context, work, run, load_date)
             else:
