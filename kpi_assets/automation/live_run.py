@@ -55,9 +55,9 @@ def _never() -> bool:
 class Loop:
     """The ticks of one live run. `turn` gives the turn of the load_date if no other run has it.
 
-    `is_closed` says whether nothing lands in the load_date any more. The loop ends after `stay` seconds, when somebody
-    wants it to be over, or with the first tick that began after the closing and found nothing to do. `is_finished` says
-    then that everything is built: a table whose batch is held has more to come, once its SQL or its checks have changed.
+    `is_closed` says whether nothing lands in the load_date any more. The loop ends after `stay` seconds, when `is_over`
+    says so, or with the first tick that began after the closing and found nothing to do. `is_finished` says then that
+    everything is built: a table whose batch is held has more to come, once its SQL or its checks have changed.
     """
 
     make_tick: Callable[[bool], Tick]

@@ -26,6 +26,7 @@ from kpi_assets.errors import UserError
 from kpi_assets.instance import folder
 from kpi_assets.instance.processes import close_dead_runs, process_tags
 from kpi_assets.instance.storage import events_in_batches, open_instance
+from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.stream.described import streams_of
 from kpi_assets.stream.service import land_all
 
@@ -87,22 +88,25 @@ def landing(work: Workspace) -> Beside:
 
 
 @contextmanager
-def open_live(work: Workspace) -> Iterator[Callable[[date], Beside]]:
-    """Yield a function that returns a live run of a load_date; Dagster's history shows it like any other."""
+def open_live(work: Workspace) -> Iterator[Callable[[Pipeline, date], Beside]]:
+    """Yield a function that returns a live run of a load_date; Dagster's history shows it like any other.
+
+    It takes the pipeline, whose files may have changed since the workspace was opened.
+    """
     folder.prepare(work.settings)
     keep_ctrl_c_from_helpers()
     with open_instance() as instance:
         close_dead_runs(instance)
         enable_gc()
-        yield lambda load_date: Beside(
-            f"The live run of {work.pipeline.name} of {load_date}",
-            lambda is_over: _run(work, instance, load_date, is_over),
+        yield lambda pipeline, load_date: Beside(
+            f"The live run of {pipeline.name} of {load_date}",
+            lambda is_over: _run(pipeline, instance, load_date, is_over),
         )
 
 
-def _run(work: Workspace, instance: dg.DagsterInstance, load_date: date, is_over: IsOver) -> None:
+def _run(pipeline: Pipeline, instance: dg.DagsterInstance, load_date: date, is_over: IsOver) -> None:
     """Execute the live job in this process. Raises UserError if it fails."""
-    pipeline, run_id = work.pipeline, str(uuid.uuid4())
+    run_id = str(uuid.uuid4())
     job = dg.Definitions(
         assets=pipeline_assets(pipeline),
         jobs=[live_job(pipeline, is_over)],

@@ -6,12 +6,17 @@ tile must say the same in the end.
 Belongs here: the story. Not here: the shop (samples/realtime), and what lands and builds its events (beside.py).
 """
 
+import re
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from psycopg import Connection
@@ -23,12 +28,12 @@ from kpi_assets.cli.terminal import headline, out, say, styled
 from kpi_assets.cli.workspace import Workspace, open_workspace
 from kpi_assets.errors import UserError
 from kpi_assets.ledger import batches, incidents, kpi_values, results, streams
-from kpi_assets.ledger.holds import LastBuild, last_build
-from kpi_assets.materialize.grow import RETRY_SECONDS
+from kpi_assets.ledger.holds import last_build
 from kpi_assets.model.names import Relation
 from kpi_assets.model.number_format import write
+from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.model.tree import load_sound
 from kpi_assets.monitoring.through import through
-from kpi_assets.printable import strict_json
 from kpi_assets.samples.realtime.faults import Message, planted
 from kpi_assets.samples.realtime.hurry import HurriedShop
 from kpi_assets.samples.realtime.sending import Sent, send
@@ -37,10 +42,11 @@ from kpi_assets.settings import settings
 from kpi_assets.warehouse.connection import connect
 
 PIPELINE = "realtime"
-SEED, PACE = 1, 1440
+SEED, RATE, PACE = 1, 5, 1440  # events in a second of the shop's time
 TILE = Relation("marts", "kpi_revenue_by_minute")
 MEASURES = ("orders_last_hour", "eur_last_hour")
 RAW_CLICKS, RAW_ORDERS = Relation("raw", CLICKS), Relation("raw", ORDERS)
+ORDERS_FILE, ALLOWED = "raw/order_events.sql", "{share: 0.5}"
 FIELD = "campaign"
 PATIENCE = 120.0  # seconds for what takes some
 BEFORE_MIDNIGHT = timedelta(minutes=5)
@@ -55,13 +61,11 @@ class Stretch:
     faults: Sequence[str] = ()
 
 
-OPENED = Stretch(600, 5)
+OPENED = Stretch(600, 4)
 MOVES = Stretch(300, 8)
 DRIFTS = Stretch(200, 3, ["drift=0.05"])
-BROKEN = Stretch(150, 2, ["broken-release"])
-BUSY = Stretch(960, 40)
-CALM_RATE, BUSY_RATE = 5.0, 40.0  # events a second of the shop's time
-BUSY_FROM = sum(each.seconds for each in (OPENED, MOVES, DRIFTS, BROKEN))
+BROKEN = Stretch(180, 2, ["broken-release"])
+AFTERWARDS = Stretch(200, 4)
 
 
 @dataclass(frozen=True)
@@ -105,10 +109,7 @@ class Shop:
     _seen: dict[str, Decimal] = field(default_factory=dict)  # the values of the tile that were printed last
 
     def __post_init__(self) -> None:
-        def rate(second: float) -> float:
-            return CALM_RATE if second < BUSY_FROM else BUSY_RATE
-
-        self._shop = HurriedShop(datetime.now(timezone.utc), rate, seed=SEED, pace=PACE)
+        self._shop = HurriedShop(datetime.now(timezone.utc), RATE, seed=SEED, pace=PACE)
 
     def happen(self, stretch: Stretch) -> Iterator[Happening]:
         """Yield what happens in a stretch of time from now on, and count the orders."""
@@ -129,7 +130,7 @@ class Shop:
                 made[message.stream] += 1
 
         def progress(_seconds: float, _sent: Sent) -> None:
-            for each in self._others:
+            for each in self.others:
                 each.check()
             if is_watched:
                 self.watch()
@@ -156,7 +157,7 @@ class Shop:
 
         def question(connection: Connection[Any]) -> Tile:
             shown = kpi_values.shown(connection, TILE, [self.load_date])
-            values = {each.measure: each.value or Decimal(0) for each in shown}
+            values = {each.measure: each.value or Decimal(0) for each in shown if each.measure}
             return Tile(values, through(connection, self.work.pipeline, table, self.load_date))
 
         found: Tile = self.ask(question)
@@ -166,10 +167,11 @@ class Shop:
         """Print the tile."""
         kpi = self.work.pipeline.tables[TILE].header.kpi
         assert kpi
-        shown = [
-            f"{kpi.measures[name].title} {write(tile.values.get(name, Decimal(0)), kpi.measures[name].format)}"
-            for name in MEASURES
-        ]
+        shown = []
+        for name in MEASURES:
+            measure = kpi.measures[name]
+            value = write(tile.values.get(name, Decimal(0)), measure.format)
+            shown.append(f"{measure.title.removesuffix(', EUR')} {value}")
         built = f"built through {tile.through:%H:%M:%S} UTC, {tile.age:.0f} s ago" if tile.through else "not built yet"
         say(styled("tile", "bold"), f" {', '.join(shown)}; {built}")
 
@@ -190,7 +192,7 @@ class Shop:
             tile = self.watch()
             return tile.through is not None and tile.through >= at
 
-        wait_for(is_built, patience, "The tile did not get the events", *self._others)
+        wait_for(is_built, patience, "The tile did not get the events", *self.others)
         assert tile
         return tile
 
@@ -198,7 +200,7 @@ class Shop:
         """Wait until all events that the broker took before an instant are objects."""
 
         def is_landed() -> bool:
-            found = [self.ask(lambda connection, name=name: streams.through(connection, name)) for name in STREAMS]
+            found = self.ask(lambda connection: [streams.through(connection, name) for name in STREAMS])
             return all(each and each >= at for each in found)
 
         wait_for(is_landed, PATIENCE, "The events were not landed", self.lands)
@@ -208,13 +210,21 @@ class Shop:
         found: batches.Batch | None = self.ask(lambda connection: batches.last(connection, relation, self.load_date))
         return found
 
-    def last_build(self, relation: Relation) -> LastBuild | None:
-        """Return the latest build of a table."""
-        found: LastBuild | None = self.ask(lambda connection: last_build(connection, relation, self.load_date))
-        return found
+    def is_held(self) -> bool:
+        """Whether the latest batch of the orders is held."""
+        last = self.ask(lambda connection: last_build(connection, RAW_ORDERS, self.load_date))
+        return last is not None and last.status == "held"
+
+    @contextmanager
+    def built_by(self, builds: Beside) -> Iterator[None]:
+        """Let a live run build what comes."""
+        with builds.going_on() as self.builds:
+            yield
+        self.builds = None
 
     @property
-    def _others(self) -> list[Beside]:
+    def others(self) -> list[Beside]:
+        """What goes on beside the story."""
         return [self.lands, *([self.builds] if self.builds else [])]
 
 
@@ -238,16 +248,15 @@ def play() -> None:
         with open_live(work) as live, landing(work).going_on() as lands:
             shop = Shop(work, load_date, lands)
             before, found = _orders(shop), shop.tile()
-            with live(load_date).going_on() as shop.builds:
+            with shop.built_by(live(work.pipeline, load_date)):
                 _flow(shop)
                 _drift(shop)
-            shop.builds = None
-            _say_incidents(shop, "drifted")
+            _say_drifted(shop)
             broken = _break(shop)
-            with live(load_date).going_on() as shop.builds:
-                held_at = _hold(shop)
-                tile = _recover(shop, broken, held_at)
-            shop.builds = None
+            with shop.built_by(live(work.pipeline, load_date)):
+                at = _take_back(shop, broken, _hold(shop))
+            with shop.built_by(live(_patient(work.pipeline), load_date)):
+                tile = _recover(shop, at)
         _end(shop, _orders(shop) - before, found, tile)
         deliver_due(work)
     out.print()
@@ -293,40 +302,69 @@ def _break(shop: Shop) -> list[Happening]:
     return [event for event in events if event.stream == ORDERS]
 
 
-def _hold(shop: Shop) -> datetime:
-    """Wait until the batch of the broken release is held, print why, and return when that was."""
-
-    def is_held() -> bool:
-        last = shop.last_build(RAW_ORDERS)
-        return last is not None and last.status == "held"
-
+def _hold(shop: Shop) -> Tile:
+    """Wait until the batch of the broken release is held, print why, and return the tile that readers keep."""
     before = shop.tile()
-    assert shop.builds
-    wait_for(is_held, PATIENCE, "The batch of the broken release was not held", shop.builds, shop.lands)
-    last = shop.last_build(RAW_ORDERS)
-    assert last
+    wait_for(shop.is_held, PATIENCE, "The batch of the broken release was not held", *shop.others)
     for row in shop.ask(lambda connection: results.latest(connection, shop.load_date)):
-        if row["table_name"] == str(RAW_ORDERS) and row["status"] != "pass":
-            say(styled("held", "bold red"), f" {RAW_ORDERS}, check {row['check_name']}: {row['message']}")
-            for sample in (row["samples"] or [])[:1]:
-                say("  ", strict_json(sample))
-    _say_incidents(shop, "held")
+        if row["table_name"] == str(RAW_ORDERS) and row["status"] == "fail":
+            found = f"of {row['rows_examined']:,} events {row['rows_bad']:,} cannot be read"
+            allowed = f"{row['threshold']:,.0f} may be set aside"
+            say(styled("held", "bold red"), f" {RAW_ORDERS}, check {row['check_name']}: {found}, and {allowed}")
+            first = row["samples"][0]
+            say(f"  The first has {first['column']} {first['value']!r}: {first['reason']}")
+    opened = [row["opened_at"] for row in shop.ask(incidents.open_incidents) if row["kind"] == "held"]
+    say(f"{len(opened)} incident is open: {shop.load_date} is held since {min(opened):%H:%M:%S} UTC.")
     say("Readers keep what they had:")
+    _say_unmoved(shop, before)
+    return before
+
+
+def _say_unmoved(shop: Shop, before: Tile) -> None:
+    """Print the tile. Raises UserError if it has moved, or if the batch is held no more."""
     tile = shop.tile()
     shop.say_tile(tile)
-    if tile.values != before.values:
+    if tile.values != before.values or not shop.is_held():
         raise UserError("The demo did not go on as it should: the tile has moved although its orders are held.")
-    return last.at
 
 
-def _recover(shop: Shop, broken: Sequence[Happening], held_at: datetime) -> Tile:
-    headline(f"5. The release is taken back: its {len(broken)} events come again as they should be, and the shop is busy")
+def _take_back(shop: Shop, broken: Sequence[Happening], before: Tile) -> datetime:
+    """Send the events of the broken release as they should have been, and what happens afterwards."""
+    headline(f"5. The release is taken back: its {len(broken)} events come again as they should have been, and others")
     shop.send(broken)
-    at = shop.send(shop.happen(BUSY), is_watched=True)
-    say("Meanwhile the events of the other streams are published. The tile waits for its orders:")
-    shop.say_tile(shop.tile())
-    say(f"The held batch is tried again with what came since, {RETRY_SECONDS:.0f} s after it was held:")
-    return shop.await_built(at, 2 * RETRY_SECONDS + PATIENCE)
+    at = shop.send(shop.happen(AFTERWARDS))
+    shop.await_landed(at)
+    say("They have landed behind the held batch, so the tile has not moved:")
+    _say_unmoved(shop, before)
+    return at
+
+
+def _recover(shop: Shop, at: datetime) -> Tile:
+    """Wait until the batch is published with what came since."""
+    headline(f"6. A person has looked at it, and lets it through: {ORDERS_FILE} says quarantine: {ALLOWED} for once")
+    tile = shop.await_built(at)
+    batch = shop.totals(RAW_ORDERS)
+    assert batch
+    say(
+        *(styled("published", "green"), f" {RAW_ORDERS}, batch {batch.batch}: of {batch.records:,} events "),
+        f"{batch.rows:,} are published and {batch.quarantined:,} are set aside",
+    )
+    return tile
+
+
+def _patient(pipeline: Pipeline) -> Pipeline:
+    """Return the pipeline as its files would be if the table of the orders might set aside as much as ALLOWED.
+
+    Raises UserError if the file does not say how much it may.
+    """
+    with TemporaryDirectory() as folder:
+        copied = Path(shutil.copytree(settings().sql_dir / pipeline.name, Path(folder) / pipeline.name))
+        path = copied / ORDERS_FILE
+        text, found = re.subn(r"^quarantine: .*$", f"quarantine: {ALLOWED}", path.read_text(), count=1, flags=re.M)
+        if not found:
+            raise UserError(f"{pipeline.name}/{ORDERS_FILE} has no line quarantine: the demo cannot change it.")
+        path.write_text(text)
+        return load_sound(Path(folder), settings().min_rows, pipeline.name)[0][pipeline.name]
 
 
 def _end(shop: Shop, counts: Counts, before: Tile, tile: Tile) -> None:
@@ -343,7 +381,7 @@ def _end(shop: Shop, counts: Counts, before: Tile, tile: Tile) -> None:
     say(f"The tile has   {orders:,} orders, {euros:,.2f} EUR of them in EUR, more than before.")
     show_table(shop.work, str(TILE), shop.load_date, RowFormat.table, 9)
     is_whole = counts.rows + counts.set_aside + counts.repeats == sent
-    if not is_whole or (orders, euros) != (shop.placed.orders, shop.placed.euros):
+    if not is_whole or orders != shop.placed.orders or euros != shop.placed.euros:
         raise UserError("The demo did not end as it should: the tile does not say what the shop knows.")
 
 
@@ -356,7 +394,9 @@ def _orders(shop: Shop) -> Counts:
 def _say_objects(shop: Shop) -> None:
     """Print how many objects were landed and built, and of how many events."""
     found = [shop.totals(table.relation) for table in shop.work.pipeline.stream_tables]
-    objects = shop.ask(lambda connection: sum(batches.objects_between(connection, shop.load_date, shop.load_date).values()))
+    objects = shop.ask(
+        lambda connection: sum(batches.objects_between(connection, shop.load_date, shop.load_date).values())
+    )
     say(f"Of {objects} objects, {sum(each.total_rows for each in found if each):,} events are published.")
 
 
@@ -370,8 +410,8 @@ def _events_with_field(connection: Connection[Any]) -> int:
     return int(row[0]) if row else 0
 
 
-def _say_incidents(shop: Shop, kind: str) -> None:
-    """Print the open incidents of a kind."""
+def _say_drifted(shop: Shop) -> None:
+    """Print the incidents of fields that no header names."""
     for row in shop.ask(incidents.open_incidents):
-        if row["kind"] == kind:
-            say(styled("incident", "yellow"), f" {kind}: {'; '.join(row['details'])}")
+        if row["kind"] == "drifted":
+            say(styled("incident", "yellow"), f" {'; '.join(row['details'])}")
