@@ -101,6 +101,7 @@ class Shop:
     """The shop, the pipeline that follows it, and one load_date: `lands` and `builds` go on meanwhile."""
 
     work: Workspace
+    session: Connection[Any]
     load_date: date
     lands: Beside
     builds: Beside | None = None
@@ -135,7 +136,8 @@ class Shop:
             if is_watched:
                 self.watch()
 
-        sent: Sent = send(self.work.settings, messages(), seconds=float("inf"), progress=progress)
+        forever = float("inf")
+        sent = send(self.work.settings, messages(), seconds=forever, patience=PATIENCE, progress=progress)
         if sent.refused:
             raise UserError(f"The broker did not take {sent.refused:,} events ({sent.reason}): see `kpi doctor`.")
         if sent.taken != made:
@@ -148,8 +150,7 @@ class Shop:
 
     def ask(self, question: Callable[[Connection[Any]], Any]) -> Any:
         """Return the answer of a question to the database."""
-        with connect(self.work.server, PIPELINE, "demo", read_only=True) as connection:
-            return question(connection)
+        return question(self.session)
 
     def tile(self) -> Tile:
         """Return the tile as readers see it."""
@@ -245,8 +246,12 @@ def play() -> None:
     with open_workspace(PIPELINE) as work:
         work.ready()
         load_date = _await_a_day()
-        with open_live(work) as live, landing(work).going_on() as lands:
-            shop = Shop(work, load_date, lands)
+        with (
+            connect(work.server, PIPELINE, "demo", read_only=True) as session,
+            open_live(work) as live,
+            landing(work).going_on() as lands,
+        ):
+            shop = Shop(work, session, load_date, lands)
             before, found = _orders(shop), shop.tile()
             with shop.built_by(live(work.pipeline, load_date)):
                 _flow(shop)
@@ -257,7 +262,7 @@ def play() -> None:
                 at = _take_back(shop, broken, _hold(shop))
             with shop.built_by(live(_patient(work.pipeline), load_date)):
                 tile = _recover(shop, at)
-        _end(shop, _orders(shop) - before, found, tile)
+            _end(shop, _orders(shop) - before, found, tile)
         deliver_due(work)
     out.print()
     say(
