@@ -62,9 +62,7 @@ def demo(
     field appears, and a broken release is held until it is taken back.
     """
     if pipeline is DemoName.realtime and orders is not None:
-        raise UsageError(
-            "The demo of realtime is one shop, which places as many orders as it does: leave --orders out."
-        )
+        raise UsageError("The demo of realtime has as many orders as its visitors place: leave --orders out.")
     if pipeline is DemoName.ecommerce:
         demo_week.play(orders)
     elif pipeline is DemoName.storefront:

@@ -46,8 +46,9 @@ def send(
 ) -> Sent:
     """Send messages when they happen, for so many seconds from now on; return what the broker took.
 
-    Each message is acknowledged by the broker and stored once. `patience` is how many seconds it has for what is left
-    at the end. `progress` is called twice a second with the seconds that are over. Raises UserError if there is no broker that takes messages by Kafka's protocol.
+    Each message is acknowledged by the broker and stored once. `patience` is how many seconds the broker has for what
+    is left at the end. `progress` is called twice a second with the seconds that are over. Raises UserError if there is
+    no broker that takes messages by Kafka's protocol.
     """
     producer = _producer(settings)
     sent = Sent()
