@@ -106,7 +106,7 @@ class Shop:
     lands: Beside
     builds: Beside | None = None
     placed: Placed = field(default_factory=Placed)
-    made: Counter[str] = field(default_factory=Counter)  # by stream, each as often as it was sent
+    taken: Counter[str] = field(default_factory=Counter)  # by stream, as often as the broker took it
     _seen: dict[str, Decimal] = field(default_factory=dict)  # the values of the tile that were printed last
 
     def __post_init__(self) -> None:
@@ -123,12 +123,12 @@ class Shop:
 
         If the tile `is_watched`, it is printed meanwhile whenever it has another value.
         """
-        made: Counter[str] = Counter()
+        is_whole = False
 
         def messages() -> Iterator[Message]:
-            for message in planted(faults).messages(iter(events), SEED):
-                yield message
-                made[message.stream] += 1
+            nonlocal is_whole
+            yield from planted(faults).messages(iter(events), SEED)
+            is_whole = True
 
         def progress(_seconds: float, _sent: Sent) -> None:
             for each in self.others:
@@ -140,9 +140,9 @@ class Shop:
         sent = send(self.work.settings, messages(), seconds=forever, patience=PATIENCE, progress=progress)
         if sent.refused:
             raise UserError(f"The broker did not take {sent.refused:,} events ({sent.reason}): see `kpi doctor`.")
-        if sent.taken != made:
-            raise KeyboardInterrupt  # it ended the sending
-        self.made += made
+        if not is_whole:
+            raise KeyboardInterrupt  # it ended the sending, and is to end the rest too
+        self.taken += sent.taken
         at = datetime.now(timezone.utc)
         counts = ", ".join(f"{name} {sent.taken[name]:,}" for name in STREAMS if sent.taken[name])
         say(f"The broker took {sent.taken.total():,} events: {counts}.")
@@ -318,8 +318,9 @@ def _hold(shop: Shop) -> Tile:
             say(styled("held", "bold red"), f" {RAW_ORDERS}, check {row['check_name']}: {found}, and {allowed}")
             first = row["samples"][0]
             say(f"  The first has {first['column']} {first['value']!r}: {first['reason']}")
-    opened = [row["opened_at"] for row in shop.ask(incidents.open_incidents) if row["kind"] == "held"]
-    say(f"{len(opened)} incident is open: {shop.load_date} is held since {min(opened):%H:%M:%S} UTC.")
+    for row in shop.ask(incidents.open_incidents):
+        if (row["kind"], row["load_date"]) == ("held", shop.load_date):
+            say(styled("incident", "bold red"), f" {shop.load_date} is held since {row['opened_at']:%H:%M:%S} UTC")
     say("Readers keep what they had:")
     _say_unmoved(shop, before)
     return before
@@ -375,7 +376,7 @@ def _patient(pipeline: Pipeline) -> Pipeline:
 def _end(shop: Shop, counts: Counts, before: Tile, tile: Tile) -> None:
     """Print what came of all order events. Raises UserError if the tile does not say what the shop knows."""
     headline("What came of all that")
-    sent = shop.made[ORDERS]
+    sent = shop.taken[ORDERS]
     say(
         f"Of {sent:,} order events that were sent, {counts.set_aside:,} were set aside, {counts.repeats:,} had come "
         f"before, and {counts.rows:,} count: {counts.set_aside + counts.repeats + counts.rows:,}."
