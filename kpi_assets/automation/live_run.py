@@ -21,7 +21,6 @@ from typing import Any
 
 import dagster as dg
 
-from kpi_assets.assets.factory import RESOURCES
 from kpi_assets.assets.live_events import LiveEvents
 from kpi_assets.assets.partitions import load_dates
 from kpi_assets.assets.resources import Run
@@ -105,13 +104,12 @@ def live_job(pipeline: Pipeline, is_over: Callable[[], bool] = _never) -> dg.Job
     A run ends before that with the tick after which `is_over`: for one in this process that somebody waits for.
     """
 
-    @dg.op(name=f"{pipeline.name}__grow", required_resource_keys=RESOURCES)
+    @dg.op(name=f"{pipeline.name}__grow", required_resource_keys={"run_log"})
     def grow_load_date(context: dg.OpExecutionContext) -> Iterator[Any]:
         with user_errors_as_failures(context):
             load_date = _the_load_date(pipeline, context.run.tags)
-            resources = context.resources
-            run: Run = resources.run_log
-            work = run.context(pipeline, resources.s3, lambda _phase, _done, _total: None)
+            run: Run = context.resources.run_log
+            work = run.context(pipeline, None, lambda _phase, _done, _total: None)
             if run.is_alone(pipeline, load_date):
                 yield from _events(context, work, run, load_date, is_over)
             else:
