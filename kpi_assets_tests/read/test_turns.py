@@ -10,9 +10,23 @@ from kpi_assets.embedded.stack import Stack
 from kpi_assets.fixtures.database import clear_ledger
 from kpi_assets.materialize.build import build
 from kpi_assets.materialize.tick import finish, tick
+from kpi_assets.monitoring.declared_kpis import record_declared
 from kpi_assets.read.kpis import KpiState, read_kpis
 from kpi_assets.stream.described import CLOSED
+from kpi_assets.warehouse.connection import connect
+from kpi_assets.warehouse.provision import READER
 from kpi_assets_tests.clicks_pipeline import BY_MINUTE, KPI, ClicksPipeline
+
+
+TRUST = """
+select kpi, gate, load_date, publish_id, stopped_load_date, stopped_at, stopped_since, due_by, through, restated,
+    restated_at
+from ops.kpi_trust
+"""
+TILES = """
+select kpi, measure, load_date, value, publish_id, was_publish_id, was_value, restated
+from ops.kpi_tiles order by kpi, load_date
+"""
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +41,7 @@ def open_clicks(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def clicks(open_clicks: ClicksPipeline) -> ClicksPipeline:
     with open_clicks.session() as session:
         clear_ledger(session)
-        session.execute("truncate ops.stream_positions, ops.growth, ops.batches, ops.stream_objects")
+        session.execute("truncate ops.stream_positions, ops.growth, ops.batches, ops.stream_objects, ops.kpis")
     return open_clicks.stock()
 
 
@@ -40,7 +54,38 @@ def grow(clicks: ClicksPipeline, *event_ids: str) -> None:
 
 def kpis(clicks: ClicksPipeline, as_of: datetime | None = None) -> list[KpiState]:
     with clicks.session() as session:
-        return read_kpis(session, clicks.pipeline(), now=datetime.now(timezone.utc), as_of=as_of)
+        found = read_kpis(session, clicks.pipeline(), now=datetime.now(timezone.utc), as_of=as_of)
+    if not as_of:
+        are_as_other_tools_are_told(clicks, found)
+    return found
+
+
+def are_as_other_tools_are_told(clicks: ClicksPipeline, found: list[KpiState]) -> None:
+    """The views ops.kpi_trust and ops.kpi_tiles say of KPIs what pages say."""
+    with clicks.session() as session:
+        record_declared(session, clicks.pipeline())
+    with connect(clicks.server, clicks.name, "test", role=READER, read_only=True) as reader:
+        trust = {row[0]: row[1:] for row in reader.execute(TRUST).fetchall()}
+        tiles = reader.execute(TILES).fetchall()
+    for kpi in found:
+        latest, stop = kpi.latest, kpi.stop
+        assert latest
+        restated = [each for each in latest.restated if any(value != each.now[name] for name, value in each.was.items())]
+        assert trust[str(kpi.table.relation)] == (
+            *(kpi.gate, latest.load_date, latest.publish_id),
+            *((stop.load_date, stop.asset, stop.since) if stop else (None, None, None)),
+            *(kpi.due_by, kpi.through, len(restated), restated[-1].at if restated else None),
+        )
+    assert tiles == [
+        (
+            *(str(kpi.table.relation), name, point.load_date, value, point.publish_id),
+            *((last.was_publish_id, last.was[name], last.was[name] != last.now[name]) if last else (None, None, False)),
+        )
+        for kpi in found
+        for point in kpi.points
+        for name, value in point.values.items()
+        for last in [next((each for each in reversed(point.restated) if name in each.was), None)]
+    ]
 
 
 def restated(clicks: ClicksPipeline) -> list[tuple[Decimal | None, Decimal | None, str]]:
