@@ -151,6 +151,10 @@ def test_a_load_date_that_is_closed_is_as_it_was_before(clicks: ClicksPipeline) 
     grow(clicks, "d")
     before = restated(clicks)
     assert before == [(2, 30, "the SQL of clicks by minute was changed")]
+    with clicks.session() as session:  # readers saw for an hour what it was, and what it became
+        session.execute(
+            "update ops.publishes set published_at = published_at - interval '2 hours' where asset = 'marts.kpi_clicks'"
+        )
     clicks.put(f"raw/clicks/load_date={clicks.day}/{CLOSED}", b'{"next": {"0": 4}}')
     clicks.close()
     assert finish(clicks.context(), clicks.day) == []
@@ -181,6 +185,24 @@ def test_a_tick_that_is_at_work_stops_nothing(clicks: ClicksPipeline) -> None:
         assert [kpi.gate for kpi in kpis(clicks)] == ["published", "published"]
         session.execute(insert, [clicks.name, "raw.clicks", clicks.day + timedelta(days=1)])
         assert [kpi.gate for kpi in kpis(clicks)] == ["running", "running"], "nothing is shown of it yet"
+
+
+def test_other_tools_are_told_how_old_a_load_date_is_that_grows(clicks: ClicksPipeline) -> None:
+    clicks.file("marts/kpi_clicks.sql", KPI.replace("kpi:\n", "freshness: {within_minutes: 3}\nkpi:\n"))
+    grow(clicks, "a")
+    noon = datetime.combine(clicks.day, time(12), timezone.utc)
+    age = "select gate, through, due_by from ops.kpi_trust where kpi = 'marts.kpi_clicks'"
+    assert [kpi.through for kpi in kpis(clicks)] == [noon, None]
+    assert clicks.rows(age) == [("late", noon, noon + timedelta(minutes=3))]
+    clicks.report(noon + timedelta(minutes=5))  # nothing has come
+    assert not tick(clicks.context(), clicks.day).failed
+    later = noon + timedelta(minutes=5)
+    assert clicks.rows(age) == [("late", later, later + timedelta(minutes=3))], "nothing was recorded meanwhile"
+    assert [kpi.through for kpi in kpis(clicks)] == [later, None]
+    now = datetime.now(timezone.utc)
+    clicks.report(now)
+    assert not tick(clicks.context(), clicks.day).failed
+    assert clicks.rows(age) == [("published", now, now + timedelta(minutes=3))]
 
 
 def test_a_batch_that_is_held_is_told(clicks: ClicksPipeline) -> None:

@@ -10,6 +10,107 @@ comment on column ops.kpis.within_minutes is
 -- Of a publish, the batch that it showed.
 create index on ops.batches (publish_id);
 
+-- What lacked when a load_date was closed is told until it is there.
+alter table ops.growth add column problems text[] not null default '{}';
+comment on column ops.growth.problems is
+'What lacked when the load_date was closed, a sentence each; empty if nothing did, or while it grows.';
+
+-- The batches of a load_date that is over are merged: its rows are what they were, and nobody adds to them.
+alter table ops.batches add column merged_from integer;
+comment on column ops.batches.merged_from is
+'The first of the batches that were merged into this one: objects to quarantined are those of all of them. NULL of one.';
+
+-- Of the batches that were added to one first batch stay: this one, the last one, and those of publishes that stay.
+create function ops.prune_batches(pruned_asset text, pruned_before date) returns void
+language plpgsql security definer set search_path = pg_catalog
+as $$
+begin
+    with old as materialized (
+        select
+            b.load_date, b.build_id, b.base_build_id, b.batch, b.merged_from,
+            b.build_id = b.base_build_id
+            or b.build_id = max(b.build_id) over (partition by b.load_date, b.base_build_id)
+            or exists (select 1 from ops.publishes as p where p.publish_id = b.publish_id) as stays
+        from ops.batches as b
+        inner join ops.growth as g on b.load_date = g.load_date and g.finished_at is not null
+        where b.asset = pruned_asset and b.load_date < pruned_before
+    ),
+
+    going as (
+        select
+            o.*,
+            min(o.build_id) filter (where o.stays) over (
+                partition by o.load_date, o.base_build_id order by o.build_id
+                rows between current row and unbounded following
+            ) as into_build_id
+        from old as o
+    ),
+
+    gone as (
+        delete from ops.batches as b
+        using going as g
+        where b.asset = pruned_asset and b.load_date = g.load_date and b.build_id = g.build_id and not g.stays
+        returning b.*, g.into_build_id
+    ),
+
+    sums as (
+        select
+            g.load_date, g.into_build_id, min(least(g.batch, g.merged_from)) as merged_from,
+            sum(g.objects) as objects, sum(g.records) as records, sum(g.rows) as rows, sum(g.repeats) as repeats,
+            sum(g.quarantined) as quarantined
+        from gone as g
+        group by g.load_date, g.into_build_id
+    )
+
+    update ops.batches as b
+    set
+        merged_from = least(b.merged_from, s.merged_from), objects = b.objects + s.objects,
+        records = b.records + s.records, rows = b.rows + s.rows, repeats = b.repeats + s.repeats,
+        quarantined = b.quarantined + s.quarantined
+    from sums as s
+    where b.asset = pruned_asset and b.load_date = s.load_date and b.build_id = s.into_build_id;
+end
+$$;
+revoke execute on function ops.prune_batches(text, date) from public;
+
+comment on table ops.batches is
+'The batches of tables that grow: a row for each that was published; of an old load_date they are merged into few.';
+
+-- Every build since the first batch that succeeded is a published batch, whether it was merged or not.
+create or replace view ops.bad_rows as
+select
+    q.id,
+    q.build_id,
+    q.run_id,
+    q.table_name,
+    q.load_date,
+    q.object_key,
+    q.line,
+    q.byte_offset,
+    q.record,
+    q.column_name,
+    q.value,
+    q.reason,
+    q.key,
+    q.rules,
+    q.state,
+    q.decision,
+    q.quarantined_at,
+    q.corrected
+from ops.quarantine as q
+where
+    q.build_id = (
+        select max(r.id) from ops.pipeline_runs as r
+        where r.job = q.table_name and r.load_date = q.load_date and r.status in ('success', 'held')
+    )
+    or q.build_id >= (
+        select b.base_build_id from ops.batches as b
+        where b.asset = q.table_name and b.load_date = q.load_date and b.superseded_at is null
+        order by b.batch desc
+        limit 1
+    )
+    and exists (select 1 from ops.pipeline_runs as r where r.id = q.build_id and r.status = 'success');
+
 -- Whether the second of two publishes of a table added batches to the rows of the first.
 create function ops.has_continued(of_asset text, of_load_date date, publish_before bigint, publish_after bigint)
 returns boolean
