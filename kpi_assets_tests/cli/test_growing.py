@@ -77,8 +77,8 @@ def test_status_and_doctor_say_what_a_closed_load_date_lacks(kpi: CliHarness, st
         f"{NAME}: load_date {FIRST} was closed and is not whole: An object lacks."
     )
     assert (
-        f"load_date {FIRST} of {NAME} was closed and is not whole: An object lacks. When that is mended, `kpi run {NAME} "
-        f"--load-date {FIRST}` builds it again, and it is closed again"
+        f"load_date {FIRST} of {NAME}: was closed and is not whole: An object lacks. When that is mended, `kpi run "
+        f"{NAME} --load-date {FIRST}` builds it again, and it is closed again"
     ) in " ".join(kpi("doctor", code=1, **streamed).out.split())
     kpi.execute("update ops.growth set problems = '{}'", database=NAME)
     assert "not whole" not in kpi("status", **streamed).out

@@ -44,7 +44,7 @@ RELEASED = {
     "0017_drift.sql": "74d56c1f6f4472ef58a485f9174450fd357455929d7377a935e4f5abcf530859",
     "0018_growth.sql": "fec1adb453a8834a6d0e9fbf990ff591397c125cd9ee3e2abc8ff4d35c64790d",
     "0019_upkeep.sql": "84f15fe0190cecf13f417945dd19e2905b9593c1d6277d5108e4d51e56514665",
-    "0020_grown.sql": "a2e861a360c48d2f5585a5081c6153bbe7ae492f4015fccf07196602b2848777",
+    "0020_grown.sql": "b83cc565c7dd24c8f23e6a686771f169fdf3eb20b5919e5299bd93f368b60289",
 }
 NUMBERS = [number for number, _ in schema.migrations()]
 TABLES = [

@@ -18,7 +18,7 @@ comment on column ops.growth.problems is
 -- The batches of a load_date that is over are merged: its rows are what they were, and nobody adds to them.
 alter table ops.batches add column merged_from integer;
 comment on column ops.batches.merged_from is
-'The first of the batches that were merged into this one: objects to quarantined are those of all of them. NULL of one.';
+'First of the batches that were merged into this one, whose counts are those of all of them; NULL of one alone.';
 
 -- Of the batches that were added to one first batch stay: this one, the last one, and those of publishes that stay.
 create function ops.prune_batches(pruned_asset text, pruned_before date) returns void
@@ -130,8 +130,6 @@ as $$
                 and b.publish_id in (publish_before, publish_after)
         )
 $$;
-comment on function ops.has_continued(text, date, bigint, bigint) is
-'Whether the second of two publishes of a table that grows added batches to the rows of the first.';
 
 -- Two publishes are compared with all that they were made from, level by level, and only where that differs.
 create function ops.only_grew(publish_before bigint, publish_after bigint) returns boolean
@@ -194,8 +192,6 @@ as $$
 
     select coalesce(bool_or(f.grew) and not bool_or(f.is_other), false) from found as f
 $$;
-comment on function ops.only_grew(bigint, bigint) is
-'Whether two publishes of a load_date differ in nothing but that the second one has more events.';
 
 -- A load_date that grows has a publish for each tick. The first and the last are compared, and only if they differ by
 -- more than events, the publish in the middle is looked at; of many such turns the newest are found.
@@ -256,9 +252,8 @@ begin
     end loop;
 end
 $$;
-comment on function ops.turns(text, date) is
-'The publishes of a load_date that grows at which it said something else than before, and not only more.';
 
+-- The instant before which all events that the brokers took are in the rows of a publish; NULL if nobody knows.
 create function ops.built_through(of_publish bigint, growing text[]) returns timestamp with time zone
 language plpgsql stable set search_path = pg_catalog
 as $$
@@ -315,8 +310,6 @@ begin
     return batch.through;
 end
 $$;
-comment on function ops.built_through(bigint, text[]) is
-'The instant before which all events that the brokers took are in the rows of a publish; NULL if nobody knows.';
 
 create or replace view ops.kpi_tiles as
 select

@@ -16,21 +16,31 @@ columns:
 -- raw table sets at most one in a hundred events aside. An event that was set aside stays so when its producer sends it
 -- again: the new one counts besides. The batch of a replay has all events of its load_date.
 with latest as (
-    select distinct on (b.asset, b.load_date)
-        b.load_date,
-        split_part(b.asset, '.', 2) as stream,
-        b.total_records as records,
-        b.total_quarantined as quarantined
-    from ops.batches as b
-    where b.superseded_at is null and b.asset like 'raw.%%'
-    order by b.asset asc, b.load_date asc, b.batch desc
+    select distinct on (asset, load_date)
+        asset,
+        load_date,
+        total_records,
+        total_quarantined
+    from ops.batches
+    where superseded_at is null and asset like 'raw.%%'
+    order by asset asc, load_date asc, batch desc
+),
+
+counted as (
+    select
+        load_date,
+        total_records as records,
+        total_quarantined as quarantined,
+        split_part(asset, '.', 2) as stream,
+        total_records - total_quarantined as accepted
+    from latest
 )
 
 select
     load_date,
     stream,
     records,
-    records - quarantined as accepted,
+    accepted,
     quarantined,
-    ((records - quarantined)::numeric / nullif(records, 0))::numeric(7, 6) as accepted_share
-from latest
+    (accepted::numeric / nullif(records, 0))::numeric(7, 6) as accepted_share
+from counted

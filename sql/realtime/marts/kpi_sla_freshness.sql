@@ -35,8 +35,8 @@ with days as (
 fresh as (
     select distinct f.minute
     from ops.batches as b
-    cross join lateral
-        generate_series(
+    cross join
+        lateral generate_series(
             date_trunc('minute', b.published_at + interval '59.999999 seconds', 'UTC'),
             b.through + interval '3 minutes',
             interval '1 minute'

@@ -3,7 +3,7 @@ title: What did the days bring against a week before?
 description: Revenue of the last seven days, each beside the same weekday a week earlier, as far as it is known now.
 owner: team:analytics
 parameters:
-  currency: {title: Currency, type: text, default: EUR}
+  in_currency: {title: Currency, type: text, default: EUR}
 columns:
   order_date: {title: Day}
   orders_placed: {title: Orders, format: integer}
@@ -23,6 +23,6 @@ from marts.kpi_revenue_daily as n
 left join marts.kpi_revenue_daily as b
     on n.currency = b.currency and n.order_date = b.order_date + 7 and b.load_date = %(load_date)s
 where
-    n.load_date = %(load_date)s and n.currency = %(currency)s
+    n.load_date = %(load_date)s and n.currency = %(in_currency)s
     and n.order_date > %(load_date)s::date - 7 and n.order_date <= %(load_date)s::date
 order by n.order_date desc
