@@ -109,7 +109,10 @@ where
         order by b.batch desc
         limit 1
     )
-    and exists (select 1 from ops.pipeline_runs as r where r.id = q.build_id and r.status = 'success');
+    and exists (
+        select 1 from ops.pipeline_runs as r
+        where r.id = q.build_id and r.status = 'success'
+    );
 
 -- Whether the second of two publishes of a table added batches to the rows of the first.
 create function ops.has_continued(of_asset text, of_load_date date, publish_before bigint, publish_after bigint)
@@ -322,7 +325,7 @@ select
     was.publish_id as was_publish_id,
     was.value as was_value,
     v.measure_version,
-    was.publish_id is not null and was.value is distinct from was.next_value as restated
+    coalesce(was.value is distinct from was.next_value, false) and was.publish_id is not null as restated
 from ops.publishes as p
 inner join ops.kpi_values as v on p.publish_id = v.publish_id
 left join ops.kpis as k on p.asset = k.kpi and k.grows <> '{}'
@@ -356,7 +359,8 @@ left join
             order by t.publish_after desc
             limit 1
         )
-    ) as was on true
+    ) as was
+    on true
 where
     p.superseded_at is null
     or p.dropped_at is not null and p.removed_at is null and not exists (
@@ -399,10 +403,9 @@ with shown as (
         order by n.load_date desc, n.publish_id desc
         limit 1
     ) as p on true
-    left join lateral (
-        select ops.built_through(p.publish_id, k.grows) as through
-        where k.within_minutes is not null
-    ) as t on true
+    left join
+        lateral ops.built_through(case when k.within_minutes is not null then p.publish_id end, k.grows) as t (through)
+        on true
     where k.gone_at is null
 ),
 

@@ -13,16 +13,22 @@ columns:
 @end */
 -- A day is that on which the orders were placed, so cancellations and refunds still take from it for weeks, and from the
 -- older day have taken longer. The day of the load_date itself may not be over. Currencies are never added up.
+with days as (
+    select
+        order_date,
+        orders_placed,
+        net_revenue
+    from marts.kpi_revenue_daily
+    where load_date = %(load_date)s and currency = %(in_currency)s
+)
+
 select
     n.order_date,
     n.orders_placed,
     n.net_revenue,
     b.net_revenue as net_a_week_before,
     n.net_revenue / nullif(b.net_revenue, 0) - 1 as change
-from marts.kpi_revenue_daily as n
-left join marts.kpi_revenue_daily as b
-    on n.currency = b.currency and n.order_date = b.order_date + 7 and b.load_date = %(load_date)s
-where
-    n.load_date = %(load_date)s and n.currency = %(in_currency)s
-    and n.order_date > %(load_date)s::date - 7 and n.order_date <= %(load_date)s::date
+from days as n
+left join days as b on n.order_date = b.order_date + 7
+where n.order_date > %(load_date)s::date - 7 and n.order_date <= %(load_date)s::date
 order by n.order_date desc
