@@ -80,6 +80,7 @@ PUBLISHED = {
         "late_share",
         "stream, hour",
     ),
+    "marts.accepted_share": ("stream, records, accepted, quarantined, accepted_share", "stream"),
 }
 
 

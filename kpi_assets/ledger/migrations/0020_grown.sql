@@ -120,12 +120,15 @@ returns boolean
 language sql stable set search_path = pg_catalog
 as $$
     select
-        (
-            select b.base_build_id from ops.batches as b
-            where b.asset = of_asset and b.load_date = of_load_date
-            order by b.build_id desc
-            limit 1
-        ) = (select min(b.build_id) from ops.batches as b where b.asset = of_asset and b.load_date = of_load_date)
+        coalesce(
+            (
+                select b.base_build_id from ops.batches as b
+                where b.asset = of_asset and b.load_date = of_load_date
+                order by b.build_id desc
+                limit 1
+            ) = (select min(b.build_id) from ops.batches as b where b.asset = of_asset and b.load_date = of_load_date),
+            false
+        )
         or (
             select count(distinct b.publish_id) = 2 and count(distinct b.base_build_id) = 1 from ops.batches as b
             where
