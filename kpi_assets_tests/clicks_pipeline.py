@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta, timezone
 from typing import Any
 
+from kpi_assets.fixtures.database import clear_ledger
 from kpi_assets.ledger import streams
 from kpi_assets.stream.frame import Frame, encode, key_of
 from kpi_assets.stream.reader import Event
@@ -114,17 +115,23 @@ DIGITS = 16
 
 
 class ClicksPipeline(PipelineHarness):
-    """The pipeline; tests of one module share its database, and each has load_dates of its own from `day` on."""
+    """The pipeline; tests of one module share its database, and each has load_dates and a ledger of its own.
+
+    The load_dates are those from `day` on.
+    """
 
     day = DAY
 
     def stock(self) -> "ClicksPipeline":
-        """Write the files of the pipeline as in this module, and advance to load_dates that no test has used."""
+        """Write the files as in this module, empty the ledger, and advance to load_dates that no test has used."""
         for path in self.folder.rglob("*.sql"):
             path.unlink()
         for name, text in TABLES.items():
             self.file(name, text)
         (self.folder / "pipeline.yaml").write_text(PIPELINE_YAML.format(bucket=self.bucket))
+        self.prepared()
+        with self.session() as session:
+            clear_ledger(session)
         self.day += timedelta(days=4)
         self.next_position: dict[tuple[date, int], int] = {}
         return self

@@ -19,6 +19,7 @@ from botocore.loaders import JSONFileLoader
 from kpi_assets.embedded.stack import Stack, embedded_servers
 from kpi_assets.settings import default_sql_dir, settings
 from kpi_assets_tests import other_server, template, tiers
+from kpi_assets_tests.clicks_pipeline import ClicksPipeline
 from kpi_assets_tests.lookback import RECENT
 from kpi_assets_tests.machine import end_all_in
 from kpi_assets_tests.pipeline_harness import MART, RAW_THINGS, PipelineHarness
@@ -190,6 +191,20 @@ def open_shop(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def shop(open_shop: TwoSourcePipeline) -> TwoSourcePipeline:
     """A pipeline of two objects and four tables, with load_dates that no other test sees."""
     return open_shop.stock()
+
+
+@pytest.fixture(scope="module")
+def open_clicks(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClicksPipeline]:
+    """The stream of clicks that the tests of one module share."""
+    with ClicksPipeline.open(stack, tmp_path_factory.mktemp("clicks")) as opened:
+        assert isinstance(opened, ClicksPipeline)
+        yield opened
+
+
+@pytest.fixture
+def clicks(open_clicks: ClicksPipeline) -> ClicksPipeline:
+    """A stream and the tables that grow with it, with load_dates that no other test sees."""
+    return open_clicks.stock()
 
 
 @pytest.fixture(scope="module")

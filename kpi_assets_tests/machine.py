@@ -5,11 +5,14 @@ import os
 import random
 import socket
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
+import pytest
+
+from kpi_assets.settings import settings
 
 # Seconds after which a test takes what it waits for to hang. A deadline is against a hang: no machine is so slow, nor
 # so busy with other tests. What must be quick is tested by its own, shorter limit.
@@ -49,6 +52,18 @@ def end_all_in(folder: Path) -> None:
             words = [*process.cmdline(), process.environ().get("KPI_HOME", "")]
             if process.pid != os.getpid() and any(str(folder) in word for word in words):
                 process.kill()
+
+
+@contextmanager
+def no_named_servers() -> Iterator[None]:
+    """Within it the environment names no server, as that of a person who has set nothing."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(("KPI_", "AWS_", "PG")):
+                patch.delenv(name)
+        settings.cache_clear()
+        yield
+    settings.cache_clear()
 
 
 def eventually(fact: Callable[[], bool], seconds: float = PATIENCE, every: float = 0.01) -> None:

@@ -120,6 +120,12 @@ class Proxy:
         """Inject the fault into the next `times` requests that contain `on`."""
         self._script += [(on, fault)] * times
 
+    def rots(self, bucket: str, key: str, body: bytes, old: bytes, new: bytes) -> None:
+        """Change bytes of an object, which are `body`, without a change of its ETag or timestamps."""
+        assert body.count(old) == 1
+        assert len(old) == len(new)
+        self.breaks(Rot(body.index(old), new), on=f"GET /{bucket}/{key}", times=1000)
+
     def heals(self) -> None:
         """Inject no more faults."""
         with self._lock:

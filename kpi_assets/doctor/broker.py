@@ -14,6 +14,13 @@ from kpi_assets.settings import Settings
 def broker(settings: Settings, pipeline: Pipeline) -> Iterator[Finding]:
     """Ask the broker for each stream of a pipeline, and read no event."""
     for name in streams_of(pipeline):
+        if settings.stream_url is None:
+            yield advice(
+                f"broker of {name}",
+                "no broker is named, so nothing more of the stream is landed: set KPI_STREAM_URL to kafka://host:9092 "
+                "or kinesis://region",
+            )
+            continue
         yield from errors_as_findings(f"broker of {name}", lambda of=name: examine(settings, of))  # type: ignore[misc]
 
 

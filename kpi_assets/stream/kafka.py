@@ -14,13 +14,12 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterable
-from types import TracebackType
 from typing import Any, TypeVar
 
 from kpi_assets.embedded.broker import CLUSTER
 from kpi_assets.errors import UserError
 from kpi_assets.settings import Settings
-from kpi_assets.stream.reader import DatedBy, Event, PositionGoneError, StreamError
+from kpi_assets.stream.reader import DatedBy, Event, PositionGoneError, Reader, StreamError
 
 try:
     from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
@@ -95,7 +94,7 @@ def reader_of(settings: Settings, stream: str) -> "KafkaReader":
     return TansuReader(settings, stream)
 
 
-class KafkaReader:
+class KafkaReader(Reader):
     """Reads one topic from positions that the caller chooses."""
 
     position_digits = 16
@@ -136,14 +135,6 @@ class KafkaReader:
                 "queued.max.messages.kbytes": QUEUED,
             }
         )
-
-    def __enter__(self) -> "KafkaReader":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Give up the connections."""

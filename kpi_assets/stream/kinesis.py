@@ -14,7 +14,6 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Any, NoReturn
 
 import boto3
@@ -22,7 +21,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 
 from kpi_assets.settings import Settings
-from kpi_assets.stream.reader import DatedBy, Event, PositionGoneError, StreamError
+from kpi_assets.stream.reader import DatedBy, Event, PositionGoneError, Reader, StreamError
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +57,7 @@ class _Shard:
         return not self.events and (self.is_at_end or self.iterator is None)
 
 
-class KinesisReader:
+class KinesisReader(Reader):
     """Reads one stream from positions that the caller chooses."""
 
     position_digits = 56
@@ -74,14 +73,6 @@ class KinesisReader:
         self._names: dict[int, str] = {}
         self._due: list[StreamError] = []  # what the next read raises: events that came before it are returned first
         self.partitions()
-
-    def __enter__(self) -> "KinesisReader":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Give up the connections."""

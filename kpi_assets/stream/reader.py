@@ -9,7 +9,7 @@ written in the keys of the landed objects. Only one thread may use a reader.
 
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias, TypeVar
 
 from kpi_assets.errors import UserError
 from kpi_assets.settings import Settings
@@ -60,6 +60,9 @@ class PositionGoneError(StreamError):
         self.end = end
 
 
+Itself = TypeVar("Itself", bound="Reader")
+
+
 class Reader(Protocol):
     """Reads the events of one stream from positions that the caller chooses. It is a context manager.
 
@@ -101,13 +104,13 @@ class Reader(Protocol):
     def close(self) -> None:
         """Give up the connections."""
 
-    def __enter__(self) -> "Reader":
-        """Return the reader itself."""
+    def __enter__(self: Itself) -> Itself:
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close it."""
+        self.close()
 
 
 def open_reader(settings: Settings, stream: str) -> Reader:

@@ -1,7 +1,6 @@
 """The live run in Dagster: what it builds and records, and how it lets others build the same load_date."""
 
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, timezone
 from typing import Any
@@ -12,7 +11,6 @@ import pytest
 from kpi_assets.assets.factory import pipeline_assets
 from kpi_assets.assets.resources import OUTCOME
 from kpi_assets.automation.jobs import pipeline_jobs
-from kpi_assets.embedded.stack import Stack
 from kpi_assets.ledger import growth, locks, run_states
 from kpi_assets.warehouse.connection import connect
 from kpi_assets_tests.automation.conftest import RESOURCES
@@ -20,14 +18,6 @@ from kpi_assets_tests.clicks_pipeline import ClicksPipeline
 from kpi_assets_tests.machine import eventually
 
 KEYS = ("s3.clicks", "raw.clicks", "stg.clicks", "stg.clicks_by_minute", "marts.kpi_clicks", "marts.kpi_total")
-
-
-@pytest.fixture(scope="module")
-def open_clicks(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClicksPipeline]:
-    with ClicksPipeline.open(stack, tmp_path_factory.mktemp("clicks")) as opened:
-        assert isinstance(opened, ClicksPipeline)
-        opened.stock().prepared()
-        yield opened
 
 
 @dataclass
@@ -75,8 +65,8 @@ class Live:
 
 
 @pytest.fixture
-def live(open_clicks: ClicksPipeline) -> Live:
-    return Live(open_clicks.stock())
+def live(clicks: ClicksPipeline) -> Live:
+    return Live(clicks)
 
 
 def said(ran: dg.ExecuteInProcessResult, instance: dg.DagsterInstance) -> str:

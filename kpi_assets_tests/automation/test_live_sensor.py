@@ -1,6 +1,5 @@
 """The sensor that keeps a live run of each load_date that grows."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
 
@@ -10,20 +9,11 @@ import pytest
 from kpi_assets.automation.jobs import pipeline_jobs
 from kpi_assets.automation.live_run import NOTHING_GROWS, live_sensor
 from kpi_assets.automation.sensor_tick import TickEvaluator
-from kpi_assets.embedded.stack import Stack
 from kpi_assets.instance.processes import process_tags
 from kpi_assets.ledger import growth
 from kpi_assets.process_identity import ProcessIdentity
 from kpi_assets_tests.automation.conftest import RESOURCES, create_run
 from kpi_assets_tests.clicks_pipeline import ClicksPipeline
-
-
-@pytest.fixture(scope="module")
-def open_clicks(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClicksPipeline]:
-    with ClicksPipeline.open(stack, tmp_path_factory.mktemp("clicks")) as opened:
-        assert isinstance(opened, ClicksPipeline)
-        opened.stock().prepared()
-        yield opened
 
 
 @dataclass
@@ -54,10 +44,8 @@ class LiveSensor:
 
 
 @pytest.fixture
-def sensor(open_clicks: ClicksPipeline) -> LiveSensor:
-    with open_clicks.session() as session:
-        session.execute("truncate ops.growth, ops.stream_closings, ops.stream_positions")
-    return LiveSensor(open_clicks.stock())
+def sensor(clicks: ClicksPipeline) -> LiveSensor:
+    return LiveSensor(clicks)
 
 
 TODAY = datetime.now(timezone.utc).date()

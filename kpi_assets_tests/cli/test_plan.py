@@ -121,7 +121,7 @@ def test_the_plan_names_the_kpis_that_are_late(kpi: CliHarness, published: Publi
 def test_an_unknown_state_is_wrong_usage(kpi: CliHarness) -> None:
     kpi.fails(
         "There is no state 'rotten': --only takes missing, incomplete, late, new, stale, lost, held, failed, running, "
-        "published, separated by commas.",
+        "growing, published, separated by commas.",
         *("backfill", "instacart", *RANGE, "--only", "stale,rotten"),
         code=2,
     )

@@ -71,7 +71,7 @@ def test_a_later_command_finds_the_data_and_stops_the_servers_again(alone: Kpi, 
     assert down.line("2025-06-01") == "2025-06-01 published published published published"
     assert processes_of(alone.home) == []
     doctor = alone.process("doctor").out
-    assert [line.split()[0] for line in doctor.splitlines()].count("ok") == 31
+    assert [line.split()[0] for line in doctor.splitlines()].count("ok") == 43
     assert "advice  dagster: no daemon runs" in doctor
     assert "broken" not in doctor
     assert processes_of(alone.home) == []

@@ -25,6 +25,19 @@ def test_a_stream_that_answers_is_ok(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert second.text.endswith("set message.timestamp.type of the topic to LogAppendTime")
 
 
+def test_a_broker_that_nobody_named_is_advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kpi_assets.doctor.broker.streams_of", lambda _: ["clicks", "orders"])
+    found = [*examined.broker(Settings(home=tmp_path, stream_url=None), None)]  # type: ignore[arg-type]
+    assert [(each.state, each.subject) for each in found] == [
+        ("advice", "broker of clicks"),
+        ("advice", "broker of orders"),
+    ]
+    assert found[0].text == (
+        "no broker is named, so nothing more of the stream is landed: set KPI_STREAM_URL to kafka://host:9092 or "
+        "kinesis://region"
+    )
+
+
 def test_a_broker_that_does_not_answer_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kpi_assets.stream.kafka.PATIENCE", 0.5)
     monkeypatch.setattr("kpi_assets.doctor.broker.streams_of", lambda _: ["clicks"])

@@ -1,6 +1,5 @@
 """The doctor compares the stored rows with the ledger and with the files."""
 
-import os
 import shutil
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -11,6 +10,7 @@ from kpi_assets.doctor import content, lake, warehouse
 from kpi_assets.errors import UserError
 from kpi_assets.settings import settings
 from kpi_assets_tests.pipeline_harness import DAY, GOOD, MART, NEXT, RAW_THINGS, PipelineHarness
+from kpi_assets_tests.s3_proxy import faulty
 
 
 @pytest.fixture(params=["rows", "partitions"])
@@ -100,11 +100,11 @@ def of_objects(lab: PipelineHarness) -> list[tuple[str, str]]:
 def test_an_object_that_rotted_is_found_by_reading_it(published: PipelineHarness) -> None:
     assert of_objects(published) == [("ok", "the 2 objects of published load_dates have the bytes that were read")]
     key = f"raw/things/load_date={DAY}/things.csv"
-    [path] = settings().home.rglob(f"{published.bucket}/{key}")
-    when = path.stat().st_mtime_ns
-    path.write_bytes(path.read_bytes().replace(b"anvil", b"anvim"))
-    os.utime(path, ns=(when, when))
-    [(state, text)] = of_objects(published)
+    body = published.s3.get_object(Bucket=published.bucket, Key=key)["Body"].read()
+    with faulty(settings().s3_endpoint_url or "") as proxy:
+        proxy.rots(published.bucket, key, body, b"anvil", b"anvim")
+        found = content.objects(settings().model_copy(update={"s3_endpoint_url": proxy.url}), published.pipeline())
+        [(state, text)] = [(each.state, each.text) for each in found]
     assert state == "broken"
     assert text.startswith(f"s3://{published.bucket}/{key} ")
     assert [state for state, _ in findings(published, deep=True)] == ["ok"], "the rows are the published ones"

@@ -257,7 +257,8 @@ def test_no_link_leads_nowhere(site: Site) -> None:
         links |= set(site.run("return [...document.querySelectorAll('[href]')].map(e => e.href.baseVal ?? e.href)"))
     ours = {link for link in links if link.startswith((site.client.address, "/"))}
     assert len(ours) > 30
-    answers = {link: site.client.get(link.removeprefix(site.client.address)) for link in ours if "#" not in link}
+    pages = {link for link in ours if "#" not in link and not link.endswith("/events")}  # that stream has no end
+    answers = {link: site.client.get(link.removeprefix(site.client.address)) for link in pages}
     assert {link: (found.status, found.data[:200]) for link, found in answers.items() if found.status != 200} == {}
 
 

@@ -92,12 +92,16 @@ def test_a_tile_changes_by_itself_and_counts_its_age(site: Site) -> None:
     site.shows("4 clicks")
 
     # Nobody ticks: the browser tells that the number is late, also if the server does not.
-    site.clicks.file("marts/kpi_clicks.sql", KPI.replace("columns:", FRESH.format("0.1"), 1))
+    site.clicks.file("marts/kpi_clicks.sql", KPI.replace("columns:", FRESH.format("0.5"), 1))
     site.grow("e")
     site.shows("5 clicks")
+    until_late = (
+        "const {due, through} = document.querySelector('.tile .age').dataset; return new Date(due) - new Date(through)"
+    )
+    eventually(lambda: site.run(until_late) == 30_000, every=0.1)
     site.client.app.state.surface.changes.close()
     looks = "return ['.age', '.badge'].map(css => document.querySelector('.tile ' + css).className)"
-    eventually(lambda: site.run(looks) == ["age late", "badge late"], seconds=20, every=0.1)
+    eventually(lambda: site.run(looks) == ["age late", "badge late"], every=0.1)
 
     site.browser.go(f"/kpi/{site.clicks.name}/kpi_clicks")
     site.browser.read("built through", "late")

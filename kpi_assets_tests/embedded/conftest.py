@@ -14,7 +14,8 @@ import psycopg
 import pytest
 
 from kpi_assets.embedded.stack import ServerStatus, Stack, status, stop
-from kpi_assets.settings import Settings, settings
+from kpi_assets.settings import Settings
+from kpi_assets_tests.machine import no_named_servers
 
 
 class User:
@@ -45,13 +46,9 @@ class User:
 
 
 @pytest.fixture(autouse=True)
-def _no_named_servers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for name in list(os.environ):
-        if name.startswith(("KPI_", "AWS_", "PG")):
-            monkeypatch.delenv(name)
-    settings.cache_clear()
-    yield
-    settings.cache_clear()
+def _no_named_servers() -> Iterator[None]:
+    with no_named_servers():
+        yield
 
 
 @pytest.fixture(autouse=True)

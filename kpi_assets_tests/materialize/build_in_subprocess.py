@@ -1,7 +1,8 @@
-"""Build one table in a process that kills itself with SIGKILL at a given point.
+"""Build one table, or grow it, in a process that kills itself with SIGKILL at a given point.
 
-Usage: `python -m kpi_assets_tests.materialize.build_in_subprocess SQL_DIR PIPELINE BUCKET TABLE LOAD_DATE PHASE N`. The
-process dies when the build reports PHASE for the Nth time. It uses the servers of its environment.
+Usage: `python -m kpi_assets_tests.materialize.build_in_subprocess STEP SQL_DIR PIPELINE BUCKET TABLE LOAD_DATE PHASE N`
+with `build` or `grow` as STEP. The process dies when the step reports PHASE for the Nth time. It uses the servers of
+its environment.
 """
 
 import os
@@ -12,14 +13,18 @@ from pathlib import Path
 
 from kpi_assets.materialize.build import build
 from kpi_assets.materialize.context import BuildContext
+from kpi_assets.materialize.grow import grow
 from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import settings
 from kpi_assets.sources.store import Store
 
 RUN_ID = "killed-run"
+STEPS = {"build": build, "grow": grow}
 
 
-def main(sql_dir: str, pipeline_name: str, bucket: str, table: str, load_date: str, fatal: str, times: str) -> None:
+def main(
+    step: str, sql_dir: str, pipeline_name: str, bucket: str, table: str, load_date: str, fatal: str, times: str
+) -> None:
     pipeline = load_pipelines(Path(sql_dir))[pipeline_name]
     config = settings()
     assert config.postgres_url is not None
@@ -32,7 +37,7 @@ def main(sql_dir: str, pipeline_name: str, bucket: str, table: str, load_date: s
             os.kill(os.getpid(), signal.SIGKILL)
 
     context = BuildContext(pipeline, config.postgres_url, Store.open(config, bucket), RUN_ID, die_at_the_point)
-    build(context, pipeline.table(table), date.fromisoformat(load_date))
+    STEPS[step](context, pipeline.table(table), date.fromisoformat(load_date))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,9 @@
 import pytest
 
 from kpi_assets.materialize.context import UpstreamError
+from kpi_assets.settings import settings
 from kpi_assets.sources.refusals import LakeError
+from kpi_assets.sources.store import Store
 from kpi_assets.warehouse.connection import WarehouseError
 from kpi_assets.warehouse.ddl import DefinitionError
 from kpi_assets_tests.materialize.crash_points import GOOD_ROWS, THINGS, leftover_builds, statuses
@@ -170,7 +172,7 @@ def test_a_build_with_a_missing_input_is_failed_and_not_held(things: PipelineHar
 
 def test_a_verification_on_an_unusable_store_is_failed_and_not_held(lab: PipelineHarness) -> None:
     lab.file("raw/things.sql", RAW_THINGS)
-    lab.store.bucket = "no-such-bucket"
+    lab.store = Store.open(settings(), "no-such-bucket")
     with pytest.raises(LakeError) as failure:
         lab.verify("raw.things")
     assert str(failure.value) == "The bucket no-such-bucket does not exist: create it, or correct KPI_S3_BUCKET."

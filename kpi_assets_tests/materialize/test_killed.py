@@ -51,7 +51,7 @@ def build_process(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Start a process that builds a table and kills itself. It is killed at the end of the block at the latest."""
     words = [str(lab.root), lab.name, lab.bucket, table, str(DAY), phase, str(times)]
-    process = subprocess.Popen([sys.executable, "-m", f"kpi_assets_tests.materialize.{act}_in_subprocess", *words])
+    process = subprocess.Popen([sys.executable, "-m", "kpi_assets_tests.materialize.build_in_subprocess", act, *words])
     try:
         yield process
     finally:

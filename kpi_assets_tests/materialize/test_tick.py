@@ -1,11 +1,9 @@
 """One tick: from new objects to the KPIs that read them, and what it leaves alone."""
 
-from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta, timezone
 
 import pytest
 
-from kpi_assets.embedded.stack import Stack
 from kpi_assets.ledger import growth
 from kpi_assets.materialize import changed
 from kpi_assets.materialize import tick as tick_module
@@ -17,21 +15,6 @@ from kpi_assets.model.table import Table
 from kpi_assets.plan.growing import find_growing
 from kpi_assets.stream.described import CLOSED
 from kpi_assets_tests.clicks_pipeline import ClicksPipeline
-
-
-@pytest.fixture(scope="module")
-def open_clicks(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClicksPipeline]:
-    with ClicksPipeline.open(stack, tmp_path_factory.mktemp("clicks")) as opened:
-        assert isinstance(opened, ClicksPipeline)
-        opened.stock().prepared()
-        yield opened
-
-
-@pytest.fixture
-def clicks(open_clicks: ClicksPipeline) -> ClicksPipeline:
-    with open_clicks.session() as session:
-        session.execute("truncate ops.stream_positions")
-    return open_clicks.stock()
 
 
 def make_tick(clicks: ClicksPipeline, *, is_last: bool = False) -> Tick:

@@ -1,11 +1,9 @@
 """What is deleted from the ledger while a load_date grows, and what stays: all that somebody may still ask for."""
 
-from collections.abc import Iterator
 from datetime import date, timedelta
 
 import pytest
 
-from kpi_assets.embedded.stack import Stack
 from kpi_assets.ledger import batches, recorded
 from kpi_assets.ledger.recorded import Lookback
 from kpi_assets.materialize.build import build
@@ -30,19 +28,6 @@ from marts.kpi_clicks
 where load_date between %(window_start)s and %(load_date)s
 """
 TABLES = ["marts.kpi_clicks", "marts.kpi_total", "raw.clicks", "stg.clicks", "stg.clicks_by_minute"]
-
-
-@pytest.fixture(scope="module")
-def open_clicks(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClicksPipeline]:
-    with ClicksPipeline.open(stack, tmp_path_factory.mktemp("clicks")) as opened:
-        assert isinstance(opened, ClicksPipeline)
-        opened.stock().prepared()
-        yield opened
-
-
-@pytest.fixture
-def clicks(open_clicks: ClicksPipeline) -> ClicksPipeline:
-    return open_clicks.stock()
 
 
 def ticked(clicks: ClicksPipeline, *event_ids: str, day: date | None = None) -> None:

@@ -1,14 +1,11 @@
 """Fields of events that no header names are recorded, and each is an incident until the header names it."""
 
 import json
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from kpi_assets.embedded.stack import Stack
-from kpi_assets.fixtures.database import clear_ledger
 from kpi_assets.ledger import drift
 from kpi_assets.materialize.build import build
 from kpi_assets.materialize.tick import tick
@@ -22,22 +19,6 @@ ROWS = """
 """
 ALERTS = "select kind, load_date, job, field, details[1], closed_at is null from ops.alerts order by id"
 NAMED = "  occurred_at: {type: timestamp with time zone, description: When.}\n"
-
-
-@pytest.fixture(scope="module")
-def open_clicks(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClicksPipeline]:
-    with ClicksPipeline.open(stack, tmp_path_factory.mktemp("drift")) as opened:
-        assert isinstance(opened, ClicksPipeline)
-        opened.stock().prepared()
-        yield opened
-
-
-@pytest.fixture
-def clicks(open_clicks: ClicksPipeline) -> ClicksPipeline:
-    with open_clicks.session() as session:
-        clear_ledger(session)
-        session.execute("truncate ops.stream_positions, ops.growth, ops.batches, ops.stream_objects, ops.drift")
-    return open_clicks.stock()
 
 
 def land(clicks: ClicksPipeline, *more: dict[str, Any], day_after: int = 0) -> None:

@@ -1,12 +1,9 @@
 """Through which instant KPIs are built that read tables that grow, and when they are late by the minute."""
 
-from collections.abc import Iterator
 from datetime import datetime, time, timedelta, timezone
 
 import pytest
 
-from kpi_assets.embedded.stack import Stack
-from kpi_assets.fixtures.database import clear_ledger
 from kpi_assets.ledger import kpis
 from kpi_assets.materialize.build import build
 from kpi_assets.materialize.tick import tick
@@ -22,20 +19,8 @@ FRESH = "freshness: {within_minutes: 3}\ncolumns:"
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 
 
-@pytest.fixture(scope="module")
-def open_clicks(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClicksPipeline]:
-    with ClicksPipeline.open(stack, tmp_path_factory.mktemp("through")) as opened:
-        assert isinstance(opened, ClicksPipeline)
-        opened.stock().prepared()
-        yield opened
-
-
 @pytest.fixture
-def clicks(open_clicks: ClicksPipeline) -> ClicksPipeline:
-    with open_clicks.session() as session:
-        clear_ledger(session)
-        session.execute("truncate ops.stream_positions, ops.growth, ops.batches, ops.stream_objects")
-    clicks = open_clicks.stock()
+def clicks(clicks: ClicksPipeline) -> ClicksPipeline:
     clicks.file("marts/kpi_clicks.sql", KPI.replace("columns:", FRESH, 1))
     clicks.file("marts/kpi_total.sql", TOTAL.replace("columns:", FRESH, 1))
     return clicks

@@ -1,11 +1,9 @@
 """Which load_dates grow, and what the plan says of them."""
 
-from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta, timezone
 
 import pytest
 
-from kpi_assets.embedded.stack import Stack
 from kpi_assets.ledger import growth, runs
 from kpi_assets.ledger.recorded import Attempt
 from kpi_assets.plan.collect import collect
@@ -13,21 +11,6 @@ from kpi_assets.plan.growing import Growing, find_growing, is_closed
 from kpi_assets.plan.status import LoadDateStatus
 from kpi_assets_tests.clicks_pipeline import ClicksPipeline
 from kpi_assets_tests.two_source_pipeline import TwoSourcePipeline
-
-
-@pytest.fixture(scope="module")
-def open_clicks(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClicksPipeline]:
-    with ClicksPipeline.open(stack, tmp_path_factory.mktemp("clicks")) as opened:
-        assert isinstance(opened, ClicksPipeline)
-        opened.stock().prepared()
-        yield opened
-
-
-@pytest.fixture
-def clicks(open_clicks: ClicksPipeline) -> ClicksPipeline:
-    with open_clicks.session() as session:
-        session.execute("truncate ops.growth, ops.stream_closings, ops.stream_positions")
-    return open_clicks.stock()
 
 
 def noon(day: date) -> datetime:

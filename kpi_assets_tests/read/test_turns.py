@@ -1,13 +1,10 @@
 """A load_date that grows is published with every batch: what readers are told of it, and when it was restated."""
 
-from collections.abc import Iterator
 from datetime import datetime, time, timedelta, timezone
 from decimal import Decimal
 
 import pytest
 
-from kpi_assets.embedded.stack import Stack
-from kpi_assets.fixtures.database import clear_ledger
 from kpi_assets.materialize.build import build
 from kpi_assets.materialize.tick import finish, tick
 from kpi_assets.monitoring.declared_kpis import record_declared
@@ -27,22 +24,6 @@ TILES = """
 select kpi, measure, load_date, value, publish_id, was_publish_id, was_value, restated
 from ops.kpi_tiles order by kpi, load_date
 """
-
-
-@pytest.fixture(scope="module")
-def open_clicks(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClicksPipeline]:
-    with ClicksPipeline.open(stack, tmp_path_factory.mktemp("turns")) as opened:
-        assert isinstance(opened, ClicksPipeline)
-        opened.stock().prepared()
-        yield opened
-
-
-@pytest.fixture
-def clicks(open_clicks: ClicksPipeline) -> ClicksPipeline:
-    with open_clicks.session() as session:
-        clear_ledger(session)
-        session.execute("truncate ops.stream_positions, ops.growth, ops.batches, ops.stream_objects, ops.kpis")
-    return open_clicks.stock()
 
 
 def grow(clicks: ClicksPipeline, *event_ids: str) -> None:

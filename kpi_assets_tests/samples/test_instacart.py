@@ -314,7 +314,7 @@ def test_looking_up_a_generator_does_not_import_numpy() -> None:
     look_up = "import sys; from kpi_assets.samples import GENERATORS as g; print(*g, len(g['instacart'].faults))"
     look_up += "; print('numpy' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", look_up], check=True, capture_output=True, text=True)
-    assert run.stdout == "instacart ecommerce storefront 17\nFalse\n"
+    assert run.stdout == "instacart ecommerce storefront realtime 17\nFalse\n"
 
 
 @pytest.mark.parametrize(

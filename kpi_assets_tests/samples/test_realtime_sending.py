@@ -15,6 +15,7 @@ from kpi_assets.samples.realtime.sending import Sent, send
 from kpi_assets.samples.realtime.world import STREAMS
 from kpi_assets.settings import CHECKOUT, Settings
 from kpi_assets.stream.reader import open_reader
+from kpi_assets_tests.machine import no_named_servers
 
 pytestmark = pytest.mark.process
 SECONDS = 3.0
@@ -24,8 +25,11 @@ SECONDS = 3.0
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     """Embedded servers with a topic for each stream of the shipped pipeline."""
     sql = CHECKOUT / "sql"
-    config = Settings(home=tmp_path_factory.mktemp("realtime") / "home", sql_dir=sql)
-    with embedded_servers(config, [load_pipelines(sql)["realtime"]]) as found:
+    home = tmp_path_factory.mktemp("realtime") / "home"
+    with (
+        no_named_servers(),
+        embedded_servers(Settings(home=home, sql_dir=sql), [load_pipelines(sql)["realtime"]]) as found,
+    ):
         yield found
 
 

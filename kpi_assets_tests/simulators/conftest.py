@@ -20,6 +20,7 @@ from kpi_assets.samples import API_GENERATORS
 from kpi_assets.settings import Settings
 from kpi_assets.simulators import databases
 from kpi_assets.simulators.api import SIMULATED
+from kpi_assets_tests.machine import no_named_servers
 from kpi_assets_tests.simulators.tree import write_tree
 from kpi_assets_tests.template import give_up_durability
 
@@ -108,13 +109,10 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Servers with all simulated APIs."""
     folder = tmp_path_factory.mktemp("simulators")
     pipelines = load_pipelines(write_tree(folder / "sql")).values()
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("KPI_POSTGRES_URL", "KPI_S3_ENDPOINT_URL", "KPI_API_URLS", "KPI_API_SECRETS"):
-            patch.delenv(name, raising=False)
-        with embedded_servers(Settings(home=folder / "home"), pipelines) as (found, stack):
-            assert stack is not None
-            give_up_durability(found.postgres_url)  # type: ignore[arg-type]
-            yield stack
+    with no_named_servers(), embedded_servers(Settings(home=folder / "home"), pipelines) as (found, stack):
+        assert stack is not None
+        give_up_durability(found.postgres_url)  # type: ignore[arg-type]
+        yield stack
     shutil.rmtree(folder)
 
 

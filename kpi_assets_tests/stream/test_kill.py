@@ -25,7 +25,7 @@ from kpi_assets.stream import chain
 from kpi_assets.stream.described import streams_of
 from kpi_assets.stream.frame import decode
 from kpi_assets_tests.cli.command import plain_environment
-from kpi_assets_tests.machine import eventually
+from kpi_assets_tests.machine import eventually, no_named_servers
 from kpi_assets_tests.pipeline_harness import PIPELINE_YAML
 from kpi_assets_tests.streams import RAW_CLICKS
 
@@ -103,8 +103,10 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
         (sql / name).parent.mkdir(parents=True, exist_ok=True)
         (sql / name).write_text(text)
     pipeline = load_pipelines(sql)["shop"]
-    config = Settings(home=folder / "home", sql_dir=sql)
-    with embedded_servers(config, [pipeline]) as servers:
+    with (
+        no_named_servers(),
+        embedded_servers(Settings(home=folder / "home", sql_dir=sql), [pipeline]) as servers,
+    ):
         assert servers.stack is not None
         servers.stack.make_bucket(BUCKET)
         made = Shop(sql, servers, pipeline)

@@ -1,12 +1,7 @@
 """The figures of the ledger, with exact values, and the page that Prometheus reads."""
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 
-import pytest
-
-from kpi_assets.embedded.stack import Stack
 from kpi_assets.ledger import incidents
 from kpi_assets.materialize.tick import tick
 from kpi_assets.settings import settings
@@ -24,14 +19,6 @@ KPI_MART = MART.replace(
 )
 NOON = datetime(2025, 3, 2, 12, tzinfo=timezone.utc)
 Values = dict[Instrument, dict[tuple[str, ...], float]]
-
-
-@pytest.fixture
-def clicks(stack: Stack, tmp_path: Path) -> Iterator[ClicksPipeline]:
-    with ClicksPipeline.open(stack, tmp_path) as opened:
-        assert isinstance(opened, ClicksPipeline)
-        opened.stock().prepared()
-        yield opened
 
 
 def read(lab: PipelineHarness, now: datetime = NOON) -> Values:

@@ -4,11 +4,9 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from datetime import date
-from pathlib import Path
 
 import pytest
 
-from kpi_assets.embedded.stack import Stack
 from kpi_assets.materialize.tick import tick
 from kpi_assets.observed import Work, observe
 from kpi_assets.telemetry import start
@@ -29,14 +27,6 @@ def heard() -> Iterator[list[Work]]:
     stop = observe(observer)
     yield found
     stop()
-
-
-@pytest.fixture
-def clicks(stack: Stack, tmp_path: Path) -> Iterator[ClicksPipeline]:
-    with ClicksPipeline.open(stack, tmp_path) as opened:
-        assert isinstance(opened, ClicksPipeline)
-        opened.stock().prepared()
-        yield opened
 
 
 def test_a_published_and_a_held_build(lab: PipelineHarness, heard: list[Work]) -> None:
