@@ -3,7 +3,8 @@
 The numbers of batches are those of the raw table of the stream: a SELECT builds batch 7 from the batch 7 of what it
 reads. A load_date that is built as a whole has one batch, whose rows have the number 1; a SELECT records in `up_to`
 how many batches of its input that one holds, and goes on with the next. What reads a table whose load_date was built as
-a whole has rows of batches that are no more: it knows by `base_build_id`, and is built as a whole, too. The batches of old load_dates are merged (upkeep.py): their rows can be read no more by batch.
+a whole has rows of batches that are no more: it knows by `base_build_id`, and is built as a whole, too.
+The batches of old load_dates are merged (upkeep.py), so that what reads them batch by batch is built as a whole.
 
 Belongs here: statements on ops.batches. Not here: the objects of a batch (stream_objects.py), and the truth about what
 readers see (publishes.py).

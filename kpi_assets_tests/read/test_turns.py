@@ -14,7 +14,6 @@ from kpi_assets.warehouse.connection import connect
 from kpi_assets.warehouse.provision import READER
 from kpi_assets_tests.clicks_pipeline import BY_MINUTE, KPI, ClicksPipeline
 
-
 TRUST = """
 select kpi, gate, load_date, publish_id, stopped_load_date, stopped_at, stopped_since, due_by, through, restated,
     restated_at
