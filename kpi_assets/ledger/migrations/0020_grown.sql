@@ -387,11 +387,11 @@ with shown as (
         p.published_at,
         p.rows,
         p.code_version,
-        t.through,
+        t.through::timestamp with time zone as through,
         case
             when k.within_minutes is not null then t.through + k.within_minutes * interval '1 minute'
             when k.load_date = p.load_date then k.due_by
-        end as due_by
+        end::timestamp with time zone as due_by
     from ops.kpis as k
     left join lateral (
         select
