@@ -10,7 +10,7 @@ READY := .venv/.ready
 READY_DEV := .venv/.ready-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test test-fast nightly test-servers mutants soak bench lint docs sbom format lock clean
+.PHONY: help setup demo up down test test-fast nightly test-servers mutants soak chaos bench lint docs sbom format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,9 +50,10 @@ test: lint ## run all linters, and all tests except the nightly ones: make test 
 test-fast: $(READY_DEV) ## run the tests that need no server and no other process
 	@$(BIN)/pytest -n $(WORKERS) -m fast
 
-nightly: lint ## run all linters, all tests with all their examples, and the soak test: make nightly [WORKERS=3]
+nightly: lint ## run all linters, all tests with all their examples, the soak test and some chaos: make nightly [WORKERS=3]
 	@KPI_TEST_EXAMPLES=all $(BIN)/pytest -n $(WORKERS)
 	@$(BIN)/python -m kpi_assets_tests.e2e.soak
+	@$(BIN)/python -m kpi_assets_tests.e2e.chaos --minutes 5
 
 # The embedded server is of the newest version; a managed server may be older.
 SERVERS ?= $(wildcard /usr/lib/postgresql/*/bin)
@@ -67,6 +68,9 @@ mutants: $(READY_DEV) ## break the code and list the breaks that no test notices
 
 soak: $(READY_DEV) ## run half an hour of automation: a month's backfill, and processes killed at random
 	@$(BIN)/python -m kpi_assets_tests.e2e.soak
+
+chaos: $(READY_DEV) ## kill all that takes part in a stream at random, and account for each event: make chaos [MINUTES=20] [SEED=1] [RATE=833]
+	@$(BIN)/python -m kpi_assets_tests.e2e.chaos --minutes $(or $(MINUTES),20) --seed $(or $(SEED),1) --rate $(or $(RATE),833)
 
 bench: $(READY_DEV) ## compare the speed with other tools: make bench [ORDERS=3421083] [REPEAT=3]
 	@$(BIN)/python -m bench --orders $(or $(ORDERS),3421083) --repeat $(or $(REPEAT),3) --json .bench/figures.json

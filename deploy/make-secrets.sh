@@ -20,7 +20,10 @@ printf 'postgresql://kpi_serve:%s@postgres:5432/postgres' "$(random)" > kpi_serv
 key="kpi_$(random)"  # opens the pages for readers; the server gets its hash
 printf '%s' "$key" > key_of_first_reader
 printf 'first:%s' "$(printf '%s' "$key" | sha256sum | cut -d' ' -f1)" > kpi_serve_keys
-printf '[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n' "$(random)" "$(random)" > aws_credentials
+for name in aws_credentials stream_credentials; do
+    printf '[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n' "$(random)" "$(random)" > "$name"
+done
+: > kpi_stream_password  # yours, where the broker has a login
 chmod 444 ./*
 cd - > /dev/null
 mv "$folder.new" "$folder"

@@ -19,7 +19,7 @@ python=$(pinned "python:$(sed -n 's/^ARG PYTHON=//p' "$here/Dockerfile")")
 {
     printf '# Made by pin-images.sh: the versions of compose.yaml and Dockerfile, by digest.\nservices:\n'
     printf '  postgres: {image: "%s"}\n  s3: {image: "%s"}\n' "$postgres" "$s3"
-    for service in bootstrap code web daemon pages kpi; do
+    for service in bootstrap code web daemon pages stream kpi; do
         printf '  %s: {build: {args: {PYTHON: "%s"}}}\n' "$service" "${python#python:}"
     done
 } > "$file.new"

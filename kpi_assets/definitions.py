@@ -10,7 +10,7 @@ import dagster as dg
 
 from kpi_assets.assets.factory import pipeline_assets
 from kpi_assets.assets.progress import to_log
-from kpi_assets.assets.resources import run_log, s3_client
+from kpi_assets.assets.resources import plain_s3, run_log
 from kpi_assets.automation.alerts import alerts_sensor
 from kpi_assets.automation.jobs import pipeline_jobs
 from kpi_assets.automation.live_run import live_sensor
@@ -33,9 +33,6 @@ def build_defs(
     config = settings()
     sound, broken = tree or load_sound(config.sql_dir, config.min_rows)
     pipelines = list(sound.values())
-    given = dict(overrides or {})
-    if "s3" not in given:
-        given["s3"] = _s3_resource()
     return dg.Definitions(
         assets=[asset for pipeline in pipelines for asset in pipeline_assets(pipeline)],
         jobs=[*(job for pipeline in pipelines for job in pipeline_jobs(pipeline)), history_job()],
@@ -46,23 +43,15 @@ def build_defs(
             alerts_sensor(pipelines, broken.values()),
         ],
         schedules=[*(each for pipeline in pipelines for each in pipeline_schedules(pipeline)), history_schedule()],
-        resources={"run_log": run_log, "progress": dg.ResourceDefinition.hardcoded_resource(to_log), **given},
+        resources={
+            "s3": plain_s3,
+            "run_log": run_log,
+            "progress": dg.ResourceDefinition.hardcoded_resource(to_log),
+            **(overrides or {}),
+        },
         # Steps share one process: a process for each costs more than most builds.
         executor=dg.in_process_executor,
     )
-
-
-def _s3_resource() -> Any:
-    """Return the resource of dagster-aws with the S3 client that every command of kpi_assets uses."""
-    from dagster_aws.s3 import S3Resource  # noqa: PLC0415  its import takes longer than a small build
-
-    class LakeResource(S3Resource):
-        """S3 with the settings of this process."""
-
-        def get_client(self) -> Any:
-            return s3_client()
-
-    return LakeResource()
 
 
 @dg.definitions

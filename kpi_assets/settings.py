@@ -448,7 +448,8 @@ class Settings(BaseSettings):
     @field_validator("stream_password")
     @classmethod
     def _can_log_in(cls, value: SecretStr | None, others: ValidationInfo) -> SecretStr | None:
-        """Refuse half a login, and one whose password would cross a network in the clear."""
+        """Refuse half a login, and one whose password would cross a network in the clear. An empty password is none."""
+        value = value if value and value.get_secret_value() else None
         if (value is None) != (others.data.get("stream_user") is None):
             raise ValueError("set both KPI_STREAM_USER and KPI_STREAM_PASSWORD, or neither")
         url = others.data.get("stream_url") or ""

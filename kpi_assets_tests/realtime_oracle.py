@@ -278,17 +278,25 @@ class Realtime:
 def computed(folder: Path, days: Sequence[date]) -> dict[date, Realtime]:
     """Return the tables of each of successive load_dates whose objects lie below a folder, when there are no others."""
     with duckdb.connect(config={"threads": 1}) as database:
-        database.execute(LINES, {"files": str(folder / "raw" / "*" / "*" / "*" / "*.ndjson.gz")})
-        database.execute(TOLD)
-        for stream in STREAMS:
-            database.execute(stream.sql)
-            database.execute(f"create table silver_{stream.name} as from {stream.name} limit 0")
-            for day in days:
-                database.execute(SILVER.format(stream.name), {"day": day})
-        return {day: _day(database, day) for day in days}
+        read(database, folder, days)
+        return {day: of_day(database, day) for day in days}
 
 
-def _day(database: duckdb.DuckDBPyConnection, day: date) -> Realtime:
+def read(database: duckdb.DuckDBPyConnection, folder: Path, days: Sequence[date]) -> None:
+    """Make a table of the silver of each stream, `silver_<stream>`, from the objects below a folder."""
+    database.execute(LINES, {"files": str(folder / "raw" / "*" / "*" / "*" / "*.ndjson.gz")})
+    database.execute(TOLD)
+    for stream in STREAMS:
+        database.execute(stream.sql)
+        database.execute(f"create table silver_{stream.name} as from {stream.name} limit 0")
+        for day in days:
+            database.execute(SILVER.format(stream.name), {"day": day})
+
+
+def of_day(database: duckdb.DuckDBPyConnection, day: date, *, with_silver: bool = True) -> Realtime:
+    """Return the tables of a load_date, after those of the ones before it; no rows of silver if they are too many."""
+    limit = "" if with_silver else " limit 0"
+
     def rows(query: str) -> list[Row]:
         found = database.execute(query, {"day": day} if "$day" in query else None)
         return [tuple(map(_in_utc, row)) for row in found.fetchall()]
@@ -318,7 +326,10 @@ def _day(database: duckdb.DuckDBPyConnection, day: date) -> Realtime:
             )
             for name in names
         },
-        **{name: rows(f"select {SHOWN[name]} from silver_{name} where load_date = $day order by id") for name in names},
+        **{
+            name: rows(f"select {SHOWN[name]} from silver_{name} where load_date = $day order by id{limit}")
+            for name in names
+        },
         fact_orders=rows(FACT_ORDERS),
         fact_sessions=rows(FACT_SESSIONS),
         kpi_revenue_daily=[

@@ -54,6 +54,15 @@ def test_every_table_has_a_blocking_gate() -> None:
 
 
 @pytest.mark.process
+def test_the_code_location_imports_no_boto3_and_no_dagster_aws() -> None:
+    """Every run is a process that imports it, and a live run stays for an hour."""
+    program = "import sys\nfrom kpi_assets.definitions import build_defs\nbuild_defs()\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    assert {"dagster", "psycopg"} <= {*done.stdout.split()}
+    assert {"boto3", "botocore", "dagster_aws"}.isdisjoint(done.stdout.split())
+
+
+@pytest.mark.process
 def test_the_workspace_loads_without_any_server_or_setting() -> None:
     bare = {name: value for name, value in os.environ.items() if not name.startswith(("KPI_", "AWS_", "DAGSTER_"))}
     command = [sys.executable, "-m", "dagster", "definitions", "validate", "-w", str(CHECKOUT / "workspace.yaml")]

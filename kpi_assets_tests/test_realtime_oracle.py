@@ -22,6 +22,7 @@ from kpi_assets.settings import CHECKOUT
 from kpi_assets.stream import links
 from kpi_assets_tests.pipeline_harness import PipelineHarness
 from kpi_assets_tests.realtime_oracle import Realtime, computed
+from kpi_assets_tests.realtime_published import PUBLISHED, query_of
 
 FIRST = date(2026, 3, 1)
 DAYS = [FIRST + timedelta(days=number) for number in range(3)]
@@ -38,50 +39,6 @@ FAULTS = (
 )
 BATCHES = {DAYS[0]: 5, DAYS[1]: 3, DAYS[2]: 2}
 GROWING = ("raw", "stg")
-EVENT = "event_id, event_type, event_at, occurred_at, received_at"
-PLACE = "stream_partition, stream_position::bigint"
-# What is compared: columns, and the key.
-PUBLISHED = {
-    "stg.clicks": (f"{EVENT}, session_id, user_id, product_id, {PLACE}", "event_id"),
-    "stg.order_events": (
-        f"{EVENT}, order_id, customer_id, channel, currency, amount, promised_by, {PLACE}",
-        "event_id",
-    ),
-    "stg.inventory_events": (f"{EVENT}, sku, warehouse_id, quantity, {PLACE}", "event_id"),
-    "marts.fact_orders": (
-        "order_id, customer_id, channel, currency, status, order_date, placed_at, amount, promised_by, paid_at, "
-        "shipped_at, delivered_at, cancelled_at, refunded_amount, last_event_at, last_received_at",
-        "order_id",
-    ),
-    "marts.fact_sessions": (
-        "session_id, user_id, started_at, last_at, user_last_at, page_views, adds_to_cart, checkouts",
-        "session_id",
-    ),
-    "marts.kpi_revenue_daily": (
-        "order_date, currency, orders_placed, cancelled_orders, gross_revenue, cancelled_revenue, refunded_amount, "
-        "net_revenue, avg_order_value",
-        "order_date, currency",
-    ),
-    "marts.kpi_sla_delivery": (
-        "promised_date, channel, due, on_time, late_open, on_time_share",
-        "promised_date, channel",
-    ),
-    "marts.kpi_revenue_by_minute": ("minute, currency, orders, gross_revenue, minutes_ago", "minute, currency"),
-    "marts.kpi_revenue_pace": ("currency, orders, revenue, orders_week_ago, revenue_week_ago", "currency"),
-    "marts.kpi_conversion_hourly": ("hour, sessions, with_cart, with_checkout, cart_share, checkout_share", "hour"),
-    "marts.customer_360": (
-        "customer_id, first_order_at, last_order_at, orders, cancelled_orders, currency, net_revenue, sessions, "
-        "last_seen_at",
-        "customer_id",
-    ),
-    "marts.kpi_stock": ("sku, warehouse_id, counted_at, quantity, is_out, sold_last_hour", "sku, warehouse_id"),
-    "marts.kpi_trust": (
-        "stream, hour, events, repeated_events, late_events, early_events, unexpected_events, repeated_share, "
-        "late_share",
-        "stream, hour",
-    ),
-    "marts.accepted_share": ("stream, records, accepted, quarantined, accepted_share", "stream"),
-}
 
 
 class RealtimePipeline(PipelineHarness):
@@ -122,12 +79,8 @@ class RealtimePipeline(PipelineHarness):
     def published(self, day: date) -> Realtime:
         """Return what readers see of a load_date, and what was left out."""
         rows = {}
-        for table, (columns, order) in PUBLISHED.items():
-            texts = ("event_id", "order_id", "session_id", "currency", "channel", "stream", "sku", "warehouse_id")
-            keys = ", ".join(f'{key} collate "C"' if key in texts else key for key in order.split(", "))
-            rows[table.split(".")[1]] = self.rows(
-                f"select {columns} from {table} where load_date = '{day}' order by {keys}"
-            )
+        for table in PUBLISHED:
+            rows[table.split(".")[1]] = self.rows(query_of(table, day))
         totals = self.totals(day)
         return Realtime(
             quarantined={name: totals[name][0] for name in STREAMS},

@@ -39,6 +39,7 @@ LONGEST_FIRST: Sequence[str] = (
     "test_storefront_oracle.py",
     "warehouse/test_quarantine.py",
     "sql/test_fixtures.py",
+    "cli/test_demo_stream.py",
     "cli/test_demo_week.py",
     "cli/test_demo_days.py",
     "cli/test_bad_data.py",

@@ -21,7 +21,6 @@ from typing import Any
 
 import dagster as dg
 
-from kpi_assets.assets.factory import RESOURCES
 from kpi_assets.assets.live_events import LiveEvents
 from kpi_assets.assets.partitions import load_dates
 from kpi_assets.assets.resources import Run
@@ -47,13 +46,17 @@ NOTHING_GROWS = "No load_date grows that could be built."
 SAID_AGAIN = 60.0  # seconds after which the run's log repeats that another run has the turn, or that a table fails
 
 
+def _never() -> bool:
+    return False
+
+
 @dataclass
 class Loop:
     """The ticks of one live run. `turn` gives the turn of the load_date if no other run has it.
 
-    `is_closed` says whether nothing lands in the load_date any more. The loop ends after `stay` seconds, or with the
-    first tick that began after the closing and found nothing to do. `is_finished` says then that everything is built:
-    a table whose batch is held has more to come, once its SQL or its checks have changed.
+    `is_closed` says whether nothing lands in the load_date any more. The loop ends after `stay` seconds, when `is_over`
+    says so, or with the first tick that began after the closing and found nothing to do. `is_finished` says then that
+    everything is built: a table whose batch is held has more to come, once its SQL or its checks have changed.
     """
 
     make_tick: Callable[[bool], Tick]
@@ -64,13 +67,14 @@ class Loop:
     log: Callable[[str], None]
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
+    is_over: Callable[[], bool] = _never
     is_finished: bool = False  # closed, and all of it is built
     _said: dict[str, float] = field(default_factory=dict)
 
     def ticks(self) -> Iterator[Tick]:
         """Make ticks until the load_date is finished or it is time for another run."""
         ends_at = self.clock() + self.stay
-        while self.clock() < ends_at:
+        while self.clock() < ends_at and not self.is_over():
             began, is_closed = self.clock(), self.is_closed()
             with self.turn() as has_turn:
                 done = self.make_tick(is_closed) if has_turn else None
@@ -94,18 +98,20 @@ class Loop:
             self.log(sentence)
 
 
-def live_job(pipeline: Pipeline) -> dg.JobDefinition:
-    """Return the job that builds a load_date for as long as it grows, a tick every few seconds."""
+def live_job(pipeline: Pipeline, is_over: Callable[[], bool] = _never) -> dg.JobDefinition:
+    """Return the job that builds a load_date for as long as it grows, a tick every few seconds.
 
-    @dg.op(name=f"{pipeline.name}__grow", required_resource_keys=RESOURCES)
+    A run ends before that with the tick after which `is_over`: for one in this process that somebody waits for.
+    """
+
+    @dg.op(name=f"{pipeline.name}__grow", required_resource_keys={"run_log"})
     def grow_load_date(context: dg.OpExecutionContext) -> Iterator[Any]:
         with user_errors_as_failures(context):
             load_date = _the_load_date(pipeline, context.run.tags)
-            resources = context.resources
-            run: Run = resources.run_log
-            work = run.context(pipeline, resources.s3, lambda _phase, _done, _total: None)
+            run: Run = context.resources.run_log
+            work = run.context(pipeline, None, lambda _phase, _done, _total: None)
             if run.is_alone(pipeline, load_date):
-                yield from _events(context, work, run, load_date)
+                yield from _events(context, work, run, load_date, is_over)
             else:
                 context.log.info(f"Another live run builds {load_date}: there is nothing left to do for this one.")
         yield dg.Output(None)
@@ -128,14 +134,16 @@ def _the_load_date(pipeline: Pipeline, tags: Mapping[str, str]) -> date:
     return days[0]
 
 
-def _events(context: dg.OpExecutionContext, work: BuildContext, run: Run, load_date: date) -> Iterator[Any]:
+def _events(
+    context: dg.OpExecutionContext, work: BuildContext, run: Run, load_date: date, is_over: Callable[[], bool]
+) -> Iterator[Any]:
     """Make the ticks of a run, and yield what Dagster is told of them."""
     pipeline = work.pipeline
     events = LiveEvents(
         context.instance, pipeline, load_date, lambda relation: run.published(pipeline, relation, load_date)
     )
     with work.sharing_sessions() as sharing:
-        loop = _loop(context, sharing, run, load_date)
+        loop = _loop(context, sharing, run, load_date, is_over)
         for done in loop.ticks():
             yield from events.after(done.outcomes)
     if loop.is_finished:
@@ -147,7 +155,9 @@ def _events(context: dg.OpExecutionContext, work: BuildContext, run: Run, load_d
     yield from events.at_end()
 
 
-def _loop(context: dg.OpExecutionContext, work: BuildContext, run: Run, load_date: date) -> Loop:
+def _loop(
+    context: dg.OpExecutionContext, work: BuildContext, run: Run, load_date: date, is_over: Callable[[], bool]
+) -> Loop:
     """Return the loop of a run: its ticks, with the upkeep of the ledger, while it has the turn of the load_date."""
     pipeline, live = work.pipeline, work.pipeline.config.live
     seen, upkeep = Seen(), Upkeep(work, load_date)
@@ -164,6 +174,7 @@ def _loop(context: dg.OpExecutionContext, work: BuildContext, run: Run, load_dat
         stay=live.stay_minutes * 60,
         every=live.tick_seconds,
         log=context.log.warning,
+        is_over=is_over,
     )
 
 

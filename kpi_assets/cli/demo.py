@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from kpi_assets.cli import demo_apis, demo_days, demo_week
+from kpi_assets.cli import demo_apis, demo_days, demo_stream, demo_week
 from kpi_assets.cli.alerts import deliver_due
 from kpi_assets.cli.data import write_sample
 from kpi_assets.cli.land import land_files
@@ -19,7 +19,7 @@ from kpi_assets.cli.selection import select_names
 from kpi_assets.cli.show import RowFormat, show_table
 from kpi_assets.cli.terminal import grid, headline, out, say, styled
 from kpi_assets.cli.workspace import Workspace, open_workspace
-from kpi_assets.errors import UserError
+from kpi_assets.errors import UsageError, UserError
 from kpi_assets.ledger import publishes, results
 from kpi_assets.settings import settings
 from kpi_assets.warehouse.connection import connect
@@ -38,18 +38,19 @@ class DemoName(str, Enum):
     ecommerce = demo_week.PIPELINE
     storefront = demo_days.PIPELINE
     retail = demo_apis.PIPELINE
+    realtime = demo_stream.PIPELINE
 
 
 def demo(
     pipeline: Annotated[
-        DemoName, typer.Argument(metavar="[PIPELINE]", help="instacart, ecommerce, storefront or retail.")
+        DemoName, typer.Argument(metavar="[PIPELINE]", help="instacart, ecommerce, storefront, retail or realtime.")
     ] = (DemoName.instacart),
     orders: Annotated[
         int | None,
         typer.Option(
             min=1000,
             help="How many orders a day; 20000 by default, 1000 for ecommerce, 1000 in all for storefront, and 300 of "
-            "each retailer.",
+            "each retailer; not for realtime.",
         ),
     ] = None,
 ) -> None:
@@ -57,14 +58,19 @@ def demo(
 
     Of storefront it runs three, of which one is held and lands again late. Of retail it runs two, and on one of them
     the API of a retailer is down. Readers see the first day of instacart, and all days of the others, because what was
-    held is corrected, and what lacked is fetched.
+    held is corrected, and what lacked is fetched. Of realtime it plays some minutes of a stream, today: a tile moves, a
+    field appears, and a broken release is held until it is taken back.
     """
+    if pipeline is DemoName.realtime and orders is not None:
+        raise UsageError("The demo of realtime has as many orders as its visitors place: leave --orders out.")
     if pipeline is DemoName.ecommerce:
         demo_week.play(orders)
     elif pipeline is DemoName.storefront:
         demo_days.play(orders)
     elif pipeline is DemoName.retail:
         demo_apis.play(orders)
+    elif pipeline is DemoName.realtime:
+        demo_stream.play()
     else:
         _two_days(orders or DEMO_ORDERS)
 

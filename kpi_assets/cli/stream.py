@@ -13,10 +13,10 @@ from typing import Annotated
 
 import typer
 
-from kpi_assets.cli.arguments import PipelineName
+from kpi_assets.cli.arguments import complete_pipeline
 from kpi_assets.cli.process import enable_gc
 from kpi_assets.cli.terminal import error_line, say, styled
-from kpi_assets.cli.workspace import Workspace, open_workspace, pipeline_of, prepare_bucket
+from kpi_assets.cli.workspace import Workspace, open_workspace, pipeline_of, prepare_bucket, sound_pipelines
 from kpi_assets.errors import UsageError, UserError
 from kpi_assets.printable import printable
 from kpi_assets.scrub import scrub
@@ -31,7 +31,14 @@ from kpi_assets.warehouse.connection import WarehouseError
 
 
 def stream(
-    pipeline: PipelineName,
+    pipeline: Annotated[
+        str,
+        typer.Argument(
+            metavar="[PIPELINE]",
+            help="A folder below sql/. Not given: the only pipeline that has streams.",
+            autocompletion=complete_pipeline,
+        ),
+    ] = "",
     only: Annotated[
         list[str] | None, typer.Option("--only", metavar="STREAM", help="Land this stream only; may be repeated.")
     ] = None,
@@ -46,6 +53,7 @@ def stream(
     ] = "",
 ) -> None:
     """Land the events of a pipeline's streams as objects, each exactly once; Ctrl-C stops it, and nothing is lost."""
+    pipeline = pipeline or _only_one()
     streams = _chosen(pipeline, [skip_lost] if skip_lost else only or [])
     with _signals_as_flag() as is_over, open_workspace(pipeline) as work:
         if skip_lost:
@@ -57,6 +65,18 @@ def stream(
         enable_gc()
         say(f"Landing {', '.join(each.name for each in streams)}  (Ctrl-C stops it)")
         land_all(work.pipeline, streams, work.settings, work.server, is_over)
+
+
+def _only_one() -> str:
+    """Return the name of the only pipeline that has streams. Raises UsageError."""
+    names = [each.name for each in sound_pipelines() if streams_of(each)]
+    if len(names) != 1:
+        raise UsageError(
+            f"Several pipelines have streams: name one of {', '.join(names)}, in a process each."
+            if names
+            else "No pipeline has streams: no raw table has the word source.stream."
+        )
+    return names[0]
 
 
 def _chosen(name: str, only: Sequence[str]) -> list[Stream]:

@@ -15,7 +15,7 @@ from kpi_assets.sources.refusals import CHECK, NO_S3, REASON, UNKNOWN, LakeError
 
 _MISSING_CONTAINER = {"NoSuchBucket", "ContainerNotFound", "ContainerBeingDeleted", "ContainerDisabled"}
 _TAKEN = {"PreconditionFailed", "BlobAlreadyExists", "ConditionNotMet", "TargetConditionNotMet"}
-_STATUS = re.compile(r"status code: ([0-9]{3})")
+_STATUS = re.compile(r"(?:status |\()code: ([0-9]{3})")  # in parentheses: of one key among those to delete
 _CODE = re.compile(r"<Code>([\w.-]{1,60})</Code>")
 _HOST = re.compile(r"Error performing [A-Z]+ https?://([^/?\s]+)")
 _AZURE_ROLE = (

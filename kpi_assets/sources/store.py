@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import date
-from functools import partial
+from functools import cached_property, partial
 from io import BytesIO
 from itertools import islice
 from threading import Lock
@@ -51,24 +51,38 @@ def named_place(pipeline: Pipeline, settings: Settings) -> str | None:
 class Store:
     """A bucket of a pipeline."""
 
-    def __init__(self, objects: Objects) -> None:
-        self.objects, self.bucket = objects, objects.bucket
+    def __init__(self, bucket: str, opening: Callable[[], Objects]) -> None:
+        """With what `opening` returns; it is called when the objects are used first."""
+        self.bucket, self._opening = bucket, opening
         self._checksums: dict[str, tuple[Checksum, ...]] = {}  # by the manifest's hash
         self._lock = Lock()
 
     @classmethod
     def open(cls, settings: Settings, bucket: str, s3: Any = None) -> "Store":
         """Open a bucket with the settings; one on S3 with a new client unless one is given. Raises LakeError."""
-        if "://" in bucket:
-            from kpi_assets.sources.lake_objects import LakeObjects  # noqa: PLC0415
+        return cls._of(_objects(settings, bucket, s3))
 
-            return cls(LakeObjects.open(settings, bucket))
-        return cls.on_s3(s3, bucket, settings.s3_least_rate) if s3 else cls(_s3_objects().open(settings, bucket))
+    @classmethod
+    def later(cls, settings: Settings, bucket: str) -> "Store":
+        """Return a bucket that is opened with the settings when it is used; that may raise LakeError.
+
+        A process that hardly ever uses it is smaller by boto3 and its client, 25 MB.
+        """
+        return cls(bucket, lambda: _objects(settings, bucket))
 
     @classmethod
     def on_s3(cls, s3: Any, bucket: str, least_rate: int = LEAST_RATE) -> "Store":
         """Open a bucket on S3 with a client of boto3; `least_rate` is in bytes a second."""
-        return cls(_s3_objects()(s3, bucket, least_rate))
+        return cls._of(_s3_objects()(s3, bucket, least_rate))
+
+    @classmethod
+    def _of(cls, objects: Objects) -> "Store":
+        return cls(objects.bucket, lambda: objects)
+
+    @cached_property
+    def objects(self) -> Objects:
+        """The objects of the bucket. Raises LakeError if it is to be opened now, and cannot be."""
+        return self._opening()
 
     def manifest(self, name: str, load_date: date, key: str, version_id: str | None = None) -> Manifest | None:
         """Return the manifest of the object at `key`, or of a version of it; None without one. Raises LakeError."""
@@ -149,6 +163,16 @@ def _s3_objects() -> Any:
     from kpi_assets.sources.s3_objects import S3Objects  # noqa: PLC0415
 
     return S3Objects
+
+
+def _objects(settings: Settings, bucket: str, s3: Any = None) -> Objects:
+    """Open a bucket with the settings, on S3 with a new client unless one is given. Raises LakeError."""
+    if "://" in bucket:
+        from kpi_assets.sources.lake_objects import LakeObjects  # noqa: PLC0415
+
+        return LakeObjects.open(settings, bucket)
+    opened: Objects = _s3_objects()(s3, bucket, settings.s3_least_rate) if s3 else _s3_objects().open(settings, bucket)
+    return opened
 
 
 def open_store(pipeline: Pipeline, settings: Settings, s3: Any = None) -> Store:

@@ -368,6 +368,8 @@ class Landing:
             self._seek(partition.number, done.fence)
         else:
             segment = partition.waiting.landed()
+            if not self.closed and self._first_day:  # the broker held events of days before the first landing
+                self._first_day = min(self._first_day, segment.hour.date())
             partition.pause = 0.0
             self.counts.links += 1
             self._advance(partition, segment)

@@ -66,6 +66,13 @@ def test_a_tick_begins_every_so_often_until_the_run_has_stayed_for_its_time() ->
     assert (world.last, loop.is_finished, world.said) == ([False] * 4, False, [])
 
 
+def test_a_run_that_somebody_waits_for_ends_with_the_tick_after_which_it_is_over() -> None:
+    world = World([BUSY, BUSY, BUSY])
+    loop = world.loop(is_over=lambda: world.attempts == 2)
+    assert list(loop.ticks()) == [BUSY, BUSY]
+    assert (world.last, loop.is_finished) == ([False, False], False)
+
+
 def test_after_a_long_tick_there_is_a_pause_in_which_a_backfill_gets_its_turn() -> None:
     world = World([BUSY, BUSY], spent=3.0)
     assert len(list(world.loop().ticks())) == 2

@@ -12,6 +12,7 @@ from kpi_assets.assets.factory import pipeline_assets
 from kpi_assets.assets.resources import OUTCOME
 from kpi_assets.automation.jobs import pipeline_jobs
 from kpi_assets.ledger import growth, locks, run_states
+from kpi_assets.sources import s3_objects
 from kpi_assets.warehouse.connection import connect
 from kpi_assets_tests.automation.conftest import RESOURCES
 from kpi_assets_tests.clicks_pipeline import ClicksPipeline
@@ -99,6 +100,15 @@ def test_a_closed_load_date_is_built_whole_and_the_run_ends(live: Live) -> None:
     evaluated = {(each.asset_key.path[-1], each.check_name): each.passed for each in ran.get_asset_check_evaluations()}
     assert evaluated["clicks_by_minute", "grain"]
     assert all(evaluated.values())
+
+
+def test_a_live_run_makes_no_client_of_boto3(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    clicks = live.clicks
+    clicks.land("a")
+    clicks.close()
+    monkeypatch.setattr(s3_objects, "client", lambda _settings: pytest.fail("a client was made"))
+    assert live.outcome(live.run()) == ("SUCCESS", "success")
+    assert clicks.total() == 1
 
 
 def test_the_run_log_has_the_live_run_as_one_row_with_the_worst_of_the_latest_builds(live: Live) -> None:

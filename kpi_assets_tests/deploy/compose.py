@@ -62,6 +62,14 @@ class Deployment(Kpi):
         (folder / "var" / "dagster" / "storage").mkdir(parents=True)
         self._copy("dagster.yaml", folder / "var" / "dagster")
         self._copy("workspace.yaml", folder / "etc")
+        for name, config in COMPOSE["configs"].items():
+            [target] = [
+                each["target"]
+                for found in COMPOSE["services"].values()
+                for each in found.get("configs", [])
+                if each["source"] == name
+            ]
+            shutil.copy(DEPLOY / config["file"], self.translated(target))
         for pipeline in PIPELINES:
             shutil.copytree(CHECKOUT / "sql" / pipeline, folder / "sql" / pipeline)
         super().__init__(folder / "var", folder, self.secrets, **self.environment_of("code"))
@@ -112,17 +120,18 @@ class Deployment(Kpi):
     def environment_of(self, service: str) -> dict[str, str]:
         """Return the environment that image and compose.yaml set, without any other setting of kpi_assets or AWS."""
         set_here = {**image_environment(), **COMPOSE["services"][service].get("environment", {})}
-        translated = {name: self.translated(value) for name, value in set_here.items()}
+        # One without a value comes from the environment of docker compose, which has none here.
+        translated = {name: self.translated(value) for name, value in set_here.items() if value is not None}
         return {**translated, "KPI_SQL_DIR": str(self.root / "sql"), "PATH": f"{BIN}:{os.environ['PATH']}"}
 
-    def spawn(self, service: str, words: Sequence[str] | None = None) -> "subprocess.Popen[bytes]":
+    def spawn(self, service: str, words: Sequence[str] | None = None, **environment: str) -> "subprocess.Popen[bytes]":
         """Start the process of a service, or another command in its environment."""
         found = COMPOSE["services"][service]
         command = [*found.get("entrypoint", []), *found["command"]] if words is None else words
         log = (self.root / f"{service}.log").open("ab")
         return subprocess.Popen(
             [self.translated(word) for word in command],
-            env=self.environment_of(service),
+            env={**self.environment_of(service), **environment},
             cwd=self.root,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -147,8 +156,12 @@ class Deployment(Kpi):
     @property
     def s3(self) -> Any:
         """Return a client with the keys of the deployment."""
+        return self.s3_as("aws_credentials")
+
+    def s3_as(self, secret: str) -> Any:
+        """Return a client with the keys that a secret holds."""
         session = boto3.Session()
-        keys = dict(line.split(" = ") for line in self.secret("aws_credentials").splitlines()[1:])
+        keys = dict(line.split(" = ") for line in self.secret(secret).splitlines()[1:])
         return session.client(
             "s3", endpoint_url=self.environment["KPI_S3_ENDPOINT_URL"], region_name="us-east-1", **keys
         )

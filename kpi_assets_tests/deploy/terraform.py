@@ -66,7 +66,11 @@ def problems(block: Block, bindings: Path) -> list[str]:
 def _problems(
     place: str, body: Mapping[str, Any], known: Mapping[str, tuple[str, bool]], all_: Mapping[str, Any]
 ) -> Iterator[str]:
-    given = {name: value for name, value in body.items() if name not in {"dynamic", "__is_block__"}}
+    given = {
+        name: value
+        for name, value in body.items()
+        if name not in {"dynamic", "__is_block__", "__comments__", "__inline_comments__"}
+    }
     for dynamic in body.get("dynamic", []):
         for name, block in dynamic.items():
             given.setdefault(name, []).extend(block["content"])

@@ -6,9 +6,10 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timezone
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,9 @@ from kpi_assets.doctor.lake import bucket
 from kpi_assets.embedded.stack import Stack
 from kpi_assets.instance import folder
 from kpi_assets.instance.storage import PooledPostgresStorage
+from kpi_assets.materialize.close import MANIFEST
 from kpi_assets.model.decision import Decision
+from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import CHECKOUT, settings
 from kpi_assets.sources import decisions
@@ -110,7 +113,8 @@ def test_no_secret_is_in_a_file_and_each_is_given_only_where_it_is_used() -> Non
     given = {name: set(service.get("secrets", [])) for name, service in SERVICES.items()}
     assert given == {
         "postgres": {"postgres_password"},
-        "s3": {"aws_credentials"},
+        "s3": {"aws_credentials", "stream_credentials"},
+        "stream": {"kpi_postgres_url", "kpi_stream_password", "stream_credentials"},
         "bootstrap": {"kpi_postgres_url", "kpi_admin_postgres_url", "kpi_serve_postgres_url", "aws_credentials"},
         "pages": {"kpi_serve_postgres_url", "kpi_serve_keys"},
         **{name: {"kpi_postgres_url", "aws_credentials"} for name in ("code", "daemon", "kpi")},
@@ -121,7 +125,7 @@ def test_no_secret_is_in_a_file_and_each_is_given_only_where_it_is_used() -> Non
     assert re.findall(r"(?i)(?:password|secret_access_key|_key_id)\s*[:=]\s*[\w\"']+$", text, re.MULTILINE) == []
 
 
-@pytest.mark.parametrize("name", ["bootstrap", "code", "web", "daemon", "pages", "kpi"])
+@pytest.mark.parametrize("name", ["bootstrap", "code", "web", "daemon", "pages", "stream", "kpi"])
 def test_our_containers_have_few_rights(name: str) -> None:
     service = SERVICES[name]
     assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"])
@@ -140,12 +144,13 @@ def test_the_web_ui_is_never_served_without_its_guard() -> None:
 
 def test_lasting_services_have_a_health_check_and_dependencies_are_declared() -> None:
     lasting = {name for name, service in SERVICES.items() if service.get("restart") == "unless-stopped"}
-    assert lasting == {"postgres", "s3", "code", "web", "daemon", "pages"}
-    assert {name for name, service in SERVICES.items() if "healthcheck" in service} == lasting
+    assert lasting == {"postgres", "s3", "code", "web", "daemon", "pages", "stream"}
+    checked = {name for name, service in SERVICES.items() if "healthcheck" in service}
+    assert checked == lasting - {"stream"}, "how far streams are landed is in ops, and an alert if it is not far enough"
     waits = {name: list(service.get("depends_on", {})) for name, service in SERVICES.items()}
     assert waits["bootstrap"] == ["postgres"]
     assert (waits["code"], waits["web"], waits["daemon"]) == (["bootstrap", "s3"], ["code"], ["web"])
-    assert waits["pages"] == ["bootstrap"]
+    assert (waits["pages"], waits["stream"]) == (["bootstrap"], ["bootstrap", "s3"])
 
 
 def test_the_ignore_file_lets_in_what_the_image_copies() -> None:
@@ -163,10 +168,11 @@ def test_the_store_has_the_version_that_the_tests_run_on() -> None:
     assert SERVICES["s3"]["image"] == f"chrislusf/seaweedfs:{version}"
 
 
-def test_whoever_is_in_the_network_of_the_store_has_its_keys_anyway() -> None:
+def test_whoever_is_in_the_network_of_the_store_has_keys_of_it_anyway() -> None:
     """One of its ports cannot be bound to its container alone, and asks for no key."""
     inside = {name for name, service in SERVICES.items() if "store" in service.get("networks", [])}
-    assert inside == {name for name, service in SERVICES.items() if "aws_credentials" in service.get("secrets", [])}
+    keys = {"aws_credentials", "stream_credentials"}
+    assert inside == {name for name, service in SERVICES.items() if keys & {*service.get("secrets", [])}}
     assert SERVICES["s3"]["networks"] == ["store"]
     assert "postgres" not in inside
     assert COMPOSE["networks"] == {"store": {}}
@@ -423,3 +429,39 @@ def test_who_runs_may_land_what_apis_give() -> None:
         if table.source.api
     }
     assert {place for place in fetched if not place.startswith(tuple(allowed))} == set()
+
+
+def test_who_lands_streams_may_put_their_events_and_nothing_else() -> None:
+    policy = json.loads((DEPLOY / "iam" / "stream.json").read_text())
+    allowed = {action: each["Resource"] for each in policy["Statement"] for action in _listed(each["Action"])}
+    assert {*allowed} == {"s3:ListBucket", "s3:GetObject", "s3:PutObject"}
+    wanted = [pipeline for pipeline in load_pipelines(CHECKOUT / "sql").values() if pipeline.stream_tables]
+    assert allowed["s3:ListBucket"] == [f"arn:aws:s3:::{pipeline.config.bucket}" for pipeline in wanted]
+    for place in _of_streams(wanted, ""):
+        assert [each for each in allowed["s3:PutObject"] if fnmatch(place, each)], place
+
+
+def test_who_runs_may_list_the_objects_of_a_load_date_that_grew() -> None:
+    policy = json.loads((DEPLOY / "iam" / "run.json").read_text())
+    puts = [
+        each
+        for statement in policy["Statement"]
+        for each in statement["Resource"]
+        if "s3:PutObject" in _listed(statement["Action"])
+    ]
+    pipelines = load_pipelines(CHECKOUT / "sql").values()
+    for place in _of_streams(pipelines, MANIFEST):
+        assert [each for each in puts if fnmatch(place, each)], place
+    events = [*_of_streams(pipelines, "hour=01/p0000-1.ndjson.gz")]
+    assert [each for each in events if any(fnmatch(each, allowed) for allowed in puts)] == []
+
+
+def _of_streams(pipelines: Iterable[Pipeline], name: str) -> Iterator[str]:
+    """Yield the ARN of an object of each stream."""
+    for pipeline in pipelines:
+        for table in pipeline.stream_tables:
+            yield f"arn:aws:s3:::{pipeline.config.bucket}/{table.stream_prefix(pipeline.config.start_date)}{name}"
+
+
+def _listed(actions: str | list[str]) -> list[str]:
+    return [actions] if isinstance(actions, str) else actions

@@ -1,6 +1,7 @@
 """The whole deployment: its services are healthy by their own checks, run a day, and keep their secrets."""
 
 import re
+import shutil
 import urllib.request
 from contextlib import suppress
 from pathlib import Path
@@ -9,12 +10,16 @@ from urllib.error import HTTPError
 import psutil
 import pytest
 import urllib3
+from botocore.exceptions import ClientError
 
 from kpi_assets.ledger import schema
+from kpi_assets.samples.realtime.world import STREAMS
+from kpi_assets.settings import CHECKOUT
 from kpi_assets.surface.security import hash_of
 from kpi_assets_tests.deploy.compose import PIPELINES, Deployment
 from kpi_assets_tests.deploy.conftest import DAY, SERVICES, Ran
-from kpi_assets_tests.machine import PATIENCE
+from kpi_assets_tests.machine import PATIENCE, eventually
+from kpi_assets_tests.stream.brokers import mock_broker
 
 
 def test_a_day_that_is_landed_by_the_command_and_launched_in_the_ui_is_published(
@@ -156,7 +161,8 @@ def test_secrets_are_made_once(deployment: Deployment, tmp_path: Path) -> None:
     made = deployment.root / "made"
     before = {path.name: path.read_text() for path in made.iterdir()}
     urls = ["kpi_admin_postgres_url", "kpi_postgres_url", "kpi_serve_postgres_url"]
-    others = ["aws_credentials", "key_of_first_reader", "kpi_serve_keys", "kpi_ui_token", "postgres_password"]
+    others = ["aws_credentials", "key_of_first_reader", "kpi_serve_keys", "kpi_stream_password", "kpi_ui_token"]
+    others += ["postgres_password", "stream_credentials"]
     assert sorted(before) == sorted([*urls, *others])
     assert before["kpi_serve_keys"] == f"first:{hash_of(before['key_of_first_reader'])}"
     assert len(before["kpi_ui_token"]) == 48
@@ -166,3 +172,47 @@ def test_secrets_are_made_once(deployment: Deployment, tmp_path: Path) -> None:
     assert {path.name: path.read_text() for path in made.iterdir()} == before
     deployment.run_secrets(tmp_path / "other")
     assert (tmp_path / "other" / "postgres_password").read_text() != before["postgres_password"]
+
+
+def test_streams_are_landed_with_keys_that_are_good_for_nothing_else(
+    deployment: Deployment, ran: Ran, tmp_path: Path
+) -> None:
+    tree = tmp_path / "sql"
+    shutil.copytree(CHECKOUT / "sql" / "realtime", tree / "realtime")
+    given = {"KPI_SQL_DIR": str(tree)}
+    deployment.bootstrap(KPI_ADMIN_POSTGRES_URL=deployment.secret("kpi_admin_postgres_url"), **given)
+    root, own = deployment.s3, deployment.s3_as("stream_credentials")
+
+    def landed() -> set[str]:
+        found = root.list_objects_v2(Bucket="kpi-realtime", Prefix="raw/").get("Contents", [])
+        return {each["Key"].split("/")[1] for each in found}
+
+    with mock_broker(tmp_path / "home") as broker:
+        for stream in STREAMS:
+            broker.send(stream, (0, b"key", b'{"event_id": "1"}'))
+        process = deployment.spawn("stream", KPI_STREAM_URL=str(broker.settings.stream_url), **given)
+        try:
+            eventually(lambda: landed() == {*STREAMS}, every=0.5)
+        finally:
+            process.terminate()
+            code = process.wait(PATIENCE)
+    assert code == 0
+    log = (deployment.root / "stream.log").read_text()
+    assert " UTC info: clicks: 1 events in 1 objects; " in log
+    hidden = [deployment.secret("stream_credentials").rpartition(" = ")[2].strip(), *deployment.secrets]
+    assert [secret for secret in hidden if secret in log] == []
+
+    [key] = [each["Key"] for each in root.list_objects_v2(Bucket="kpi-realtime", Prefix="raw/clicks/")["Contents"]]
+    assert own.get_object(Bucket="kpi-realtime", Key=key)["ContentLength"] > 0
+    with pytest.raises(ClientError, match="PreconditionFailed"):
+        own.put_object(Bucket="kpi-realtime", Key=key, Body=b"", IfNoneMatch="*")
+    for refused in (
+        lambda: own.delete_object(Bucket="kpi-realtime", Key=key),
+        lambda: own.put_object(Bucket="kpi-realtime", Key="decisions/raw.clicks/x", Body=b""),
+        lambda: own.put_object(Bucket="kpi-instacart", Key="raw/x", Body=b""),
+        lambda: own.list_objects_v2(Bucket="kpi-instacart"),
+        lambda: own.delete_bucket(Bucket="kpi-realtime"),
+        lambda: own.create_bucket(Bucket="kpi-mine"),
+    ):
+        with pytest.raises(ClientError, match="AccessDenied"):
+            refused()

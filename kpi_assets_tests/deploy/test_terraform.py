@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from kpi_assets.settings import Settings
+from kpi_assets.sources.lake_objects import UPLOADS
 from kpi_assets_tests.deploy.compose import COMPOSE
 from kpi_assets_tests.deploy.terraform import CLOUDS, FOLDER, Block, blocks, names, problems
 
@@ -39,7 +40,7 @@ def test_every_setting_that_a_task_gets_is_one(cloud: str) -> None:
 @pytest.mark.parametrize("cloud", CLOUDS)
 def test_tasks_run_the_commands_of_the_compose_file(cloud: str) -> None:
     text = re.sub(r"\s+", " ", TEXTS[cloud])
-    for service in ("bootstrap", "pages"):
+    for service in ("bootstrap", "pages", "stream"):
         command = ", ".join(f'"{word}"' for word in COMPOSE["services"][service]["command"])
         assert f"[{command}]" in text
     assert '["dagster-daemon", "run"]' in text
@@ -54,6 +55,30 @@ def test_no_task_may_delete_an_object_and_the_pages_may_not_see_any() -> None:
     assert re.findall(r"^ +(\w+) +=", actions, re.MULTILINE) == ["core", "stream"]
     [land] = [each for each in blocks("azure") if each.type == "azurerm_role_assignment"]
     assert land.body["for_each"] == '${toset(["core", "stream"])}'
+
+
+def test_landing_on_aws_can_only_put_where_no_object_is() -> None:
+    [buckets] = [each.body for each in blocks("aws") if each.place.endswith("aws_iam_policy_document.buckets")]
+    [rule] = buckets["dynamic"]
+    assert rule["statement"]["for_each"] == '${each.key == "stream" ? ["create only"] : []}'
+    [denied] = rule["statement"]["content"]
+    assert (denied["effect"], denied["actions"]) == ("Deny", ["s3:PutObject"])
+    [condition] = denied["condition"]
+    found = condition["test"], condition["variable"], condition["values"]
+    assert found == ("Null", "s3:if-none-match", ["true"])
+
+
+def test_what_large_uploads_leave_on_azure_is_removed_by_azure() -> None:
+    """No task may: an upload in parts leaves an object below a prefix that only the code knows."""
+    [policy] = [each.body for each in blocks("azure") if each.type == "azurerm_storage_management_policy"]
+    [rule] = policy["dynamic"]
+    [content] = rule["rule"]["content"]
+    assert rule["rule"]["for_each"] == "${azurerm_storage_container.lake}"
+    assert content["enabled"] is True
+    assert content["filters"][0]["prefix_match"] == [f"${{rule.value.name}}/{UPLOADS}"]
+    [actions] = content["actions"]
+    assert actions["base_blob"][0]["delete_after_days_since_creation_greater_than"] == 1
+    assert actions["version"][0]["delete_after_days_since_creation"] == 1
 
 
 def test_nothing_is_open_to_everybody() -> None:

@@ -314,6 +314,32 @@ def test_the_reason_of_a_refusal_is_reported(broken: Store, proxy: Proxy, status
         assert failure.value.transient == (status >= 500)
 
 
+def test_whoever_may_delete_nothing_lands_a_large_file_and_leaves_its_parts_aside(
+    azurite: str, container: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the tasks of deploy/terraform, whose account has a rule that removes what is left."""
+    monkeypatch.setattr(lake_objects, "MOST_BYTES", PART)
+    file = tmp_path / "things.csv"
+    file.write_bytes(BODY)
+    everything = Store.open(Settings(azure_endpoint_url=azurite), container).objects
+    monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_KEY")
+    monkeypatch.setenv("AZURE_STORAGE_SAS_TOKEN", lakes.signature(container.rpartition("/")[2], "rcwl"))
+    store = Store.open(Settings(azure_endpoint_url=azurite), container)
+    assert land(store, file, KEY, replace=False) == "landed"
+    assert store.objects.get(manifest_of(store), 0, len(BODY)) == BODY
+    assert [entry.key for entry in store.entries("")] == [KEY]
+    [left] = [entry.key for entry in everything.lake.entries(lake_objects.UPLOADS)]
+    assert everything.lake.get(left) == BODY
+    with pytest.raises(LakeError, match="access is refused"):
+        store.objects.delete(KEY)
+
+
+def manifest_of(store: Store) -> Manifest:
+    found = store.manifest("things", DAY, KEY)
+    assert found is not None
+    return found
+
+
 def test_wrong_credentials_are_reported_without_showing_them(
     azurite: str, container: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

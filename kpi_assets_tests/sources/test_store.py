@@ -6,6 +6,7 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from time import perf_counter
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, HTTPClientError
@@ -14,7 +15,7 @@ from urllib3.connection import HTTPConnection
 from kpi_assets.embedded.stack import Stack
 from kpi_assets.model.manifest import Manifest
 from kpi_assets.model.tree import load_pipelines
-from kpi_assets.settings import default_sql_dir, settings
+from kpi_assets.settings import Settings, default_sql_dir, settings
 from kpi_assets.sources import objects, s3_objects
 from kpi_assets.sources import store as store_module
 from kpi_assets.sources.boto_refusals import explained
@@ -42,6 +43,25 @@ def composed(body: bytes) -> str:
     """Return the sha256 of a single part, or the sha256 of the digests of several parts."""
     parts = [hashlib.sha256(body[at : at + PART]) for at in range(0, len(body), PART)]
     return (parts[0] if len(parts) == 1 else hashlib.sha256(b"".join(part.digest() for part in parts))).hexdigest()
+
+
+# ---- opening
+
+
+def test_a_bucket_that_is_opened_later_is_opened_when_it_is_used(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = put(store, KEY, BODY)
+    opened: list[str] = []
+    make = s3_objects.client
+
+    def noted(config: Settings) -> Any:
+        opened.append("client")
+        return make(config)
+
+    monkeypatch.setattr(s3_objects, "client", noted)
+    later = Store.later(settings(), store.bucket)
+    assert (later.bucket, opened) == (store.bucket, [])
+    assert read(later, manifest) == read(later, manifest) == BODY
+    assert opened == ["client"]
 
 
 # ---- manifests

@@ -516,6 +516,15 @@ def test_load_dates_are_closed_one_after_another_by_whoever_has_the_turn(bench: 
     assert bench.ledger.closings == [DAY + timedelta(days=n) for n in range(3)]
 
 
+def test_load_dates_before_the_first_landing_are_closed_too(bench: Bench) -> None:
+    """The broker may have held events for days when it is landed for the first time."""
+    for days in (2, 1):
+        bench.broker.send(0, b'{"id": "1"}', at=bench.clock.at - timedelta(days=days))
+    bench.land(seconds=60)
+    assert bench.ledger.closings == [DAY - timedelta(days=2), DAY - timedelta(days=1)]
+    bench.assert_all_landed()
+
+
 def test_the_next_load_date_is_closed_once_the_one_before_is_recorded(bench: Bench) -> None:
     bench.broker.send_many(2)
     bench.land()

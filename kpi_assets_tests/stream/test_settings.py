@@ -20,6 +20,10 @@ HUB = "Endpoint=sb://ns.servicebus.windows.net/;SharedAccessKeyName=reader;Share
         ({"stream_url": "kinesis://somewhere"}, "kinesis://region"),
         ({"stream_url": "amqp://host"}, "write kafka://host:9092"),
         ({"stream_user": "reader"}, "set both KPI_STREAM_USER and KPI_STREAM_PASSWORD, or neither"),
+        (
+            {"stream_user": "reader", "stream_password": ""},
+            "set both KPI_STREAM_USER and KPI_STREAM_PASSWORD, or neither",
+        ),
         ({"stream_password": "a secret"}, "set both KPI_STREAM_USER and KPI_STREAM_PASSWORD, or neither"),
         (
             {"stream_url": "kafka://host:9092", "stream_user": "reader", "stream_password": "a secret"},
@@ -33,6 +37,12 @@ def test_what_cannot_work_is_refused(tmp_path: Path, given: dict[str, str], sent
     with pytest.raises(ValidationError, match=sentence) as error:
         Settings(home=tmp_path, **given)  # type: ignore[arg-type]
     assert "a secret" not in str(error.value.errors()[0]["msg"])
+
+
+def test_an_empty_password_is_none_as_of_a_secret_that_nobody_needs(tmp_path: Path) -> None:
+    config = Settings(home=tmp_path, stream_url="kafka://host:9092", stream_password="")  # type: ignore[arg-type]
+    assert config.stream_password is None
+    assert client_options(config)["security.protocol"] == "PLAINTEXT"
 
 
 def test_the_options_of_event_hubs(tmp_path: Path) -> None:

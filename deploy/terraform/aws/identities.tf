@@ -16,7 +16,7 @@ locals {
   # What each task does: list and read, and put objects. None deletes: a landed object is immutable.
   bucket_actions = {
     core   = ["s3:GetObject", "s3:GetObjectVersion", "s3:PutObject", "s3:AbortMultipartUpload"]
-    stream = ["s3:GetObject", "s3:GetObjectVersion", "s3:PutObject"]
+    stream = ["s3:GetObject", "s3:PutObject"]
   }
 }
 
@@ -29,6 +29,21 @@ data "aws_iam_policy_document" "buckets" {
   statement {
     actions   = each.value
     resources = local.object_arns
+  }
+
+  # Landing puts an object where none is, and in no other way.
+  dynamic "statement" {
+    for_each = each.key == "stream" ? ["create only"] : []
+    content {
+      effect    = "Deny"
+      actions   = ["s3:PutObject"]
+      resources = local.object_arns
+      condition {
+        test     = "Null"
+        variable = "s3:if-none-match"
+        values   = ["true"]
+      }
+    }
   }
 }
 

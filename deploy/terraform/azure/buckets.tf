@@ -41,3 +41,30 @@ resource "azurerm_storage_container" "lake" {
   storage_account_id    = azurerm_storage_account.lake.id
   container_access_type = "private"
 }
+
+# A large object is put together below .kpi-uploads/ and copied to its key. No task may delete what it leaves there, so
+# Azure does: the object and its versions after a day, and what it keeps of deleted ones after 30 more.
+resource "azurerm_storage_management_policy" "lake" {
+  storage_account_id = azurerm_storage_account.lake.id
+
+  dynamic "rule" {
+    for_each = azurerm_storage_container.lake
+    content {
+      name    = "uploads-${rule.key}"
+      enabled = true
+
+      filters {
+        blob_types   = ["blockBlob"]
+        prefix_match = ["${rule.value.name}/.kpi-uploads/"]
+      }
+      actions {
+        base_blob {
+          delete_after_days_since_creation_greater_than = 1
+        }
+        version {
+          delete_after_days_since_creation = 1
+        }
+      }
+    }
+  }
+}

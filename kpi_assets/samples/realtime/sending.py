@@ -16,7 +16,7 @@ from kpi_assets.errors import UserError
 from kpi_assets.samples.realtime.faults import Message
 from kpi_assets.settings import Settings
 
-PATIENCE = 30.0  # seconds for the broker to take what is left at the end
+PATIENCE = 30.0
 QUEUED = 500_000  # messages that may wait for the broker
 REPORT_SECONDS = 0.5
 KAFKA = ("kafka", "kafka+ssl")
@@ -40,13 +40,15 @@ def send(
     messages: Iterable[Message],
     *,
     seconds: float,
+    patience: float = PATIENCE,
     is_over: Callable[[], bool] = lambda: False,
     progress: Callable[[float, Sent], None] = lambda _seconds, _sent: None,
 ) -> Sent:
     """Send messages when they happen, for so many seconds from now on; return what the broker took.
 
-    Each message is acknowledged by the broker and stored once. `progress` is called twice a second with the seconds
-    that are over. Raises UserError if there is no broker that takes messages by Kafka's protocol.
+    Each message is acknowledged by the broker and stored once. `patience` is how many seconds the broker has for what
+    is left at the end. `progress` is called twice a second with the seconds that are over. Raises UserError if there is
+    no broker that takes messages by Kafka's protocol.
     """
     producer = _producer(settings)
     sent = Sent()
@@ -64,10 +66,10 @@ def send(
                 producer.poll(0)
                 reported = now
                 progress(now - start, sent)
-    left = producer.flush(PATIENCE)
+    left = producer.flush(patience)
     sent.refused += left
     if left and not sent.reason:
-        sent.reason = f"it did not answer within {PATIENCE:g} seconds"
+        sent.reason = f"it did not answer within {patience:g} seconds"
     return sent
 
 

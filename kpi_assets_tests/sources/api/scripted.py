@@ -196,6 +196,13 @@ class Waits(Clock):
         self.waited.append(seconds)
 
 
+class OnlyWaits(Waits):
+    """The same, and no time passes but that which is waited: what it shows does not depend on the machine's speed."""
+
+    def now(self) -> float:
+        return float(sum(self.waited))
+
+
 @dataclass
 class Got:
     """What a fetch gave."""

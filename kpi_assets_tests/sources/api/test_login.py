@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from kpi_assets.sources.api.fetch import ApiError
-from kpi_assets_tests.sources.api.scripted import Answer, Asked, Scripted, Waits, document, get, scripted
+from kpi_assets_tests.sources.api.scripted import Answer, Asked, OnlyWaits, Scripted, document, get, scripted
 from kpi_assets_tests.sources.api.test_rounds import BY_PAGE, ids, paged
 
 API: dict[str, Any] = {
@@ -68,7 +68,7 @@ def test_a_token_that_expires_midway_is_renewed() -> None:
 )
 def test_a_token_is_renewed_before_it_expires(expires: Any, renewed: list[int]) -> None:
     """A tenth of its time before the end, and at most 30 seconds: one second passes with each request."""
-    shop, waits = Shop(good_for=999, expires_in=expires), Waits()
+    shop, waits = Shop(good_for=999, expires_in=expires), OnlyWaits()
 
     def script(asked: Asked) -> Answer:
         answer = shop(asked)
