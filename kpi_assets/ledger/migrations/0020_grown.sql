@@ -40,8 +40,8 @@ begin
         select
             o.*,
             min(o.build_id) filter (where o.stays) over (
-                partition by o.load_date, o.base_build_id order by o.build_id
-                rows between current row and unbounded following
+                partition by o.load_date, o.base_build_id order by o.build_id desc
+                rows between unbounded preceding and current row
             ) as into_build_id
         from old as o
     ),
