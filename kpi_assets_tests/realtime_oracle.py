@@ -272,6 +272,7 @@ class Realtime:
     customer_360: list[Row]
     kpi_stock: list[Row]
     kpi_trust: list[Row]
+    accepted_share: list[Row]
 
 
 def computed(folder: Path, days: Sequence[date]) -> dict[date, Realtime]:
@@ -349,6 +350,13 @@ def of_day(database: duckdb.DuckDBPyConnection, day: date, *, with_silver: bool 
             for name in names
             for each in rows(TRUST.format(name))
         ),
+        accepted_share=[
+            (name, records, accepted, records - accepted, quotient(accepted, records, 6))
+            for name in sorted(names)
+            for records, accepted in rows(
+                f"select count(*), count(*) filter (where not is_set_aside) from {name} where load_date = $day"
+            )
+        ],
     )
 
 

@@ -47,6 +47,7 @@ PUBLISHED = {
         "late_share",
         "stream, hour",
     ),
+    "marts.accepted_share": ("stream, records, accepted, quarantined, accepted_share", "stream"),
 }
 TEXTS = ("event_id", "order_id", "session_id", "currency", "channel", "stream", "sku", "warehouse_id")
 

@@ -13,7 +13,7 @@ from kpi_assets.cli.waiting_rows import find_waiting, say_waiting
 from kpi_assets.cli.workspace import Workspace, sound_pipelines
 from kpi_assets.embedded import stack as local
 from kpi_assets.instance import services
-from kpi_assets.ledger import run_states
+from kpi_assets.ledger import growth, run_states
 from kpi_assets.model.asking import minute, next_asking
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.plan.growing import find_growing
@@ -81,8 +81,12 @@ def _say_growing(work: Workspace, now: datetime) -> None:
     store = open_store(pipeline, work.settings)
     with connect(work.server, pipeline.name, "status", read_only=True) as connection:
         found = find_growing(pipeline, connection, store, pipeline.config.start_date, now.date(), now)
+        lacking = growth.with_problems(connection)
     for day, each in found.items():
         say(f"{pipeline.name}: load_date {day} ", styled("grows", "green"), f" ({each.facts}).")
+    for day, problems in lacking.items():
+        for problem in problems:
+            say(f"{pipeline.name}: load_date {day} was closed and is ", styled("not whole", "red"), f": {problem}")
 
 
 def _say_asking(pipeline: Pipeline, now: datetime) -> None:

@@ -103,7 +103,7 @@ def _type(kind: exp.DataType) -> str:
 def _add_view(statement: exp.Create, found: dict[str, Relation]) -> None:
     """Add a view; `create or replace` may add columns to it."""
     if statement.expression.find(exp.Join):
-        found[statement.this.name] = Relation(types=_inferred(statement.expression, found))
+        found.setdefault(statement.this.name, Relation()).types = _inferred(statement.expression, found)
         return
     shown = statement.expression.find(exp.Table).name
     made = found.setdefault(statement.this.name, Relation(shows=shown))

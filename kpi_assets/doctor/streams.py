@@ -10,7 +10,7 @@ from datetime import datetime, timedelta, timezone
 from pydantic import SecretStr
 
 from kpi_assets.doctor.finding import Finding, advice, broken, errors_as_findings, ok
-from kpi_assets.ledger import schema
+from kpi_assets.ledger import growth, schema
 from kpi_assets.ledger import streams as ledger
 from kpi_assets.ledger.streams import Position
 from kpi_assets.model.pipeline import Pipeline
@@ -38,6 +38,7 @@ def streams(settings: Settings, pipeline: Pipeline, server: SecretStr, *, deep: 
         yield from ()
 
     yield from errors_as_findings(f"streams of {pipeline.name}", read)
+    yield from errors_as_findings(f"closed load_dates of {pipeline.name}", lambda: _closed(pipeline, server))
     for stream in found:
         positions = [each for each in reported if each.stream == stream.name]
         yield from _landing(pipeline, stream, positions)
@@ -54,6 +55,21 @@ def _reported(pipeline: Pipeline, server: SecretStr) -> list[Position]:
         return []
     with connect(server, pipeline.name, "doctor", read_only=True) as connection:
         return [] if schema.pending(connection) else ledger.positions(connection)
+
+
+def _closed(pipeline: Pipeline, server: SecretStr) -> Iterator[Finding]:
+    """Say what load_dates lack that were closed."""
+    if not has_database(server, pipeline.name):
+        return
+    with connect(server, pipeline.name, "doctor", read_only=True) as connection:
+        found = {} if schema.pending(connection) else growth.with_problems(connection)
+    for load_date, problems in found.items():
+        for problem in problems:
+            yield broken(
+                f"load_date {load_date} of {pipeline.name}",
+                f"was closed and is not whole: {problem} When that is mended, "
+                f"`kpi run {pipeline.name} --load-date {load_date}` builds it again, and it is closed again",
+            )
 
 
 def _landing(pipeline: Pipeline, stream: Stream, positions: Sequence[Position]) -> Iterator[Finding]:

@@ -4,6 +4,7 @@ The numbers of batches are those of the raw table of the stream: a SELECT builds
 reads. A load_date that is built as a whole has one batch, whose rows have the number 1; a SELECT records in `up_to`
 how many batches of its input that one holds, and goes on with the next. What reads a table whose load_date was built as
 a whole has rows of batches that are no more: it knows by `base_build_id`, and is built as a whole, too.
+The batches of old load_dates are merged (upkeep.py), so that what reads them batch by batch is built as a whole.
 
 Belongs here: statements on ops.batches. Not here: the objects of a batch (stream_objects.py), and the truth about what
 readers see (publishes.py).
@@ -19,10 +20,11 @@ from psycopg.rows import class_row
 
 from kpi_assets.model.names import Relation
 
-_COLUMNS = (
+_WRITTEN = (
     "batch, up_to, build_id, base_build_id, input_base_build_id, publish_id, objects, records, rows, repeats, "
     "quarantined, total_rows, total_records, total_repeats, total_quarantined, manifest_hash, through"
 )
+_COLUMNS = f"{_WRITTEN}, merged_from"
 _CURRENT = "asset = %(asset)s and load_date = %(load_date)s and superseded_at is null"
 
 
@@ -47,6 +49,7 @@ class Batch:
     total_quarantined: int
     manifest_hash: str
     through: datetime | None
+    merged_from: int | None = None  # the first of the batches whose counts are in it; their rows have their numbers
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ def record(
             {"asset": str(relation), "load_date": load_date},
         )
     connection.execute(
-        f"insert into ops.batches (asset, load_date, {_COLUMNS}) values (%s, %s, {', '.join(['%s'] * 17)})",  # noqa: S608
+        f"insert into ops.batches (asset, load_date, {_WRITTEN}) values (%s, %s, {', '.join(['%s'] * 17)})",  # noqa: S608
         [
             str(relation),
             load_date,

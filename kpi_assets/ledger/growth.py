@@ -4,7 +4,7 @@ Not here: how far streams have been landed (streams.py), the batches of each tab
 them for a load_date (plan/growing.py).
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -22,6 +22,8 @@ class Growth:
     through: datetime | None
     ticked_at: datetime
     finished_at: datetime | None
+    problems: list[str]
+    is_built_since: bool  # whether something of it was built after it was closed with problems
 
 
 def record_tick(connection: Connection[Any], load_date: date, *, run_id: str, through: datetime | None) -> None:
@@ -34,25 +36,34 @@ def record_tick(connection: Connection[Any], load_date: date, *, run_id: str, th
         insert into ops.growth as g (load_date, run_id, through) values (%s, %s, %s)
         on conflict (load_date) do update set
             run_id = excluded.run_id, through = greatest(g.through, excluded.through), ticked_at = clock_timestamp(),
-            finished_at = null
+            finished_at = null, problems = '{}'
         """,
         [load_date, run_id, through],
     )
 
 
-def finish(connection: Connection[Any], load_date: date) -> None:
-    """Record that nothing is left to be built of a load_date that is closed."""
+def finish(connection: Connection[Any], load_date: date, problems: Sequence[str] = ()) -> None:
+    """Record that nothing is left to be built of a load_date that is closed, and what it lacks all the same."""
     connection.execute(
-        "update ops.growth set finished_at = clock_timestamp() where load_date = %s and finished_at is null",
-        [load_date],
+        "update ops.growth set finished_at = clock_timestamp(), problems = %s "
+        "where load_date = %s and (finished_at is null or problems <> %s)",
+        [list(problems), load_date, list(problems)],
     )
+
+
+def with_problems(connection: Connection[Any]) -> dict[date, list[str]]:
+    """Return what the load_dates lack that were closed although something lacked, by load_date."""
+    rows = connection.execute("select load_date, problems from ops.growth where problems <> '{}' order by load_date")
+    return dict(rows.fetchall())
 
 
 def between(connection: Connection[Any], first: date, last: date) -> dict[date, Growth]:
     """Return what is known of the load_dates of a range, by load_date."""
     with connection.cursor(row_factory=class_row(Growth)) as cursor:
         rows = cursor.execute(
-            "select load_date, run_id, through, ticked_at, finished_at from ops.growth "
+            "select g.load_date, g.run_id, g.through, g.ticked_at, g.finished_at, g.problems, "
+            "g.problems <> '{}' and exists (select 1 from ops.batches as b where b.load_date = g.load_date "
+            "and b.published_at > g.finished_at) as is_built_since from ops.growth as g "
             "where load_date between %s and %s",
             [first, last],
         )

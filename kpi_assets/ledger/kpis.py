@@ -23,6 +23,8 @@ class DeclaredKpi:
     load_date: date | None
     due_by: datetime | None
     made_of: Sequence[str]
+    grows: Sequence[str] = ()
+    within_minutes: float | None = None
 
 
 def latest(connection: Connection[Any], relations: Collection[Relation]) -> dict[Relation, date]:
@@ -35,12 +37,18 @@ def latest(connection: Connection[Any], relations: Collection[Relation]) -> dict
 
 
 _PUT = """
-insert into ops.kpis (kpi, load_date, due_by, made_of)
-select * from jsonb_to_recordset(%(kpis)s) as k (kpi text, load_date date, due_by timestamptz, made_of text[])
+insert into ops.kpis (kpi, load_date, due_by, made_of, grows, within_minutes)
+select * from jsonb_to_recordset(%(kpis)s) as k (
+    kpi text, load_date date, due_by timestamptz, made_of text[], grows text[], within_minutes double precision
+)
 on conflict (kpi) do update set
-    load_date = excluded.load_date, due_by = excluded.due_by, made_of = excluded.made_of, gone_at = null
-where (kpis.load_date, kpis.due_by, kpis.made_of, kpis.gone_at)
-    is distinct from (excluded.load_date, excluded.due_by, excluded.made_of, null::timestamptz)
+    load_date = excluded.load_date, due_by = excluded.due_by, made_of = excluded.made_of, grows = excluded.grows,
+    within_minutes = excluded.within_minutes, gone_at = null
+where (kpis.load_date, kpis.due_by, kpis.made_of, kpis.grows, kpis.within_minutes, kpis.gone_at)
+    is distinct from (
+        excluded.load_date, excluded.due_by, excluded.made_of, excluded.grows, excluded.within_minutes,
+        null::timestamptz
+    )
 """
 
 
@@ -68,6 +76,8 @@ def _parameters(kpis: Sequence[DeclaredKpi]) -> dict[str, Jsonb]:
                     "load_date": each.load_date.isoformat() if each.load_date else None,
                     "due_by": each.due_by.isoformat() if each.due_by else None,
                     "made_of": list(each.made_of),
+                    "grows": list(each.grows),
+                    "within_minutes": each.within_minutes,
                 }
                 for each in kpis
             ]

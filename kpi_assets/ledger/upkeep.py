@@ -1,7 +1,7 @@
 """Deletes from the schema ops what later builds of a load_date that grows have made superfluous.
 
 The roles that build may not delete there, so functions of the schema do it, which delete nothing else
-(migrations/0019_upkeep.sql says what stays, and why).
+(migrations/0019_upkeep.sql and 0020_grown.sql say what stays, and why).
 Not here: when it is done (materialize/upkeep.py), and the retention of rows (publishes.py).
 """
 
@@ -29,6 +29,11 @@ def prune_growth(
     """
     names = [str(relation) for relation in relations]
     connection.execute("select ops.prune_growth(%s, %s, %s)", [names, list(load_dates), older_than])
+
+
+def prune_batches(connection: Connection[Any], relation: Relation, before: date) -> None:
+    """Merge the batches of load_dates before a day that are closed: few stay, with the counts of all."""
+    connection.execute("select ops.prune_batches(%s, %s)", [str(relation), before])
 
 
 def prune_stream_objects(connection: Connection[Any], relation: Relation, load_date: date) -> None:

@@ -67,6 +67,12 @@ class UnreadableRowError(Exception):
 
 def key_and_values(table: Table, row: BadRow) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the key by which decisions name a row, and its other values. Raises UnreadableRowError."""
+    if table.stream:
+        raise UnreadableRowError(
+            f"it is an event of the stream {table.stream}, whose objects and batches are never changed: change "
+            f"{table.path.name} so that it can be read and replay the load_date with `kpi run`, or have its producer "
+            "send it again as a new event"
+        )
     too_long = UnreadableRowError(
         f"it is longer than the {LONGEST:,} characters that are kept of a row, so that the rest is not known here: "
         "correct it at its source, and deliver the object again"

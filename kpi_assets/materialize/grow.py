@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta, timezone
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import psycopg
 from psycopg import Connection
@@ -82,6 +82,9 @@ class _Next:
     fill: Callable[[BuildContext, Candidate, Stopwatch], FillResult]
 
 
+_Found = _Next | Literal["whole"] | None
+
+
 def grow(context: BuildContext, table: Table, load_date: date) -> list[Grown]:
     """Build every batch that the table lacks; of a raw table one of at most `live.most_records` records a call.
 
@@ -110,6 +113,8 @@ def grow(context: BuildContext, table: Table, load_date: date) -> list[Grown]:
                 break
             found = _next_of_stream if table.stream else _next_of_select
             following = found(context, connection, table, load_date, own)
+            if isinstance(following, str):
+                break
             if following is None:
                 return grown
             if not is_alone:
@@ -176,7 +181,7 @@ def _of_whole(context: BuildContext, table: Table, outcome: BuildOutcome) -> Gro
 
 def _next_of_stream(
     context: BuildContext, connection: Connection[Any], table: Table, load_date: date, own: Batch | None
-) -> _Next | None:
+) -> _Found:
     """Return the batch of the objects that continue the chains; None if there are none, or if they would be held."""
     landed = positions_of(connection, table)
     of_own = (connection, table.relation, load_date, own.base_build_id) if own else None
@@ -226,13 +231,18 @@ def _would_be_held(
 
 def _next_of_select(
     _context: BuildContext, connection: Connection[Any], table: Table, load_date: date, own: Batch | None
-) -> _Next | None:
-    """Return the batch of the next batch of the input; None if it has none, or if it would be held."""
+) -> _Found:
+    """Return the batch of the next batch of the input; None if it has none, or if it would be held.
+
+    Batches that were merged, because their load_date is old, are built as a whole.
+    """
     [read] = table.growing_reads
     source = batches.next_after(connection, read, load_date, own.up_to if own else 0)
     current = publishes.current(connection, [read], load_date).get(read)
     if source is None or current is None:
         return None
+    if source.merged_from is not None:
+        return "whole"
     inputs = Inputs(table, load_date, {read: as_of(current, source, source.rows)}, growing={read: source})
     held = batches.held(connection, table.relation, load_date)
     if held and _is_same(held, table) and held.manifest_hash == inputs.manifest_hash:

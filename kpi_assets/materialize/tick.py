@@ -224,11 +224,12 @@ def _need(
 def finish(context: BuildContext, load_date: date) -> list[str]:
     """End the growing of a load_date that is closed and of which everything is built. Safe to repeat.
 
-    Return a sentence for each table that cannot be closed, because a gate holds something of it.
+    Return a sentence for each table that cannot be closed, because something of it is held or has not landed. The
+    ledger keeps the sentences until the load_date is built again.
     """
     problems = close(context, load_date)
     with context.ledger_session(f"{context.run_id[:8]} finish {load_date}") as connection:
-        growth.finish(connection, load_date)
+        growth.finish(connection, load_date, problems)
     return problems
 
 

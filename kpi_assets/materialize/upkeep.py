@@ -15,6 +15,7 @@ from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
 
 EVERY = timedelta(minutes=10)  # also how long something stays that was superseded
+KEPT_BATCHES = 35  # days for which the batches of a table without retention are kept one by one
 
 
 def tables_of_streams(pipeline: Pipeline) -> list[Relation]:
@@ -25,11 +26,15 @@ def tables_of_streams(pipeline: Pipeline) -> list[Relation]:
 def prune(context: BuildContext, load_date: date, *, older_than: timedelta = timedelta()) -> None:
     """Delete what later builds of a load_date, and of the one before it, have made superfluous.
 
-    Of the one before it stays what the load_date was made from, until that is superseded itself. Raises WarehouseError.
+    Of the one before it stays what the load_date was made from, until that is superseded itself. The batches of
+    load_dates that are older than the retention of their table are merged. Raises WarehouseError.
     """
     relations, load_dates = tables_of_streams(context.pipeline), [load_date - timedelta(days=1), load_date]
     with context.ledger_session(f"{context.run_id[:8]} prune {load_date}") as connection:
         upkeep.prune_growth(connection, relations, load_dates, older_than=older_than)
+        for table in context.pipeline.growing_tables:
+            kept = context.pipeline.retention_days(table) or KEPT_BATCHES
+            upkeep.prune_batches(connection, table.relation, load_date - timedelta(days=max(kept, 1)))
 
 
 @dataclass

@@ -18,7 +18,16 @@ from kpi_assets.monitoring.freshness import due
 def declared(connection: Connection[Any], pipeline: Pipeline, table: Table, latest: date | None) -> DeclaredKpi:
     """Return what is recorded of a KPI whose latest published load_date is given."""
     until = due(connection, pipeline, table, latest).by
-    return DeclaredKpi(table.relation, latest, until, pipeline.made_of[table.relation])
+    growing = {str(each.relation) for each in pipeline.tables.values() if pipeline.streams_of(each)}
+    made_of, freshness = pipeline.made_of[table.relation], table.header.freshness
+    return DeclaredKpi(
+        table.relation,
+        latest,
+        until,
+        made_of,
+        [name for name in made_of if name in growing],
+        freshness.within_minutes if freshness else None,
+    )
 
 
 def record_declared(connection: Connection[Any], pipeline: Pipeline) -> None:

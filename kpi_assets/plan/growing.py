@@ -81,7 +81,7 @@ def find_growing(
         for day in days
         if pipeline.is_due(day)
         and (
-            known[day].finished_at is None
+            known[day].finished_at is None or known[day].is_built_since
             if day in known
             else day == now.date() or ended[day].said or (day >= recent and _has_landed(pipeline, store, day))
         )

@@ -63,8 +63,8 @@ class DecisionObjects:
 
 
 def may_be_decided(table: Table) -> bool:
-    """Whether records or rows of a table may be set aside, so that there may be decisions on them."""
-    return table.has_object or table.header.quarantine is not None
+    """Whether there may be decisions on records or rows of a table that were set aside: not on events of a stream."""
+    return table.has_object or (table.header.quarantine is not None and not table.stream)
 
 
 def find(store: Store, table: Relation, load_date: date) -> DecisionObjects:

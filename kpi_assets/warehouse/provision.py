@@ -257,7 +257,7 @@ def _grant_create(connection: Connection[Any], role: str, schemas: Collection[st
         "grant select, insert, update on all tables in schema ops to {role}",
         "revoke insert, update on ops.migrations from {role}",
         "grant delete on ops.locks to {role}",
-        "grant execute on function ops.prune_growth, ops.prune_stream_objects to {role}",
+        "grant execute on function ops.prune_growth, ops.prune_batches, ops.prune_stream_objects to {role}",
         "grant usage on all sequences in schema ops to {role}",
     ):
         connection.execute(sql.SQL(statement).format(**words))

@@ -65,3 +65,20 @@ def test_a_run_builds_the_load_date_from_all_that_has_landed(kpi: CliHarness, st
     assert kpi("backfill", NAME, "--from", TODAY, "--to", TODAY, "--only", "stale", **streamed).line("0 run") == (
         "0 run; left as they were: 1 growing."
     )
+
+
+def test_status_and_doctor_say_what_a_closed_load_date_lacks(kpi: CliHarness, streamed: dict[str, str]) -> None:
+    kpi.execute(
+        "insert into ops.growth (load_date, run_id, finished_at, problems) "
+        f"values ('{FIRST}', 'r', now(), array['An object lacks.'])",
+        database=NAME,
+    )
+    assert kpi("status", **streamed).line("not whole") == (
+        f"{NAME}: load_date {FIRST} was closed and is not whole: An object lacks."
+    )
+    assert (
+        f"load_date {FIRST} of {NAME}: was closed and is not whole: An object lacks. When that is mended, `kpi run "
+        f"{NAME} --load-date {FIRST}` builds it again, and it is closed again"
+    ) in " ".join(kpi("doctor", code=1, **streamed).out.split())
+    kpi.execute("update ops.growth set problems = '{}'", database=NAME)
+    assert "not whole" not in kpi("status", **streamed).out

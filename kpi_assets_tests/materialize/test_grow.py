@@ -13,6 +13,7 @@ from kpi_assets.ledger import batches, streams
 from kpi_assets.ledger.streams import Position
 from kpi_assets.materialize.close import close
 from kpi_assets.materialize.context import UpstreamError
+from kpi_assets.materialize.decide import Asked, UndecidableError, decide
 from kpi_assets.materialize.grow import Grown, grow
 from kpi_assets.materialize.recheck import recheck
 from kpi_assets.materialize.retention import drop_due, find_due
@@ -413,6 +414,23 @@ def test_a_gap_at_midnight_keeps_the_next_load_date_open(stream: StreamLab) -> N
         "raw.clicks of 2025-03-02 begins at position 6 of partition 0, and the load_date before ended at 5: "
         "`kpi doctor` says which object is missing."
     ]
+
+
+def test_nobody_decides_on_an_event_that_was_set_aside(stream: StreamLab) -> None:
+    stream.land(0, [click(1), b"no json"])
+    grown(stream)
+    context = stream.lab.prepared()
+    [(row,)] = stream.lab.rows("select id from ops.bad_rows")
+    sentence = (
+        f"Row {row} of raw.clicks of 2025-03-01 cannot be decided on: it is an event of the stream clicks, whose "
+        "objects and batches are never changed: change clicks.sql so that it can be read and replay the load_date with "
+        "`kpi run`, or have its producer send it again as a new event."
+    )
+    for kind in ("correct", "accept", "discard"):
+        with pytest.raises(UndecidableError) as error:
+            [*decide(context, Asked(kind, {row: {}}, "a test", "a test"))]
+        assert str(error.value) == sentence
+    assert [*context.store.entries("decisions/")] == []
 
 
 # ---- what it costs

@@ -12,6 +12,8 @@ from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.grow import Grown, grow
 from kpi_assets.materialize.tick import Seen, Tick, finish, growing_tables, tables_after, tick
 from kpi_assets.model.table import Table
+from kpi_assets.plan.growing import find_growing
+from kpi_assets.stream.described import CLOSED
 from kpi_assets_tests.clicks_pipeline import ClicksPipeline
 
 
@@ -205,6 +207,35 @@ def test_a_load_date_that_is_finished_stays_so_until_the_next_tick(clicks: Click
     make_tick(clicks)
     with clicks.session() as session:
         assert growth.between(session, clicks.day, clicks.day)[clicks.day].finished_at is None
+
+
+def test_what_a_load_date_lacks_that_is_closed_is_told_until_it_is_there(clicks: ClicksPipeline) -> None:
+    clicks.land("a")
+    make_tick(clicks)
+    clicks.report(datetime.combine(clicks.day, time(23), timezone.utc))
+    clicks.put(f"raw/clicks/load_date={clicks.day}/{CLOSED}", b'{"next": {"0": 2}}')
+    clicks.close()
+    sentence = (
+        f"raw.clicks of {clicks.day} is built up to position 1 of partition 0, and landed up to 2: look what holds it "
+        "with `kpi status`."
+    )
+
+    def told_of() -> tuple[dict[date, list[str]], bool]:
+        """Return what lacks, and whether a live run would look again."""
+        pipeline, now = clicks.pipeline(), datetime.now(timezone.utc)
+        with clicks.session() as session:
+            growing = find_growing(pipeline, session, clicks.store, clicks.day, clicks.day, now)
+            return growth.with_problems(session), clicks.day in growing
+
+    assert finish(clicks.context(), clicks.day) == [sentence]
+    assert told_of() == ({clicks.day: [sentence]}, False)
+    clicks.land("b")
+    context = clicks.context()
+    build(context, context.pipeline.table("raw.clicks"), clicks.day)
+    assert told_of() == ({clicks.day: [sentence]}, True)
+    make_tick(clicks, is_last=True)
+    assert finish(clicks.context(), clicks.day) == []
+    assert told_of() == ({}, False)
 
 
 def test_tables_that_come_from_no_stream_are_not_of_a_tick(clicks: ClicksPipeline) -> None:

@@ -4,12 +4,15 @@ from datetime import date, timedelta
 
 import pytest
 
-from kpi_assets.ledger import recorded
+from kpi_assets.ledger import batches, recorded
 from kpi_assets.ledger.recorded import Lookback
-from kpi_assets.materialize.tick import tick
-from kpi_assets.materialize.upkeep import EVERY, Upkeep, prune
+from kpi_assets.materialize.build import build
+from kpi_assets.materialize.tick import finish, tick
+from kpi_assets.materialize.upkeep import EVERY, KEPT_BATCHES, Upkeep, prune
+from kpi_assets.model.names import Relation
 from kpi_assets.read.lineage import read_lineage
-from kpi_assets_tests.clicks_pipeline import KPI, ClicksPipeline
+from kpi_assets.stream.described import CLOSED
+from kpi_assets_tests.clicks_pipeline import BY_MINUTE, KPI, ClicksPipeline
 
 TWO_DAYS = """\
 /* @asset
@@ -147,6 +150,82 @@ def test_what_was_held_is_forgotten_when_it_is_over_but_not_before(clicks: Click
     prune(clicks.context(), clicks.day)
     assert clicks.rows(held) == [(0,)]
     assert counted(clicks, "pipeline_runs", "job") == dict.fromkeys(TABLES, 1)
+
+
+SUMS = """
+select asset, count(*), sum(objects), sum(records), sum(rows), sum(repeats), sum(quarantined)
+from ops.batches where load_date = '{day}' group by 1 order by 1
+"""
+BAD = "select line, record from ops.bad_rows where load_date = '{day}' order by 2"
+
+
+def test_the_batches_of_a_closed_load_date_are_merged_when_it_is_older_than_the_retention(
+    clicks: ClicksPipeline,
+) -> None:
+    for number in range(5):
+        clicks.land_values([clicks.event(f"{number}", clicks.day), clicks.event("again", clicks.day), b"poison"])
+        assert tick(clicks.context(), clicks.day).failed == {}
+    day, much_later = clicks.day, clicks.day + timedelta(days=KEPT_BATCHES + 1)
+    before = clicks.rows(SUMS.format(day=day))
+    assert before == [
+        ("raw.clicks", 5, 5, 15, 10, 0, 5),
+        ("stg.clicks", 5, 0, 10, 6, 4, 0),
+        ("stg.clicks_by_minute", 5, 0, 5, 5, 0, 0),
+    ]
+    bad = clicks.rows(BAD.format(day=day))
+    assert len(bad) == 5
+    prune(clicks.context(), day)
+    prune(clicks.context(), much_later)
+    assert clicks.rows(SUMS.format(day=day)) == before, "it is not closed"
+    clicks.put(f"raw/clicks/load_date={day}/{CLOSED}", b'{"next": {"0": 15}}')
+    clicks.close()
+    assert finish(clicks.context(), day) == []
+    prune(clicks.context(), much_later - timedelta(days=1))
+    assert clicks.rows(SUMS.format(day=day)) == before, "it is not old enough"
+    prune(clicks.context(), much_later)
+    assert [(row[0], row[1]) for row in clicks.rows(SUMS.format(day=day))] == [(row[0], 2) for row in before]
+    assert [row[2:] for row in clicks.rows(SUMS.format(day=day))] == [row[2:] for row in before]
+    query = "select batch, merged_from from ops.batches where asset = 'raw.clicks' and load_date = %s order by 1"
+    assert clicks.rows(query.replace("%s", f"'{day}'")) == [(1, None), (5, 2)]
+    assert clicks.rows(BAD.format(day=day)) == bad, "what was set aside is still there"
+    assert tick(clicks.context(), day).is_idle
+    prune(clicks.context(), much_later)
+    assert [row[2:] for row in clicks.rows(SUMS.format(day=day))] == [row[2:] for row in before]
+
+
+def test_of_merged_batches_a_new_table_is_built_as_a_whole_and_what_comes_late_is_added(clicks: ClicksPipeline) -> None:
+    ticked(clicks, "a", "b", "c")
+    day = clicks.day
+    clicks.put(f"raw/clicks/load_date={day}/{CLOSED}", b'{"next": {"0": 3}}')
+    clicks.close()
+    assert finish(clicks.context(), day) == []
+    prune(clicks.context(), day + timedelta(days=KEPT_BATCHES + 1))
+    clicks.file("stg/more.sql", BY_MINUTE)
+    clicks.prepared()
+    assert tick(clicks.context(), day).failed == {}
+    rows = f"select batch, clicks from stg.more where load_date = '{day}'"
+    assert clicks.rows(rows) == [(1, 3)]
+    ticked(clicks, "d")
+    assert clicks.total() == 4
+    assert clicks.rows(f"{rows} order by 1") == [(1, 3), (4, 1)]
+
+
+def test_of_a_load_date_that_was_built_as_a_whole_that_stays_known(clicks: ClicksPipeline) -> None:
+    ticked(clicks, "a", "b", "c")
+    day, context = clicks.day, clicks.context()
+    build(context, context.pipeline.table("raw.clicks"), day)
+    ticked(clicks, "d", "e", "f")
+    clicks.put(f"raw/clicks/load_date={day}/{CLOSED}", b'{"next": {"0": 6}}')
+    clicks.close()
+    assert finish(clicks.context(), day) == []
+    prune(clicks.context(), day + timedelta(days=KEPT_BATCHES + 1))
+    kept = f"select batch, merged_from, superseded_at is null from ops.batches where load_date = '{day}' "
+    assert clicks.rows(f"{kept} and asset = 'raw.clicks' order by build_id") == [
+        *((1, None, False), (3, 2, False)),
+        *((1, None, True), (4, 2, True)),
+    ]
+    with clicks.session() as session:
+        assert batches.built_once(session, [(Relation("raw", "clicks"), day)]) == set()
 
 
 def test_a_live_run_prunes_with_its_first_tick_and_then_every_ten_minutes(

@@ -7,9 +7,22 @@ import pytest
 
 from kpi_assets.materialize.build import build
 from kpi_assets.materialize.tick import finish, tick
+from kpi_assets.monitoring.declared_kpis import record_declared
 from kpi_assets.read.kpis import KpiState, read_kpis
 from kpi_assets.stream.described import CLOSED
+from kpi_assets.warehouse.connection import connect
+from kpi_assets.warehouse.provision import READER
 from kpi_assets_tests.clicks_pipeline import BY_MINUTE, KPI, ClicksPipeline
+
+TRUST = """
+select kpi, gate, load_date, publish_id, stopped_load_date, stopped_at, stopped_since, due_by, through, restated,
+    restated_at
+from ops.kpi_trust
+"""
+TILES = """
+select kpi, measure, load_date, value, publish_id, was_publish_id, was_value, restated
+from ops.kpi_tiles order by kpi, load_date
+"""
 
 
 def grow(clicks: ClicksPipeline, *event_ids: str) -> None:
@@ -21,7 +34,39 @@ def grow(clicks: ClicksPipeline, *event_ids: str) -> None:
 
 def kpis(clicks: ClicksPipeline, as_of: datetime | None = None) -> list[KpiState]:
     with clicks.session() as session:
-        return read_kpis(session, clicks.pipeline(), now=datetime.now(timezone.utc), as_of=as_of)
+        found = read_kpis(session, clicks.pipeline(), now=datetime.now(timezone.utc), as_of=as_of)
+    if not as_of:
+        are_as_other_tools_are_told(clicks, found)
+    return found
+
+
+def are_as_other_tools_are_told(clicks: ClicksPipeline, found: list[KpiState]) -> None:
+    """The views ops.kpi_trust and ops.kpi_tiles say of KPIs what pages say."""
+    with clicks.session() as session:
+        record_declared(session, clicks.pipeline())
+    with connect(clicks.server, clicks.name, "test", role=READER, read_only=True) as reader:
+        trust = {row[0]: row[1:] for row in reader.execute(TRUST).fetchall()}
+        tiles = reader.execute(TILES).fetchall()
+    for kpi in found:
+        latest, stop = kpi.latest, kpi.stop
+        assert latest
+        turns = latest.restated
+        restated = [each for each in turns if any(value != each.now[name] for name, value in each.was.items())]
+        assert trust[str(kpi.table.relation)] == (
+            *(kpi.gate, latest.load_date, latest.publish_id),
+            *((stop.load_date, stop.asset, stop.since) if stop else (None, None, None)),
+            *(kpi.due_by, kpi.through, len(restated), restated[-1].at if restated else None),
+        )
+    assert tiles == [
+        (
+            *(str(kpi.table.relation), name, point.load_date, value, point.publish_id),
+            *((last.was_publish_id, last.was[name], last.was[name] != last.now[name]) if last else (None, None, False)),
+        )
+        for kpi in found
+        for point in kpi.points
+        for name, value in point.values.items()
+        for last in [next((each for each in reversed(point.restated) if name in each.was), None)]
+    ]
 
 
 def restated(clicks: ClicksPipeline) -> list[tuple[Decimal | None, Decimal | None, str]]:
@@ -87,11 +132,16 @@ def test_a_load_date_that_is_closed_is_as_it_was_before(clicks: ClicksPipeline) 
     grow(clicks, "d")
     before = restated(clicks)
     assert before == [(2, 30, "the SQL of clicks by minute was changed")]
+    with clicks.session() as session:  # readers saw for an hour what it was, and what it became
+        session.execute(
+            "update ops.publishes set published_at = published_at - interval '2 hours' where publish_id in "
+            "(select publish_id from ops.publishes where asset = 'marts.kpi_clicks' order by 1 offset 1 limit 2)"
+        )
     clicks.put(f"raw/clicks/load_date={clicks.day}/{CLOSED}", b'{"next": {"0": 4}}')
     clicks.close()
     assert finish(clicks.context(), clicks.day) == []
     [(left,)] = clicks.rows("select count(*) from ops.publishes where asset = 'stg.clicks_by_minute'")
-    assert left == 1, "superseded publishes of growing tables are deleted"
+    assert left == 3, "superseded publishes of growing tables are deleted, but those that these are made from"
     assert [each[:2] for each in restated(clicks)] == [(2, 30)]
 
 
@@ -117,6 +167,24 @@ def test_a_tick_that_is_at_work_stops_nothing(clicks: ClicksPipeline) -> None:
         assert [kpi.gate for kpi in kpis(clicks)] == ["published", "published"]
         session.execute(insert, [clicks.name, "raw.clicks", clicks.day + timedelta(days=1)])
         assert [kpi.gate for kpi in kpis(clicks)] == ["running", "running"], "nothing is shown of it yet"
+
+
+def test_other_tools_are_told_how_old_a_load_date_is_that_grows(clicks: ClicksPipeline) -> None:
+    clicks.file("marts/kpi_clicks.sql", KPI.replace("kpi:\n", "freshness: {within_minutes: 3}\nkpi:\n"))
+    grow(clicks, "a")
+    noon = datetime.combine(clicks.day, time(12), timezone.utc)
+    age = "select gate, through, due_by from ops.kpi_trust where kpi = 'marts.kpi_clicks'"
+    assert [kpi.through for kpi in kpis(clicks)] == [noon, None]
+    assert clicks.rows(age) == [("late", noon, noon + timedelta(minutes=3))]
+    clicks.report(noon + timedelta(minutes=5))  # nothing has come
+    assert not tick(clicks.context(), clicks.day).failed
+    later = noon + timedelta(minutes=5)
+    assert clicks.rows(age) == [("late", later, later + timedelta(minutes=3))], "nothing was recorded meanwhile"
+    assert [kpi.through for kpi in kpis(clicks)] == [later, None]
+    now = datetime.now(timezone.utc)
+    clicks.report(now)
+    assert not tick(clicks.context(), clicks.day).failed
+    assert clicks.rows(age) == [("published", now, now + timedelta(minutes=3))]
 
 
 def test_a_batch_that_is_held_is_told(clicks: ClicksPipeline) -> None:
