@@ -9,7 +9,7 @@ Not here: the storage classes that dagster.yaml names, whose import takes long (
 
 import logging
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from functools import partial
 from types import SimpleNamespace
@@ -152,12 +152,10 @@ def started_now(state: InstigatorState, cron_schedule: str) -> InstigatorState:
     return state.with_data(ScheduleInstigatorData(cron_schedule, now))
 
 
-def close_pools(instance: dg.DagsterInstance) -> None:
-    """Close the connections of an instance's storages. Dagster keeps them for as long as the process lives."""
-    for storage in (instance.run_storage, instance.event_log_storage, instance.schedule_storage):
-        engine = getattr(storage, "_engine", None)  # not every storage of somebody's dagster.yaml has one
-        if engine is not None:
-            engine.dispose()
+def close_pools(storages: Iterable[Any]) -> None:
+    """Close the connections of storages on Postgres. Dagster keeps pooled ones for as long as the process lives."""
+    for storage in storages:
+        storage._engine.dispose()
 
 
 # ---- the web server

@@ -57,7 +57,12 @@ def shape(pipeline: Pipeline) -> Hashable:
 
 
 def copy(pipeline: Pipeline, server: SecretStr) -> bool:
-    """Make the pipeline's database as a copy of a ready one; False where it is there, and stays as it is."""
+    """Make the pipeline's database as a copy of a ready one.
+
+    False where it is there, and stays as it is, and of a pipeline with live views, which are made with the database.
+    """
+    if pipeline.live:
+        return False
     key = (server.get_secret_value(), shape(pipeline))
     if key not in _made:
         name = f"template_{len(_made) + 1}"

@@ -1,6 +1,6 @@
 """`kpi status`: which processes run, and what is published."""
 
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from typing import Annotated
 
 import typer
@@ -16,8 +16,9 @@ from kpi_assets.instance import services
 from kpi_assets.ledger import growth, run_states
 from kpi_assets.model.asking import minute, next_asking
 from kpi_assets.model.pipeline import Pipeline
-from kpi_assets.plan.growing import find_growing
+from kpi_assets.plan.growing import Growing, find_growing
 from kpi_assets.settings import settings
+from kpi_assets.sources.refusals import LakeError
 from kpi_assets.sources.store import open_store
 from kpi_assets.warehouse.connection import connect
 
@@ -74,14 +75,18 @@ def _print_load_dates(work: Workspace, everything: bool) -> None:
 
 
 def _say_growing(work: Workspace, now: datetime) -> None:
-    """Say how far each load_date that grows is built."""
+    """Say how far each load_date that grows is built. A store that cannot be read hides nothing else."""
     pipeline = work.pipeline
     if not pipeline.stream_tables:
         return
-    store = open_store(pipeline, work.settings)
+    found: dict[date, Growing] = {}
     with connect(work.server, pipeline.name, "status", read_only=True) as connection:
-        found = find_growing(pipeline, connection, store, pipeline.config.start_date, now.date(), now)
         lacking = growth.with_problems(connection)
+        try:
+            store = open_store(pipeline, work.settings)
+            found = find_growing(pipeline, connection, store, pipeline.config.start_date, now.date(), now)
+        except LakeError as error:
+            say(f"{pipeline.name}: which load_dates grow is ", styled("not known", "red"), f": {error}")
     for day, each in found.items():
         say(f"{pipeline.name}: load_date {day} ", styled("grows", "green"), f" ({each.facts}).")
     for day, problems in lacking.items():

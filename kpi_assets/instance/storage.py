@@ -47,6 +47,7 @@ class EvaluatedChecksStorage(PostgresEventLogStorage):
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.pooled: Sequence[Any] = [self]  # the storages whose sessions end when the instance is disposed of
         self._in_batches = False
         self._waiting: list[dg.EventLogEntry] = []
         self._taking = Lock()
@@ -146,6 +147,11 @@ class EvaluatedChecksStorage(PostgresEventLogStorage):
         super().optimize_for_webserver(statement_timeout, pool_recycle, max_overflow)
         sqlalchemy.event.listen(self._engine, "connect", _commit_without_waiting)
 
+    def dispose(self) -> None:
+        """End the sessions of the instance: a code server opens an instance for each tick of a sensor."""
+        super().dispose()
+        close_pools(self.pooled)
+
 
 def _may_wait(event: dg.EventLogEntry) -> bool:
     """Whether an event may be stored together with others: of a check that is evaluated only with its partition.
@@ -188,7 +194,8 @@ class PooledPostgresStorage(DagsterPostgresStorage):
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         # This replaces the event log that the base class created, which has already made missing tables.
         self._event_log_storage = EvaluatedChecksStorage(self.postgres_url, should_autocreate_tables=False)
-        for storage in (self.run_storage, self.event_log_storage, self.schedule_storage):
+        self._event_log_storage.pooled = (self.run_storage, self.event_log_storage, self.schedule_storage)
+        for storage in self._event_log_storage.pooled:
             storage.optimize_for_webserver(
                 statement_timeout=STATEMENT_TIMEOUT, pool_recycle=POOL_RECYCLE, max_overflow=MAX_OVERFLOW
             )
@@ -225,10 +232,7 @@ def open_instance() -> Iterator[dg.DagsterInstance]:
     except (DagsterPostgresException, SQLAlchemyError) as error:
         raise UserError(f"{describe_failure(error)}.") from None
     with opened as instance:
-        try:
-            yield instance
-        finally:
-            close_pools(instance)
+        yield instance
 
 
 def describe_failure(error: BaseException) -> str | None:

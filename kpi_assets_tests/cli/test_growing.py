@@ -67,6 +67,13 @@ def test_a_run_builds_the_load_date_from_all_that_has_landed(kpi: CliHarness, st
     )
 
 
+def test_status_goes_on_if_the_store_cannot_be_read(kpi: CliHarness, streamed: dict[str, str]) -> None:
+    said = kpi("status", **streamed, KPI_S3_BUCKETS=f'{{"{NAME}": "no-such-bucket"}}')
+    [line] = [line for line in said.out.splitlines() if "not known" in line]
+    assert line.startswith(f"{NAME}: which load_dates grow is not known: s3://no-such-bucket/")
+    assert f"{NAME}: automation is " in said.out
+
+
 def test_status_and_doctor_say_what_a_closed_load_date_lacks(kpi: CliHarness, streamed: dict[str, str]) -> None:
     kpi.execute(
         "insert into ops.growth (load_date, run_id, finished_at, problems) "

@@ -15,6 +15,7 @@ from kpi_assets.instance import folder
 from kpi_assets.instance.storage import EvaluatedChecksStorage, events_in_batches, open_instance
 from kpi_assets.settings import settings
 from kpi_assets_tests.assets.test_gates import run
+from kpi_assets_tests.machine import eventually
 from kpi_assets_tests.pipeline_harness import DOUBLED, GOOD, PipelineHarness
 
 Row = dict[str, Any]
@@ -26,6 +27,23 @@ def instance(lab: PipelineHarness) -> Iterator[dg.DagsterInstance]:
     folder.prepare(settings())
     with open_instance() as opened:
         yield opened
+
+
+def test_an_instance_that_is_disposed_of_leaves_no_session(things: PipelineHarness) -> None:
+    """A code server opens one for each tick of a sensor, and lives for weeks."""
+    things.prepared()
+    folder.prepare(settings())
+    marker = f"of {uuid.uuid4().hex[:12]}"
+    count = "select count(*) from pg_stat_activity where application_name = %s"
+    with pytest.MonkeyPatch.context() as patch, things.session() as session:
+        patch.setenv("PGAPPNAME", marker)
+        for _ in range(2):
+            with dg.DagsterInstance.get() as opened:
+                opened.get_runs_count()
+                opened.all_instigator_state()
+                opened.event_log_storage.get_maximum_record_id()
+                assert session.execute(count, [marker]).fetchone() == (3,)
+            eventually(lambda: session.execute(count, [marker]).fetchone() == (0,))
 
 
 @pytest.fixture

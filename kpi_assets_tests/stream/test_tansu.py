@@ -93,11 +93,11 @@ def test_a_reader_that_is_behind_and_gets_nothing_asks_with_more_time(
     monkeypatch.setattr(tansu, "WAIT_MS", 400)
     stream = broker.make()
     one_each = {"batch.num.messages": 1, "linger.ms": 0}
-    sent = broker.send(stream, *[(0, b"key", b"%d" % number) for number in range(30)], **one_each)
+    sent = broker.send(stream, *[(0, b"key", b"%d" % number) for number in range(100)], **one_each)
     with broker.reader(stream) as reader:
         assert isinstance(reader, TansuReader)
         reader.seek(0, 5)
-        assert as_sent(read_all(reader, 25, 60)) == sent[5:]
+        assert as_sent(read_all(reader, 95, 60)) == sent[5:]
         assert reader.fetch_wait_ms > 1
         deadline = time.monotonic() + 10
         while reader.fetch_wait_ms != 400 and time.monotonic() < deadline:
