@@ -1,5 +1,6 @@
 """The embedded S3, as boto3 sees it."""
 
+import errno
 import hashlib
 import json
 import os
@@ -268,6 +269,7 @@ def test_a_program_of_ones_own_is_run(fresh: Path, tmp_path: Path):
 
 
 def sockets(ports: Sequence[int]) -> list[str]:
+    """Return the sockets of servers on these ports; there are seven, and those that others left, which were killed."""
     return sorted(path.name for port in ports for path in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"))
 
 
@@ -276,21 +278,31 @@ def ports_of(home: Path) -> list[int]:
     return [record["port"], *record["inner_ports"]]
 
 
+def can_bind(taking: socket.socket, port: int) -> bool:
+    try:
+        taking.bind(("127.0.0.1", port))
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        return False
+    return True
+
+
 def test_a_stop_leaves_no_socket_behind(fresh: Path):
     with Stack(fresh, postgres=False):
         ports = ports_of(fresh)
         assert len({*ports}) == 10
-        eventually(lambda: len(sockets(ports)) == 7)  # the last is that of a part that nobody waits for
+        eventually(lambda: len(sockets(ports)) >= 7)  # the last is that of a part that nobody waits for
     assert sockets(ports) == []
 
 
 def test_a_start_removes_the_sockets_that_a_killed_server_left(fresh: Path):
     with Stack(fresh, postgres=False):
         first = ports_of(fresh)
-        eventually(lambda: len(sockets(first)) == 7)
+        eventually(lambda: len(sockets(first)) >= 7)
         psutil.Process(states(fresh)["s3"].pid).kill()
         eventually(lambda: not are_running(fresh)["s3"])
-        assert len(sockets(first)) == 7
+        assert len(sockets(first)) >= 7
         with closing(socket.socket()) as taken:  # so that the next start takes other ports
             taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with suppress(OSError):  # a server of another worker has it by now, which is as good
@@ -305,8 +317,8 @@ def test_a_start_removes_the_sockets_that_a_killed_server_left(fresh: Path):
 
 def test_a_copied_record_does_not_make_a_stop_kill_another_homes_server(fresh: Path, tmp_path: Path):
     with Stack(fresh, postgres=False):
-        eventually(lambda: len(sockets(ports_of(fresh))) == 7)
+        eventually(lambda: len(sockets(ports_of(fresh))) >= 7)
         shutil.copytree(fresh / "run", tmp_path / "other" / "run")
         assert stop(tmp_path / "other") == []
         assert are_running(fresh)["s3"]
-        assert len(sockets(ports_of(fresh))) == 7
+        assert len(sockets(ports_of(fresh))) >= 7
