@@ -1,6 +1,5 @@
 """The embedded S3, as boto3 sees it."""
 
-import errno
 import hashlib
 import json
 import os
@@ -278,16 +277,6 @@ def ports_of(home: Path) -> list[int]:
     return [record["port"], *record["inner_ports"]]
 
 
-def can_bind(taking: socket.socket, port: int) -> bool:
-    try:
-        taking.bind(("127.0.0.1", port))
-    except OSError as error:
-        if error.errno != errno.EADDRINUSE:
-            raise
-        return False
-    return True
-
-
 def test_a_stop_leaves_no_socket_behind(fresh: Path):
     with Stack(fresh, postgres=False):
         ports = ports_of(fresh)
@@ -300,7 +289,9 @@ def test_a_start_removes_the_sockets_that_a_killed_server_left(fresh: Path):
     with Stack(fresh, postgres=False):
         first = ports_of(fresh)
         eventually(lambda: len(sockets(first)) >= 7)
-        psutil.Process(states(fresh)["s3"].pid).kill()
+        server = psutil.Process(states(fresh)["s3"].pid)
+        server.kill()
+        server.wait()  # its threads end one after another
         eventually(lambda: not are_running(fresh)["s3"])
         assert len(sockets(first)) >= 7
         with closing(socket.socket()) as taken:  # so that the next start takes other ports
