@@ -13,6 +13,8 @@ from kpi_assets.errors import UserError
 from kpi_assets.settings import Settings
 from kpi_assets.stream.reader import open_reader
 from kpi_assets_tests.embedded.conftest import are_running, states
+from kpi_assets_tests.machine import PATIENCE
+from kpi_assets_tests.stream.brokers import read_all
 
 
 def settings_of(stack: Stack, home: Path) -> Settings:
@@ -29,10 +31,7 @@ def values(stack: Stack, home: Path, count: int) -> list[bytes | None]:
     with open_reader(settings_of(stack, home), "clicks") as reader:
         assert reader.partitions() == [0, 1, 2]
         reader.seek(0, None)
-        found: list[bytes | None] = []
-        while len(found) < count:
-            found += [event.value for event in reader.read(10, 5)]
-    return found
+        return [event.value for event in read_all(reader, count, PATIENCE)]
 
 
 def test_it_runs_where_there_are_streams_and_keeps_its_events_on_the_s3(fresh: Path) -> None:

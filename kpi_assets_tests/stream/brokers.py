@@ -18,7 +18,7 @@ from kpi_assets.embedded.stack import Stack, stop
 from kpi_assets.settings import Settings
 from kpi_assets.stream.kafka import client_options
 from kpi_assets.stream.reader import Reader, open_reader
-from kpi_assets_tests.machine import eventually
+from kpi_assets_tests.machine import PATIENCE, eventually
 
 REGION = "eu-west-1"
 _numbers = itertools.count(1)
@@ -195,11 +195,21 @@ def embedded_broker(home: Path) -> Iterator[Embedded]:
 
 
 def read_all(reader: Reader, count: int, seconds: float = 20) -> list[Any]:
-    """Read until there are so many events."""
+    """Read until there are so many events, or a few more, or the seconds are over."""
     events: list[Any] = []
     deadline = time.monotonic() + seconds
     while len(events) < count and time.monotonic() < deadline:
         events += reader.read(10_000, 0.5)
+    return events
+
+
+def read_exactly(reader: Reader, count: int) -> list[Any]:
+    """Read so many events and none more."""
+    events: list[Any] = []
+    deadline = time.monotonic() + PATIENCE
+    while len(events) < count:
+        events += reader.read(count - len(events), 5)
+        assert time.monotonic() < deadline, f"only {len(events)} of {count} events came"
     return events
 
 

@@ -15,6 +15,7 @@ from kpi_assets_tests.stream.brokers import (
     embedded_broker,
     mock_broker,
     read_all,
+    read_exactly,
 )
 
 pytestmark = pytest.mark.process
@@ -103,9 +104,7 @@ def test_a_reader_goes_on_after_the_last_event_of_another_one(broker: Broker) ->
     for count in (4, 1, 5):
         with broker.reader(stream) as reader:
             reader.seek(0, following)
-            read = reader.read(count, 10)
-            while len(read) < count:
-                read += reader.read(count - len(read), 10)
+            read = read_exactly(reader, count)
         assert as_sent(read) == sent[:count]
         sent, following = sent[count:], read[-1].position + 1
     with broker.reader(stream) as reader:
@@ -149,20 +148,13 @@ def test_the_end_is_reached_exactly_when_nothing_is_left(broker: Broker) -> None
             assert ends[1] == after[1], "nothing is left"
             if broker.counts and broker.name != "tansu":
                 assert ends == {0: 20, 1: 0}
-            (event,) = read_all_of(reader, 1)
+            (event,) = read_exactly(reader, 1)
             after[0] = event.position + 1
         assert reader.ends() == after
         more = broker.send(stream, *events(1, 2))
         assert reader.ends()[1] > after[1]
         assert as_sent(read_all(reader, 2)) == more
         assert reader.ends() == {0: sent[-1].position + 1, 1: more[-1].position + 1}
-
-
-def read_all_of(reader: object, count: int) -> list:
-    found: list = []
-    while len(found) < count:
-        found += reader.read(count - len(found), 5)  # type: ignore[attr-defined]
-    return found
 
 
 def test_a_read_ends_with_its_time_or_with_the_first_events(broker: Broker) -> None:

@@ -143,7 +143,7 @@ def test_acknowledged_events_survive_kills_of_the_broker(broker: Embedded, monke
                 sent.extend(broker.send(stream, *batch, **{"enable.idempotence": False, "acks": "all"}))
             number += 20
 
-    sender = threading.Thread(target=send)
+    sender = threading.Thread(target=send, daemon=True)
     with broker.reader(stream) as reader:
         reader.seek(0, None)
         reader.seek(1, None)
