@@ -15,7 +15,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
 
 from kpi_assets.errors import UserError
-from kpi_assets.warehouse import pooler
+from kpi_assets.warehouse import pooler, snapshots
 from kpi_assets.warehouse.refusal import CHANGING_STATE, NO_SESSION_LEFT, explain_connection_error, place_of
 
 # psycopg logs errors that follow another one, with the server's host and with values that must not be logged. The
@@ -143,9 +143,15 @@ def open_session(
 
 @contextmanager
 def one_snapshot(connection: Connection[Any]) -> Iterator[None]:
-    """A read-only transaction in which every query sees the state of the database at the time of the first one."""
+    """A read-only transaction in which every query sees the state of the database at the time of the first one.
+
+    A publish waits for its end, as for that of other programs: within it the session has a name that is not ours.
+    """
+    name = connection.info.parameter_status("application_name") or ""
+    named = sql.SQL("set local application_name = {}").format(sql.Literal(snapshots.as_others(name)))
     with connection.transaction():
         connection.execute("set transaction isolation level repeatable read, read only")
+        connection.execute(named)
         yield
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from psycopg import Connection
 from psycopg.rows import class_row
 
-OURS = "kpi "  # prefix of the application_name of our sessions, which take a new snapshot for each statement
+OURS = "kpi "  # prefix of the application_name of our sessions while each of their statements takes a new snapshot
 
 # Every transaction holds a lock on its own virtual id. All users can see it, and it differs for the next transaction.
 _SNAPSHOTS = """
@@ -39,6 +39,11 @@ class Snapshot:
     def __str__(self) -> str:
         named = f", {self.application}" if self.application else ""
         return f"process {self.pid} of {self.login}{named}"
+
+
+def as_others(application: str) -> str:
+    """Return the name for one of our sessions while it keeps a snapshot, so that a swap waits for it too."""
+    return application.replace(OURS, "kpi_", 1) if application.startswith(OURS) else application
 
 
 def open_snapshots(connection: Connection[Any]) -> set[Snapshot]:

@@ -11,7 +11,7 @@ import pytest
 
 from kpi_assets.materialize.context import BuildOutcome
 from kpi_assets.materialize.retention import drop_due, find_due
-from kpi_assets.warehouse.connection import WarehouseError, url_of
+from kpi_assets.warehouse.connection import WarehouseError, connect, one_snapshot, url_of
 from kpi_assets_tests.machine import PATIENCE
 from kpi_assets_tests.pipeline_harness import DAY, GOOD, NEXT, PIPELINE_YAML, RAW_THINGS, PipelineHarness
 
@@ -66,6 +66,28 @@ def test_a_partition_is_swapped_once_no_transaction_has_an_older_snapshot(lab: P
         old.rollback()
         assert build.result(timeout=PATIENCE).rows == 3
         assert names(later) == ["saw", "nail", "peg"]
+
+
+def test_a_swap_waits_for_a_snapshot_of_ours_too(lab: PipelineHarness) -> None:
+    """A comparison, a trace and a plan read a load_date that a swap would take from under them."""
+    publish(lab, "partitions")
+    with ExitStack() as opened:
+        old = opened.enter_context(connect(lab.server, lab.name, "diff"))
+        assert named(old) == "kpi diff"
+        with one_snapshot(old):
+            old.execute("select 1")  # takes the snapshot
+            assert named(old) == "kpi_diff"
+            build, waits = opened.enter_context(rebuilding(lab))
+            assert waits.wait(timeout=PATIENCE)
+            assert names(old) == ["anvil", "feather"]
+            assert not build.done()
+        assert build.result(timeout=PATIENCE).rows == 3
+        assert (named(old), names(old)) == ("kpi diff", ["saw", "nail", "peg"])
+
+
+def named(session: psycopg.Connection[Any]) -> str:
+    [(name,)] = session.execute("show application_name").fetchall()
+    return str(name)
 
 
 def test_rows_are_replaced_while_an_older_transaction_still_sees_the_old_ones(lab: PipelineHarness) -> None:
