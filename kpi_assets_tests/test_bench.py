@@ -121,3 +121,28 @@ def test_the_bench_of_readers_finds_no_wrong_answer(tmp_path: Path) -> None:
     found = json.loads(figures.read_text())["rows while publishing"]
     assert (found["errors"], found["mixed"], found["published"]) == ({}, 0, 4)
     assert found["answers"] >= 500
+
+
+def test_the_bench_of_ticks_takes_all_that_is_landed(tmp_path: Path) -> None:
+    figures = tmp_path / "ticks.json"
+    command = [sys.executable, "-m", "bench.ticks", "--events", "200000", "--ticks", "3"]
+    done = subprocess.run(
+        [*command, "--home", tmp_path, "--json", figures], cwd=CHECKOUT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr  # it exits if ticks have not taken what was landed
+    report = json.loads(figures.read_text())
+    assert 190_000 < report["events"] < 200_000
+    assert [len(report[name]) for name in ("full", "empty")] == [3, 3]
+
+
+def test_the_bench_of_realtime_finds_an_age_for_each_publish(tmp_path: Path) -> None:
+    figures = tmp_path / "realtime.json"
+    sizes = ["--rate", "200", "--minutes", "0.5", "--warm-up", "1.5", "--burst", "3", "--burst-minutes", "0.2"]
+    command = [sys.executable, "-m", "bench.realtime", *sizes, "--home", tmp_path, "--json", figures]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads(figures.read_text())
+    assert report["steady"]["publishes"] > 3
+    assert 0 < report["steady"]["age_p50"] <= report["steady"]["age_p99"]
+    assert min(report["steady"][f"cpu_{part}"] for part in ("landing", "builder", "sessions")) > 0
+    assert report["burst"]["events_of_all"] > 200 * 120
