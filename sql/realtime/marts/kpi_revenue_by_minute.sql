@@ -58,7 +58,8 @@ with placed as (
     group by minute, currency
 ),
 
-clock as (
+-- Materialized, or else Postgres may compute it again for every row: how many rows a window has, it does not know.
+clock as materialized (
     select
         greatest(
             (select max(minute) from placed),

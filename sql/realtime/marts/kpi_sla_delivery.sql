@@ -48,7 +48,8 @@ checks:
 @end */
 -- An order is judged when its promise is over, and not before, also if it was delivered early: else the share of a day
 -- would begin with those that were quick. "Now" is when the broker took the newest event of an order.
-with clock as (
+-- Materialized, or else Postgres may compute it again for every row: how many rows a window has, it does not know.
+with clock as materialized (
     select max(last_received_at) as newest
     from marts.fact_orders
     where load_date = %(load_date)s

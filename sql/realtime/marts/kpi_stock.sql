@@ -55,7 +55,8 @@ with events as (
     order by event_id asc, load_date asc
 ),
 
-clock as (
+-- Materialized, or else Postgres may compute it again for every row: how many rows a window has, it does not know.
+clock as materialized (
     select max(received_at) as newest
     from events
 ),
