@@ -34,6 +34,10 @@ from kpi_assets.sources.store import open_store
 
 DAY = 86_400
 WARM = 3  # ticks of each load_date that do not count: the first ones make its tables and build what rests afterwards
+QUIET, PATIENCE = (
+    65.0,
+    600.0,
+)  # seconds without an autovacuum worker, who come once a minute, and seconds to wait for that
 PUT_AT_ONCE = 2000  # objects, which are in memory meanwhile
 out = Console(highlight=False, soft_wrap=True)
 
@@ -113,6 +117,17 @@ class Shop:
             out.print(f"{taken:,} events more built after {time.monotonic() - begun:.0f} s")
         return time.monotonic() - begun
 
+    def settle(self) -> None:
+        """Wait until autovacuum was at what was just loaded, as it is on a day whose events came one by one."""
+        working = "select count(*) from pg_stat_activity where backend_type = 'autovacuum worker'"
+        begun, quiet_since = time.monotonic(), time.monotonic()
+        with self.context.ledger_session("bench-ticks") as session:
+            while time.monotonic() - quiet_since < QUIET and time.monotonic() - begun < PATIENCE:
+                if session.execute(working).fetchone() != (0,):
+                    quiet_since = time.monotonic()
+                time.sleep(0.2)
+        out.print(f"autovacuum was through after {quiet_since - begun:.0f} s more")
+
     def tick_each_minute(self, load_date: date, seen: Seen, count: int) -> list[float]:
         """Land a minute and make a tick, again and again; return the seconds of the ticks."""
         seconds, landed, taken = [], 0, 0
@@ -134,6 +149,7 @@ def measure(pipeline: Pipeline, servers: Servers, events: int, ticks: int) -> di
     with shop.context.sharing_sessions() as shop.context:
         held = shop.land_minutes(24 * 60 - WARM - ticks)
         filled = shop.catch_up(full, seen)
+        shop.settle()
         of_full = shop.tick_each_minute(full, seen, WARM + ticks)[WARM:]
         of_empty = shop.tick_each_minute(full + timedelta(days=1), Seen(), WARM + ticks)[WARM:]
     ratio = statistics.median(of_full) / statistics.median(of_empty)
