@@ -14,7 +14,7 @@ from kpi_assets.embedded.stack import Stack, status
 from kpi_assets.stream import tansu
 from kpi_assets.stream.reader import PositionGoneError, StreamError
 from kpi_assets.stream.tansu import TansuReader
-from kpi_assets_tests.machine import eventually
+from kpi_assets_tests.machine import PATIENCE, eventually
 from kpi_assets_tests.stream.brokers import Embedded, as_sent, embedded_broker, read_all
 
 pytestmark = pytest.mark.process
@@ -85,6 +85,7 @@ def test_a_gap_at_the_end_leaves_nothing_to_read(broker: Embedded) -> None:
         assert reader.ends() == {0: 2}
 
 
+@pytest.mark.nightly  # how long a listing takes depends on the machine
 def test_a_reader_that_is_behind_and_gets_nothing_asks_with_more_time(
     broker: Embedded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,7 +98,7 @@ def test_a_reader_that_is_behind_and_gets_nothing_asks_with_more_time(
     with broker.reader(stream) as reader:
         assert isinstance(reader, TansuReader)
         reader.seek(0, 5)
-        assert as_sent(read_all(reader, 95, 60)) == sent[5:]
+        assert as_sent(read_all(reader, 95, PATIENCE)) == sent[5:]
         assert reader.fetch_wait_ms > 1
         deadline = time.monotonic() + 10
         while reader.fetch_wait_ms != 400 and time.monotonic() < deadline:
