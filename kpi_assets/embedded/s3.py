@@ -7,6 +7,7 @@ of a home of an earlier version (rclone_home.py), and reading and writing object
 import http.client
 import re
 import signal
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,13 @@ from xml.etree import ElementTree
 
 from kpi_assets.embedded import rclone_home, weed
 from kpi_assets.embedded.home import Home
-from kpi_assets.embedded.server import PORTS, Answer, Launch, Server, is_free
+from kpi_assets.embedded.server import PAUSE, PORTS, Answer, Launch, Server, is_free
 from kpi_assets.errors import UserError
 
 REGION = "us-east-1"
 BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+TIMEOUT = 5  # seconds for an answer to one request
+PATIENCE = 60  # seconds for a new bucket: on a machine that is busy with other things, one request may be too late
 
 
 class S3(Server):
@@ -92,8 +95,18 @@ class S3(Server):
             raise UserError(
                 f"{name!r} cannot be the name of a bucket: use 3 to 63 lower-case letters, digits, dots and dashes."
             )
-        if self._request("PUT", f"/{name}") not in {200, 409}:  # 409: it is there already
-            self._fail(f"cannot make the bucket {name}")
+        end = time.monotonic() + PATIENCE
+        while self._put_bucket(name) not in {200, 409}:  # 409: it is there already
+            if self.process() is None or time.monotonic() > end:
+                self._fail(f"cannot make the bucket {name}")
+            time.sleep(PAUSE)
+
+    def _put_bucket(self, name: str) -> int | None:
+        """Return the status of the answer, None if there is none."""
+        try:
+            return self._request("PUT", f"/{name}")
+        except (OSError, http.client.HTTPException):
+            return None
 
     def keys(self, bucket: str, folder: str) -> list[str]:
         """Return the first thousand keys in a folder, whose name ends in a slash, in order. Raises OSError."""
@@ -135,7 +148,7 @@ class S3(Server):
         )
         request = awsrequest.AWSRequest(method, self.url() + path)
         auth.S3SigV4Auth(identity, "s3", REGION).add_auth(request)
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT)
         try:
             connection.request(method, path, headers=dict(request.headers.items()))
             answer = connection.getresponse()

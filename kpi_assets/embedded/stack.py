@@ -319,6 +319,11 @@ def _os_errors_as_user_errors(home: Home) -> Iterator[None]:
     """Turn an OSError into a UserError of one sentence."""
     try:
         yield
+    except TimeoutError as error:  # of a request to one of them; it is an OSError too
+        raise UserError(
+            f"An embedded server in {home.root} does not answer in time: "
+            "end what else keeps this machine busy, then try again."
+        ) from error
     except OSError as error:
         raise UserError(
             f"The embedded servers cannot use {error.filename or home.root} ({error.strerror}): "

