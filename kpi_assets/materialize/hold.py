@@ -27,6 +27,8 @@ def hold(context: BuildContext, connection: Connection[Any], audited: AuditedCan
         code_version=table.code_version,
         checks_version=table.checks_version,
         inputs=audited.inputs.publish_ids,
+        rows=audited.audit.rows,
+        checksum=audited.audit.checksum,
     )
     runs.close_build(
         connection,

@@ -1,11 +1,12 @@
 """Provisions a pipeline's database: the database itself, its schemas, and the grants of its roles. Safe to repeat.
 
-There are four roles for the whole server, to be granted to logins:
+There are five roles for the whole server, to be granted to logins:
   kpi_loader    creates and replaces the tables of the raw layer.
   kpi_builder   creates and replaces the tables of the other layers; reads the raw layer and its builds.
   kpi_reader    reads the schemas that pipeline.yaml lists as readers, and the columns of ops without delivered values.
   kpi_reviewer  reads all of ops: quarantined records, samples of bad rows, and errors that quote them.
-The first two roles write to ops and delete nothing there but locks. A build acts as the role of its table's layer. So
+  kpi_decider   reads all of ops, and writes what people rule on builds.
+The first two roles write to all of ops but the rulings, and delete nothing there but locks. A build acts as the role of its table's layer. So
 the table belongs to the role, any login that has the role can replace it, and a marts file cannot change a raw table.
 Not here: the tables, which their first publish creates (tables.py), and the tables of ops (ledger/schema.py).
 """
@@ -27,10 +28,11 @@ from kpi_assets.warehouse.connection import WarehouseError, connect, may_act_as,
 
 BUILDS = "builds"  # the schema of all candidates, also of those that are published as partitions
 LOADER, BUILDER, READER, REVIEWER = "kpi_loader", "kpi_builder", "kpi_reader", "kpi_reviewer"
+DECIDER = "kpi_decider"
 MAKERS = (LOADER, BUILDER)
 OF_PRODUCT = (*MAKERS, READER)  # what the login of KPI_POSTGRES_URL needs: `kpi serve` acts as kpi_reader
 READER_CONNECTIONS = 50  # of the 100 connections of the embedded server; the others are for runs
-ROLES = (*MAKERS, READER, REVIEWER)
+ROLES = (*MAKERS, READER, REVIEWER, DECIDER)
 # Errors of one of two sessions that change the same role at the same time; it must try again.
 _CONFLICTS = (psycopg.errors.InternalError_, psycopg.errors.UniqueViolation, psycopg.errors.DuplicateObject)
 _ATTEMPTS = 20
@@ -239,8 +241,11 @@ def ensure_grants(connection: Connection[Any], layers: Mapping[str, Layer], read
             _grant_read(connection, BUILDER, schema, owner)
         if READER in roles:
             _grant_read(connection, READER, schema, owner, allowed=schema in readers)
-    if REVIEWER in roles:
-        _grant_read(connection, REVIEWER, "ops", None)
+    for role in (REVIEWER, DECIDER):
+        if role in roles:
+            _grant_read(connection, role, "ops", None)
+    if DECIDER in roles:
+        _grant_ruling(connection)
     if READER in roles:
         _grant_read_ops(connection)
 
@@ -255,9 +260,10 @@ def _grant_create(connection: Connection[Any], role: str, schemas: Collection[st
     for statement in (
         "grant usage on schema ops to {role}",
         "grant select, insert, update on all tables in schema ops to {role}",
-        "revoke insert, update on ops.migrations from {role}",
+        "revoke insert, update on ops.migrations, ops.rulings from {role}",
         "grant delete on ops.locks to {role}",
         "grant execute on function ops.prune_growth, ops.prune_batches, ops.prune_stream_objects to {role}",
+        "grant execute on function ops.record_rulings, ops.take_ruling to {role}",
         "grant usage on all sequences in schema ops to {role}",
     ):
         connection.execute(sql.SQL(statement).format(**words))
@@ -272,6 +278,18 @@ def _grant_create(connection: Connection[Any], role: str, schemas: Collection[st
     ).fetchall()
     for schema, name in found:  # ALTER TABLE changes the owner of views too
         connection.execute(sql.SQL("alter table {} owner to {role}").format(sql.Identifier(schema, name), **words))
+
+
+def _grant_ruling(connection: Connection[Any]) -> None:
+    """Let kpi_decider write rulings, and that they were made, under the lock that builds take too."""
+    for statement in (
+        "grant insert, update on ops.rulings to {role}",
+        "grant insert, update on ops.publishes, ops.pipeline_runs to {role}",
+        "grant insert, update, delete on ops.locks to {role}",
+        "grant execute on function ops.record_rulings to {role}",
+        "grant usage on all sequences in schema ops to {role}",
+    ):
+        connection.execute(sql.SQL(statement).format(role=sql.Identifier(DECIDER)))
 
 
 def _grant_read(

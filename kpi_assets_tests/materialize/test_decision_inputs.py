@@ -60,7 +60,7 @@ def test_a_decision_makes_a_published_load_date_stale_and_only_what_it_must_is_b
     key = decide(shop, "raw.things", shop.day, decision(shop.key("things")))
     assert key == f"decisions/raw.things/load_date={shop.day}/0001.jsonl"
     after = shop.status()
-    reason = "Built before somebody decided on its rows: raw.things."
+    reason = "Built before somebody decided on it: raw.things."
     assert stale(shop) == ("stale", "decisions", reason, ("raw.things", "marts.weighed", "marts.heavy"))
     assert after.is_due(rebuild_on_sql_change=False)
     assert after.input_fingerprint != before.input_fingerprint
@@ -107,7 +107,7 @@ def test_a_held_load_date_can_be_built_again_after_a_decision(shop: TwoSourcePip
     assert shop.run()["raw.things"] == "held"
     assert shop.status().state == "held"
     put(shop, "raw.things", shop.day, decision(shop.key("things")))
-    reason = "Held, and somebody decided on its rows since: raw.things."
+    reason = "Held, and somebody decided on it since: raw.things."
     assert stale(shop) == ("stale", "released", reason, ())
     assert shop.run()["raw.things"] == "held", "nothing in it is decided on"
     assert shop.status().state == "held", "it was held in the knowledge of the decision"
@@ -225,8 +225,7 @@ def test_a_decision_that_is_made_during_a_build_is_not_overlooked(things: Pipeli
     with pytest.raises(UpstreamError) as error:
         build(context, context.pipeline.table("raw.things"), DAY)
     assert str(error.value) == (
-        f"raw.things of {DAY} was not published: somebody decided on rows of it while it was being built; build it "
-        "again."
+        f"raw.things of {DAY} was not published: somebody decided on it while it was being built; build it again."
     )
     assert things.rows("select asset from ops.publishes") == [("raw.things",), ("decisions.raw__things",)]
     things.build("raw.things")
