@@ -54,6 +54,20 @@ def record(
             )
 
 
+def blocking_of(connection: Connection[Any], build_id: int) -> list[CheckResult]:
+    """The results that held a build, in the order of the checks, without their samples."""
+    rows = connection.execute(
+        "select check_name, metric_value::double precision, threshold::double precision, message, status = 'error' "
+        "from ops.data_quality_results where build_id = %s and subject = 'candidate' "
+        "and (status = 'error' or status = 'fail' and blocking) order by id",
+        [build_id],
+    ).fetchall()
+    return [
+        CheckResult(name, passed=False, blocking=True, metric=metric, threshold=threshold, message=text, errored=errored)
+        for name, metric, threshold, text, errored in rows
+    ]
+
+
 def latest(connection: Connection[Any], load_date: date) -> list[dict[str, Any]]:
     """The latest results of each table of a load_date, in the order in which the checks were made."""
     with connection.cursor(row_factory=dict_row) as cursor:

@@ -92,7 +92,11 @@ def add(
         wait_for_lock(connection, lock, PHASE, context.on_progress)
         found = objects.find(context.store, table.relation, load_date)
         made = decide(connection, objects.read(context.store, table, found).decisions)
-        return _add(context, connection, table, load_date, found, made)
+        key = objects.add(context.store, found, made)
+        # If this fails, the next build records it.
+        now = objects.find(context.store, table.relation, load_date)
+        _recorded(context, connection, table, load_date, now, objects.read(context.store, table, now))
+        return key
 
 
 def rule(
@@ -104,32 +108,24 @@ def rule(
 ) -> str:
     """Write the ruling or revocation that `make` returns as one object on S3 and record it; return the object's key.
 
-    `make` gets the rulings that stand, and nobody else rules on this table and load_date meanwhile. Raises as `add`.
+    `make` gets the rulings that stand, and nobody else rules on this table and load_date meanwhile. That the state of
+    the decisions has changed is recorded by the next build: who rules may write rulings, and no publishes. Raises as
+    `add`.
     """
     lock = build_lock(table.relation.decisions, load_date)
     wait_for_lock(connection, lock, PHASE, context.on_progress)
     try:
         found = objects.find(context.store, table.relation, load_date)
         said = objects.read(context.store, table, found)
-        made = make(_with_uses(context, connection, table, load_date, said.rulings))
-        return _add(context, connection, table, load_date, found, [made])
+        key = objects.add(
+            context.store, found, [make(_with_uses(context, connection, table, load_date, said.rulings))]
+        )
+        # If this fails, the next build records it.
+        now = objects.read(context.store, table, objects.find(context.store, table.relation, load_date))
+        rulings.record(connection, table.relation, load_date, now.rulings, datetime.now(timezone.utc))
+        return key
     finally:
         unlock(connection, lock)
-
-
-def _add(
-    context: BuildContext,
-    connection: Connection[Any],
-    table: Table,
-    load_date: date,
-    found: DecisionObjects,
-    made: Sequence[Line],
-) -> str:
-    key = objects.add(context.store, found, made)
-    # If this fails, the next build records it.
-    now = objects.find(context.store, table.relation, load_date)
-    _recorded(context, connection, table, load_date, now, objects.read(context.store, table, now))
-    return key
 
 
 def _recorded(

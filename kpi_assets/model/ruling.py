@@ -105,9 +105,13 @@ class Ruling:
         is_on_it = self.kind == "waive" and self.candidate == candidate
         return is_on_it and self.is_open(now) and {*failed} <= {*self.checks}
 
-    def keeps_out(self, candidate: CandidateKey, now: datetime) -> bool:
-        """Whether a candidate must not be published because of it."""
-        return self.kind == "hold" and self.candidate == candidate and self.is_open(now)
+    def keeps_out(self, candidate: CandidateKey) -> bool:
+        """Whether a candidate must not be published because of it.
+
+        Other checks do not make it another one here: they change nothing of the rows that somebody keeps out.
+        """
+        is_on_it = self.kind == "hold" and replace(self.candidate, checks_version=candidate.checks_version) == candidate
+        return is_on_it and self.revoked is None
 
 
 def why_unwaivable(result: CheckResult, checks: Iterable[Check]) -> str:

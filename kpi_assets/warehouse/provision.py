@@ -281,13 +281,11 @@ def _grant_create(connection: Connection[Any], role: str, schemas: Collection[st
 
 
 def _grant_ruling(connection: Connection[Any]) -> None:
-    """Let kpi_decider write rulings, and that they were made, under the lock that builds take too."""
+    """Let kpi_decider write rulings, under the lock that builds take too."""
     for statement in (
         "grant insert, update on ops.rulings to {role}",
-        "grant insert, update on ops.publishes, ops.pipeline_runs to {role}",
         "grant insert, update, delete on ops.locks to {role}",
         "grant execute on function ops.record_rulings to {role}",
-        "grant usage on all sequences in schema ops to {role}",
     ):
         connection.execute(sql.SQL(statement).format(role=sql.Identifier(DECIDER)))
 
