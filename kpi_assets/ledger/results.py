@@ -29,7 +29,8 @@ def record(
         connection.cursor() as cursor,
         cursor.copy(
             "copy ops.data_quality_results (run_id, build_id, check_name, table_name, load_date, status, blocking, "
-            "metric_value, threshold, samples, message, subject, dimension, rows_examined, rows_bad) from stdin"
+            "metric_value, threshold, samples, message, subject, dimension, rows_examined, rows_bad, ruling_id) "
+            "from stdin"
         ) as copy,
     ):
         for result in results:
@@ -50,6 +51,7 @@ def record(
                     result.dimension,
                     result.examined,
                     result.bad,
+                    result.ruling_id,
                 )
             )
 
@@ -63,8 +65,8 @@ def blocking_of(connection: Connection[Any], build_id: int) -> list[CheckResult]
         [build_id],
     ).fetchall()
     return [
-        CheckResult(name, passed=False, blocking=True, metric=metric, threshold=threshold, message=text, errored=errored)
-        for name, metric, threshold, text, errored in rows
+        CheckResult(name, passed=False, blocking=True, metric=metric, threshold=most, message=text, errored=errored)
+        for name, metric, most, text, errored in rows
     ]
 
 
@@ -81,9 +83,11 @@ def latest(connection: Connection[Any], load_date: date) -> list[dict[str, Any]]
             )
             select
                 d.table_name, d.check_name, d.status, d.blocking, d.metric_value, d.threshold, d.message, d.samples,
-                d.subject, d.run_id, d.checked_at, d.dimension, d.rows_examined, d.rows_bad
+                d.subject, d.run_id, d.checked_at, d.dimension, d.rows_examined, d.rows_bad, d.ruling_id,
+                r.ruled_by as waived_by, r.reason as waived_because
             from ops.data_quality_results as d
             inner join last_time as t using (table_name, run_id, subject)
+            left join ops.rulings as r using (ruling_id)
             where d.load_date = %(load_date)s
             order by d.id
             """,

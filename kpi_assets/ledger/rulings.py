@@ -34,6 +34,15 @@ class RecordedRuling:
     revoked_by: str | None
     revoke_reason: str | None
     object_key: str
+    checksum: str
+
+    @property
+    def sentence(self) -> str:
+        """What it says about the rows that readers see."""
+        checks, until = ", ".join(self.checks), f"{self.expires_at:%Y-%m-%d %H:%M} UTC" if self.expires_at else ""
+        taken_back = f"; {self.revoked_by or 'somebody'} revoked that: {self.revoke_reason}" if self.revoked_at else ""
+        what = f"{self.asset} of {self.load_date} is published although {checks} failed"
+        return f"{what}: waived by {self.ruled_by} until {until} ({self.reason}){taken_back}"
 
     def state(self, now: datetime) -> str:
         """Return in one word what has become of it."""
@@ -46,7 +55,7 @@ class RecordedRuling:
 
 _COLUMNS = (
     "ruling_id, kind, asset, load_date, checks, reason, ruled_by, ruled_at, expires_at, used_at, revoked_at, "
-    "revoked_by, revoke_reason, object_key"
+    "revoked_by, revoke_reason, object_key, checksum"
 )
 
 
@@ -74,6 +83,28 @@ def of_key(connection: Connection[Any], object_key: str) -> RecordedRuling | Non
             f"select {_COLUMNS} from ops.rulings where object_key = %s",  # noqa: S608
             [object_key],
         ).fetchone()
+
+
+def shown(connection: Connection[Any], first: date, last: date) -> list[RecordedRuling]:
+    """The rulings by which the tables of a range of load_dates are published now, without those that they inherit."""
+    with connection.cursor(row_factory=class_row(RecordedRuling)) as cursor:
+        return cursor.execute(
+            f"select {_COLUMNS} from ops.rulings as r where r.load_date between %s and %s and exists ("  # noqa: S608
+            "select 1 from ops.publishes as p where p.asset = r.asset and p.load_date = r.load_date "
+            "and p.superseded_at is null and r.ruling_id = any(p.rulings)) order by load_date, asset, object_key",
+            [first, last],
+        ).fetchall()
+
+
+def of_publish(connection: Connection[Any], table: Relation, load_date: date) -> list[RecordedRuling]:
+    """The rulings by which a table of a load_date, or what it was made from, is published now."""
+    with connection.cursor(row_factory=class_row(RecordedRuling)) as cursor:
+        return cursor.execute(
+            f"select {_COLUMNS} from ops.rulings where ruling_id in (select unnest(p.rulings) "  # noqa: S608
+            "from ops.publishes as p where p.asset = %s and p.load_date = %s and p.superseded_at is null) "
+            "order by load_date, asset, object_key",
+            [str(table), load_date],
+        ).fetchall()
 
 
 def used(connection: Connection[Any], table: Relation, load_date: date) -> frozenset[str]:

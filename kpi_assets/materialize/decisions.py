@@ -117,9 +117,7 @@ def rule(
     try:
         found = objects.find(context.store, table.relation, load_date)
         said = objects.read(context.store, table, found)
-        key = objects.add(
-            context.store, found, [make(_with_uses(context, connection, table, load_date, said.rulings))]
-        )
+        key = objects.add(context.store, found, [make(_with_uses(context, connection, table, load_date, said.rulings))])
         # If this fails, the next build records it.
         now = objects.read(context.store, table, objects.find(context.store, table.relation, load_date))
         rulings.record(connection, table.relation, load_date, now.rulings, datetime.now(timezone.utc))

@@ -59,9 +59,7 @@ def waive(context: BuildContext, asked: AskedWaiver) -> RecordedRuling:
                     f"{same.by} waived this already on {_minute(same.at)} ({same.reason}): "
                     f"`{_run(context, table, load_date)}` publishes it."
                 )
-            return Ruling(
-                "waive", candidate, seen, asked.reason, asked.by, now, until=now + timedelta(hours=hours)
-            )
+            return Ruling("waive", candidate, seen, asked.reason, asked.by, now, until=now + timedelta(hours=hours))
 
         return _recorded(connection, rule(context, connection, table, load_date, make))
 
@@ -73,7 +71,7 @@ def keep_out(context: BuildContext, table: Table, load_date: date, reason: str, 
     """
     _check_reason(reason)
     if not may_be_ruled_on(table):
-        raise UserError(f"{table.relation} cannot be kept out: rule on the table that it shows, or on one that is whole.")
+        raise UserError(f"{table.relation} cannot be kept out: rule on what it shows, or on a table that is whole.")
     with _session(context, f"hold {table.relation} {load_date}") as connection:
         found = publishes.current(connection, [table.relation], load_date).get(table.relation)
         if found is None:
@@ -98,14 +96,15 @@ def revoke(context: BuildContext, ruling_id: int, reason: str, by: str) -> Recor
             raise UserError(f"There is no ruling {ruling_id} in {name}: `kpi rulings {name}` prints them.")
         table = next((each for each in context.pipeline.tables.values() if str(each.relation) == found.asset), None)
         if table is None:
-            raise UserError(f"Ruling {ruling_id} is on {found.asset}, which no file describes any more: nothing reads it.")
+            raise UserError(f"Ruling {ruling_id} is on {found.asset}, which no file describes any more.")
 
         def make(standing: Sequence[Ruling]) -> Revocation:
             ruling = next((each for each in standing if each.key == found.object_key), None)
             if ruling is None:
                 raise UserError(f"Ruling {ruling_id} is gone from S3 ({found.object_key}): it counts no more.")
             if before := ruling.revoked:
-                raise UserError(f"Ruling {ruling_id} was revoked by {before.by} on {_minute(before.at)}: {before.reason}.")
+                when = _minute(before.at)
+                raise UserError(f"Ruling {ruling_id} was revoked by {before.by} on {when}: {before.reason}.")
             return Revocation(number_of(ruling.key), reason, by, datetime.now(timezone.utc).replace(microsecond=0))
 
         rule(context, connection, table, found.load_date, make)

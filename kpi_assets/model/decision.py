@@ -244,7 +244,8 @@ class _Line:
         for name, value in corrected.items():
             if name not in table.header.selected:
                 columns = ", ".join(table.header.selected)
-                raise _BrokenError(f"it sets {shown_value(name)}, which is no column of {table.relation}: it has {columns}")
+                where = f"which is no column of {table.relation}"
+                raise _BrokenError(f"it sets {shown_value(name)}, {where}: it has {columns}")
             if name in grain and value is None:
                 raise _BrokenError(f"it sets {name} to null, and {name} is a column of the grain: give it a value")
             if isinstance(value, dict | list) and table.types[name] not in _DOCUMENTS:

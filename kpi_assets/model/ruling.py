@@ -246,7 +246,8 @@ class _Line:
     def _text(self, word: str) -> str:
         value = self._words[word]
         if not isinstance(value, str) or not value.strip():
-            raise _BrokenError(f"its {word} is {'blank' if isinstance(value, str) else kind_of_value(value)}: write one")
+            is_now = "blank" if isinstance(value, str) else kind_of_value(value)
+            raise _BrokenError(f"its {word} is {is_now}: write one")
         return value
 
     def _instant(self, word: str) -> datetime:

@@ -471,6 +471,9 @@ class _Case:
         """Say what has changed since the named tables were held."""
         holds = {name: attempt.hold for name in names if (attempt := self.recorded.attempts.get(name))}
         if holds and all(hold and hold.decided != self._decided_now(name) for name, hold in holds.items()):
+            who = {self.recorded.waived.get(name, "") for name in holds}
+            if len(who) == 1 and "" not in who:
+                return who.pop()
             return "somebody decided on it since"
         return "what it reads, its SQL or its checks have changed since"
 

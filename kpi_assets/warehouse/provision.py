@@ -6,8 +6,9 @@ There are five roles for the whole server, to be granted to logins:
   kpi_reader    reads the schemas that pipeline.yaml lists as readers, and the columns of ops without delivered values.
   kpi_reviewer  reads all of ops: quarantined records, samples of bad rows, and errors that quote them.
   kpi_decider   reads all of ops, and writes what people rule on builds.
-The first two roles write to all of ops but the rulings, and delete nothing there but locks. A build acts as the role of its table's layer. So
-the table belongs to the role, any login that has the role can replace it, and a marts file cannot change a raw table.
+The first two roles write to all of ops but the rulings, and delete nothing there but locks. A build acts as the role of
+its table's layer. So the table belongs to the role, any login that has the role can replace it, and a marts file cannot
+change a raw table.
 Not here: the tables, which their first publish creates (tables.py), and the tables of ops (ledger/schema.py).
 """
 
@@ -241,9 +242,8 @@ def ensure_grants(connection: Connection[Any], layers: Mapping[str, Layer], read
             _grant_read(connection, BUILDER, schema, owner)
         if READER in roles:
             _grant_read(connection, READER, schema, owner, allowed=schema in readers)
-    for role in (REVIEWER, DECIDER):
-        if role in roles:
-            _grant_read(connection, role, "ops", None)
+    for role in sorted({REVIEWER, DECIDER}.intersection(roles)):
+        _grant_read(connection, role, "ops", None)
     if DECIDER in roles:
         _grant_ruling(connection)
     if READER in roles:
