@@ -7,6 +7,7 @@ Belongs here: reading and adding them under their lock. Not here: applying decis
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timezone
 from typing import Any
@@ -24,6 +25,7 @@ from kpi_assets.model.ruling import Ruling
 from kpi_assets.model.table import Table
 from kpi_assets.sources import decisions as objects
 from kpi_assets.sources.decisions import DecisionObjects, Line, Said, may_be_decided, may_be_ruled_on
+from kpi_assets.sources.refusals import LakeError
 
 PHASE = "waiting for somebody who decides on rows of it"
 
@@ -71,7 +73,8 @@ def _with_uses(
     known = rulings.used(connection, table.relation, load_date)
     for each in standing:
         if each.key in known and not each.was_used:
-            objects.add_use(context.store, each.key)
+            with suppress(LakeError):  # the ledger knows it all the same
+                objects.add_use(context.store, each.key)
     return tuple(replace(each, was_used=each.was_used or each.key in known) for each in standing)
 
 

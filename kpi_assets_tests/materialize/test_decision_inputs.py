@@ -23,6 +23,17 @@ from kpi_assets.sources.store import Store
 from kpi_assets_tests.pipeline_harness import DAY, DOUBLED, PipelineHarness
 from kpi_assets_tests.two_source_pipeline import TwoSourcePipeline
 
+SHOWN = """\
+/* @asset
+description: Things that were weighed, as a view.
+owner: team:tests
+grain: [thing_id]
+storage: view
+columns:
+  thing_id: {type: integer, description: Thing.}
+@end */
+select thing_id from marts.weighed where load_date = %(load_date)s
+"""
 AT = datetime(2025, 3, 2, 9, 30, tzinfo=timezone.utc)
 QUARANTINED = "quarantine: {rows: 1}\n@end"
 
@@ -94,10 +105,13 @@ def test_an_object_that_was_put_by_hand_or_removed_is_noticed(shop: TwoSourcePip
     assert (known.rows, known.size_bytes) == (0, 0)
 
 
-def test_the_sensor_of_a_pipeline_whose_tables_set_nothing_aside_lists_nothing(shop: TwoSourcePipeline) -> None:
+def test_the_sensor_of_a_pipeline_on_which_nobody_may_decide_lists_nothing(shop: TwoSourcePipeline) -> None:
+    shop.file("marts/shown.sql", SHOWN)
     pipeline = shop.pipeline()
-    tables = {relation: table for relation, table in pipeline.tables.items() if not table.has_object}
-    assert [objects.may_be_decided(table) for table in pipeline.tables.values()] == [True, True, False, False]
+    assert [objects.may_be_decided(table) for table in pipeline.tables.values()] == [True, True, False, False, False]
+    may = {str(relation): objects.may_be_ruled_on(table) for relation, table in pipeline.tables.items()}
+    assert [name for name, each in may.items() if not each] == ["marts.shown"]
+    tables = {relation: table for relation, table in pipeline.tables.items() if not may[str(relation)]}
     nobody = Store.on_s3(None, shop.bucket)  # any request fails
     assert objects.find_all(nobody, replace(pipeline, tables=tables), shop.day, shop.day) == {}
 

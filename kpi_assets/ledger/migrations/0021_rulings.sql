@@ -109,8 +109,17 @@ begin
     )
     order by s.object_key
     on conflict (object_key) do update
-    set used_at = coalesce(ops.rulings.used_at, excluded.used_at), revoked_at = excluded.revoked_at,
-        revoked_by = excluded.revoked_by, revoke_reason = excluded.revoke_reason;
+    set kind = excluded.kind, manifest_hash = excluded.manifest_hash, code_version = excluded.code_version,
+        checks_version = excluded.checks_version, rows = excluded.rows, checksum = excluded.checksum,
+        checks = excluded.checks, reason = excluded.reason, ruled_by = excluded.ruled_by, ruled_at = excluded.ruled_at,
+        expires_at = excluded.expires_at, revoked_at = excluded.revoked_at, revoked_by = excluded.revoked_by,
+        revoke_reason = excluded.revoke_reason,
+        -- An object that was removed and written anew is another ruling.
+        used_at = case
+            when (ops.rulings.checksum, ops.rulings.ruled_at) = (excluded.checksum, excluded.ruled_at)
+                then coalesce(ops.rulings.used_at, excluded.used_at)
+            else excluded.used_at
+        end;
     update ops.rulings as r
     set revoked_at = clock_timestamp(), revoke_reason = 'its object is gone from S3'
     where
