@@ -287,7 +287,7 @@ def evaluations(
     target = _latest_materialization(instance, key, partition)
     for result in sorted(results, key=lambda result: not result.passed):  # the UI opens a run's log at its end
         is_waived = waiver is not None and result.blocks_publish
-        is_error = (result.blocking or result.errored) and not is_waived
+        is_error = (result.blocking or result.errored) and not is_waived and result.ruling_id is None
         yield dg.AssetCheckEvaluation(
             asset_key=key,
             check_name=result.name,
