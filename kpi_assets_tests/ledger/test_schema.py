@@ -45,7 +45,7 @@ RELEASED = {
     "0018_growth.sql": "fec1adb453a8834a6d0e9fbf990ff591397c125cd9ee3e2abc8ff4d35c64790d",
     "0019_upkeep.sql": "e2089b34332a587c6ba10f9751eafd618e9a9184fe569c39735402f140f47f25",
     "0020_grown.sql": "8f746f42441a0f649d92d8646e4d723e2bc4b3ef278f0e2204fc524d849a50cd",
-    "0021_rulings.sql": "54baceb329f4772dff1700e87b4c2e8f825a68c3dfa3dd83cfa0be2b07ce3af9",
+    "0021_rulings.sql": "3371eacbb4fa143b2ec0e1adc7ebac527698fefb5bd808d81dbae4b804503df4",
 }
 NUMBERS = [number for number, _ in schema.migrations()]
 TABLES = [

@@ -27,7 +27,8 @@ create table ops.rulings (
 create index on ops.rulings (asset, load_date);
 comment on table ops.rulings is
 'What people ruled about single builds: to publish one although checks fail, or to keep one out although all pass.';
-comment on column ops.rulings.ruling_id is 'Number of the ruling in this database; a database made anew may number anew.';
+comment on column ops.rulings.ruling_id is
+'Number of the ruling in this database; a database made anew may number anew.';
 comment on column ops.rulings.kind is 'waive: publish it although checks fail; hold: keep it out although all pass.';
 comment on column ops.rulings.asset is 'Table, as schema.table.';
 comment on column ops.rulings.load_date is 'load_date.';
@@ -50,7 +51,8 @@ comment on column ops.rulings.revoked_at is 'When it was revoked; NULL as long a
 comment on column ops.rulings.revoked_by is 'Who revoked it.';
 comment on column ops.rulings.revoke_reason is 'Why it was revoked.';
 comment on column ops.rulings.object_key is 'Key of the object on S3 that holds the ruling.';
-comment on column ops.rulings.login is 'Login that recorded it here: of the person, or of the build that found it on S3.';
+comment on column ops.rulings.login is
+'Login that recorded it here: of the person, or of the build that found it on S3.';
 comment on column ops.rulings.recorded_at is 'When it was recorded here.';
 
 alter table ops.holds add column rows bigint, add column checksum text;
