@@ -46,7 +46,8 @@ def test_the_story_of_a_waiver(kpi: CliHarness, files: dict[str, str]) -> None:
     assert made.out.startswith(f"waived {CHECK} of {TABLE} of {DAY} until ")
     assert f"s3://{BUCKET}/decisions/{TABLE}/load_date={DAY}/0001.jsonl (ruling 1)" in made.out
     assert f"`kpi run {NAME} --load-date {DAY} --select {TABLE}+` does it now." in made.out
-    assert "waived by ana until" in kpi("plan", NAME, **files).out
+    [planned] = json.loads(kpi("plan", NAME, "--format", "json", **files).out)
+    assert planned["reason"].startswith("Held, and waived by ana until ")
 
     kpi("run", NAME, "--load-date", DAY, "--select", f"{TABLE}+", **files)
     sentence = f"waived {TABLE} of {DAY} is published although {CHECK} failed: waived by ana until"
@@ -54,7 +55,7 @@ def test_the_story_of_a_waiver(kpi: CliHarness, files: dict[str, str]) -> None:
         shown = " ".join(kpi(*command, **files).out.split())
         assert sentence in shown
         assert f"({REASON})." in shown
-    assert "waived by ana" in kpi("checks", NAME, **files).out
+    assert "(waived" in kpi("checks", NAME, **files).out
     assert kpi("recheck", NAME, "--load-date", DAY, "--select", TABLE, **files).code == 0
     [row] = json.loads(kpi("rulings", NAME, "--format", "json", **files).out)
     assert {word: row[word] for word in ("id", "kind", "load_date", "table", "checks", "state", "by", "reason")} == {
