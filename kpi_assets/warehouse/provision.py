@@ -186,7 +186,7 @@ def ensure_access(server: SecretStr, database: str, login: str) -> None:
 
 
 def restrict_advisory_locks(connection: Connection[Any]) -> None:
-    """Let only MAKERS take advisory locks in this database: any other user could fill the server's lock table.
+    """Let only MAKERS and kpi_decider take advisory locks in this database: others could fill the server's lock table.
 
     Only a superuser may change that, so this is for the embedded server. Safe to repeat.
     """
@@ -195,8 +195,10 @@ def restrict_advisory_locks(connection: Connection[Any]) -> None:
         "inner join pg_type as t on t.oid = a.type order by a.n) "
         "from pg_proc as p where p.pronamespace = 'pg_catalog'::regnamespace "
         "and (starts_with(p.proname, 'pg_advisory_') or starts_with(p.proname, 'pg_try_advisory_')) "
-        "and exists (select 1 from aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) where grantee = 0) "
-        "order by 1, 2"
+        "and (exists (select 1 from aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) where grantee = 0) "
+        # A database of an earlier version was restricted before there was this role.
+        "or not has_function_privilege(to_regrole(%s), p.oid, 'execute')) order by 1, 2",
+        [DECIDER],
     ).fetchall()
     if not found:
         return
@@ -207,9 +209,13 @@ def restrict_advisory_locks(connection: Connection[Any]) -> None:
         )
         for name, types in found
     )
-    makers = sql.SQL(", ").join(map(sql.Identifier, MAKERS))
+    who = [*MAKERS, *([DECIDER] if _exists(connection, DECIDER) else [])]
     with connection.transaction():
-        connection.execute(sql.SQL("grant execute on function {} to {}").format(functions, makers))
+        connection.execute(
+            sql.SQL("grant execute on function {} to {}").format(
+                functions, sql.SQL(", ").join(map(sql.Identifier, who))
+            )
+        )
         connection.execute(sql.SQL("revoke execute on function {} from public").format(functions))
 
 
