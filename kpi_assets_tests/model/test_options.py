@@ -269,7 +269,7 @@ def test_a_wait_that_makes_no_sense_is_refused(check: str, problem: str) -> None
 
 def test_a_word_and_a_check_of_ones_own_may_say_that_nobody_waives_them() -> None:
     checks = expanded(
-        "  range: {weight: [0, null], waivable: false}\n  unique: [user]\n"
+        "  range: {weight: [0, null], waivable: false}\n  not_null: [user]\n"
         "  heavy: {bad_rows: 'select * from {this}', waivable: false}\n"
     )
     assert [name for name, check in checks.items() if not check.waivable] == ["range__weight", "heavy"]
