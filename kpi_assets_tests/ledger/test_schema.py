@@ -282,6 +282,9 @@ def test_a_database_of_the_first_version_is_migrated_with_all_its_rows(
     after = everything(lab, old)
     assert [json.loads(row).pop("state") for (row,) in after["quarantine"]] == ["waiting"], "nobody has decided on it"
     after["quarantine"] = [(row.replace('"state": "waiting", ', ""),) for (row,) in after["quarantine"]]
+    for name in ("publishes", "published"):
+        assert [json.loads(row)["rulings"] for (row,) in after[name]] == [[]], "nobody has ruled on it"
+        after[name] = [(row.replace('"rulings": [], ', ""),) for (row,) in after[name]]
     assert after == before
     assert [name for (name,) in lab.rows(RELATIONS)] == TABLES
     assert lab.rows("select count(*) from ops.alerts") == [(0,)], "no alert is sent for old events"
