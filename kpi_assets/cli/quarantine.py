@@ -189,7 +189,7 @@ def correct(
 ) -> None:
     """Correct rows: the next build puts them into the table with the values in `set`, if they break no rule then."""
     values, empty = _read(path)
-    _decide(pipeline, Asked("correct", values, reason, _who(by), again))
+    _decide(pipeline, Asked("correct", values, reason, who(by), again))
     if empty:
         say(f"{_count(empty, 'row')} of {path} without values in `set` stayed as they are.")
 
@@ -197,13 +197,13 @@ def correct(
 @group.command()
 def accept(pipeline: PipelineName, ids: Ids, reason: Reason, by: By = "", again: Again = False) -> None:
     """Accept rows: the next build puts them into the table as they are, although they break a rule."""
-    _decide(pipeline, Asked("accept", {id_: {} for id_ in ids}, reason, _who(by), again))
+    _decide(pipeline, Asked("accept", {id_: {} for id_ in ids}, reason, who(by), again))
 
 
 @group.command()
 def discard(pipeline: PipelineName, ids: Ids, reason: Reason, by: By = "", again: Again = False) -> None:
     """Discard rows: they stay out of the table, and count against no budget; a later decision takes it back."""
-    _decide(pipeline, Asked("discard", {id_: {} for id_ in ids}, reason, _who(by), again))
+    _decide(pipeline, Asked("discard", {id_: {} for id_ in ids}, reason, who(by), again))
 
 
 def _decide(pipeline: str, asked: Asked) -> None:
@@ -359,7 +359,8 @@ def _tables(pipeline: Pipeline, name: str) -> list[str]:
     return [str(pipeline.table(name).relation)] if name else [str(relation) for relation in pipeline.tables]
 
 
-def _who(by: str) -> str:
+def who(by: str) -> str:
+    """Return who decides: the given name, or the user of this machine. Raises UsageError if it has none."""
     if by.strip():
         return by
     try:

@@ -13,6 +13,8 @@ from kpi_assets.cli.terminal import err, grid, grid_of_rows, out, say, styled
 from kpi_assets.cli.waiting_rows import find_waiting, say_waiting
 from kpi_assets.cli.workspace import Workspace, open_workspace, pipeline_of
 from kpi_assets.errors import UsageError
+from kpi_assets.ledger import rulings
+from kpi_assets.ledger.rulings import RecordedRuling
 from kpi_assets.model.column_types import TEXTS, base_of, element_of
 from kpi_assets.printable import printable, strict_json
 from kpi_assets.read.checks import read_checks
@@ -92,6 +94,7 @@ def show_table(
     """Print the rows of one load_date, or of a live view, in the order of the grain."""
     pipeline, for_people = work.readable().pipeline, style is RowFormat.table
     most = limit or (TABLE_ROWS if for_people else None)
+    marks: list[RecordedRuling] = []
     with connect(work.server, pipeline.name, "show", read_only=True) as connection:
         if live := pipeline.live_view(name):
             found = read_live(connection, live, place=work.place, limit=most, cut=for_people)
@@ -107,6 +110,8 @@ def show_table(
                 cut=for_people,
                 everything=everything,
             )
+            if for_people and found.load_date:
+                marks = rulings.of_publish(connection, pipeline.table(name).relation, found.load_date)
     if style is RowFormat.json:
         typer.echo(as_json(found.columns, found.types, found.rows))
     elif style is RowFormat.csv:
@@ -116,6 +121,8 @@ def show_table(
         title = f"{name}, load_date {found.load_date}" if found.load_date else f"{name}, live"
         if as_of:
             title = f"{name} as of {as_of} (load_date {found.load_date})"
+        for mark in marks:
+            say(styled("waived", STYLES["warn"]), f" {mark.sentence}.")
         out.print(grid_of_rows(title, found.columns, found.rows, right=numbers))
         if len(found.rows) < found.shown:
             say(f"{len(found.rows)} of {found.shown:,} rows: --limit and --format csv show more.")
@@ -157,7 +164,9 @@ def show_checks(work: Workspace, load_date: date | None, *, only_bad: bool = Fal
             styled(row["status"], STYLES[row["status"]]),
             _number(row["metric_value"]),
             _number(row["threshold"]),
-            row["message"],
+            f"{row['message']} (waived by {row['waived_by']}: {row['waived_because']})"
+            if row["ruling_id"]
+            else row["message"],
         )
         for row in checked.results
         if not only_bad or row["status"] != "pass"

@@ -10,6 +10,7 @@ from psycopg.types.json import Json
 
 from kpi_assets.ledger.runs import Status
 from kpi_assets.model.names import Relation
+from kpi_assets.model.ruling import CandidateKey
 
 NOTHING: Mapping[str, int] = {}
 
@@ -22,17 +23,24 @@ def record(
     code_version: str,
     checks_version: str = "",
     inputs: Mapping[str, int] = NOTHING,
+    rows: int | None = None,
+    checksum: str | None = None,
 ) -> None:
-    """Record the inputs of a build that is about to be closed as held; `inputs` as in publishes.record."""
+    """Record the inputs of a build that is about to be closed as held, and its candidate if it has one.
+
+    `inputs` are as in publishes.record.
+    """
     connection.execute(
-        "insert into ops.holds (build_id, manifest_hash, code_version, checks_version, inputs) "
-        "values (%s, %s, %s, %s, %s)",
+        "insert into ops.holds (build_id, manifest_hash, code_version, checks_version, inputs, rows, checksum) "
+        "values (%s, %s, %s, %s, %s, %s, %s)",
         [
             build_id,
             manifest_hash,
             code_version,
             checks_version,
             Json(dict(inputs)),
+            rows,
+            checksum,
         ],
     )
 
@@ -66,3 +74,28 @@ def last_builds(
 def last_build(connection: Connection[Any], relation: Relation, load_date: date) -> LastBuild | None:
     """The latest build of a table and load_date, with what it read if it was held; None if there was none."""
     return last_builds(connection, [relation], load_date).get(relation)
+
+
+@dataclass(frozen=True)
+class HeldCandidate:
+    """The candidate of a held build; None as `key` if an earlier version of kpi_assets held it."""
+
+    build_id: int
+    key: CandidateKey | None
+
+
+def held_candidate(connection: Connection[Any], relation: Relation, load_date: date) -> HeldCandidate | None:
+    """The candidate that the latest build of a table and load_date left; None if that build was not held."""
+    row = connection.execute(
+        "select r.id, h.manifest_hash, h.code_version, h.checks_version, h.rows, h.checksum "
+        "from ops.pipeline_runs as r inner join ops.holds as h on h.build_id = r.id "
+        "where r.job = %(job)s and r.load_date = %(load_date)s and r.status = 'held' and r.id = "
+        "(select max(n.id) from ops.pipeline_runs as n where n.job = %(job)s and n.load_date = %(load_date)s)",
+        {"job": str(relation), "load_date": load_date},
+    ).fetchone()
+    if row is None:
+        return None
+    build_id, manifest_hash, code_version, checks_version, rows, checksum = row
+    if rows is None or checksum is None:
+        return HeldCandidate(build_id, None)
+    return HeldCandidate(build_id, CandidateKey(manifest_hash, code_version, checks_version, rows, checksum))

@@ -16,7 +16,7 @@ from kpi_assets.ledger import quarantine, runs
 from kpi_assets.ledger.locks import build_lock
 from kpi_assets.ledger.publishes import shown_as
 from kpi_assets.ledger.runs import Counts
-from kpi_assets.materialize import carry_on
+from kpi_assets.materialize import carry_on, rulings
 from kpi_assets.materialize.audit import AuditedCandidate, audit_candidate, record
 from kpi_assets.materialize.batch import as_one, wait_for_repeats
 from kpi_assets.materialize.compare import compare
@@ -28,6 +28,7 @@ from kpi_assets.materialize.load import load_object
 from kpi_assets.materialize.load_stream import load_whole
 from kpi_assets.materialize.publish import PublishOutcome, publish
 from kpi_assets.materialize.retry import wait_for_lock
+from kpi_assets.materialize.rulings import WaiverGoneError
 from kpi_assets.materialize.time_limit import TimeLimitError, limited
 from kpi_assets.materialize.transform import transform
 from kpi_assets.model import excerpt
@@ -130,6 +131,7 @@ class Build:
             quarantined=audited.counts.quarantined or 0,
             bad_rows=bad_rows,
             warnings=warnings,
+            waiver=audited.waiver if published else None,
             measure_warnings=published.warnings if published else [],
             measures=published.values if published else {},
             preview=versions or first_rows,
@@ -154,13 +156,17 @@ class Build:
                 if filled.grain_is_proven:
                     comparison = compare(self._connection, self._candidate)
                 audit = audit_candidate(context, self._connection, self._candidate, inputs, filled, comparison)
+        key = rulings.key_of(self._table, filled, audit)
+        audit = rulings.ruled_out(audit, key, inputs.rulings)
+        waiver = rulings.find_waiver(self._table, audit, key, inputs.rulings)
         if audit.blocks_publish:
             # If an input was published again meanwhile, the checks may have failed on a mix of its old and new rows.
             inputs.check_unchanged(self._connection)
             inputs.check_previous(self._connection, latest=True)  # a check may compare with the load_date before
-        record(self._context, self._connection, self._candidate, audit, filled)
+        is_held = audit.blocks_publish and waiver is None
+        record(self._context, self._connection, self._candidate, audit, filled, is_held=is_held)
         size_bytes = strategy_of(self._table).size(self._connection, self._candidate)
-        return AuditedCandidate(self._candidate, inputs, filled, audit, size_bytes, comparison)
+        return AuditedCandidate(self._candidate, inputs, filled, audit, size_bytes, comparison, waiver)
 
     def _fill(self, context: BuildContext, inputs: Inputs) -> FillResult:
         if self._table.storage.keeps_versions:  # a check reads its versions, which rows of another storage are not
@@ -198,11 +204,12 @@ class Build:
     def _publish_or_hold(self, audited: AuditedCandidate) -> PublishOutcome | None:
         """Publish the candidate and return the outcome, or hold it and return None."""
         published = None
-        if audited.audit.blocks_publish:
-            hold(self._context, self._connection, audited)
-        else:
+        if not audited.is_held:
             self._context.on_progress("publishing", 0, 0)
-            published = publish(self._context, self._connection, audited)
+            with suppress(WaiverGoneError):
+                published = publish(self._context, self._connection, audited)
+        if published is None:
+            hold(self._context, self._connection, audited)
         self._watch.lap("publish")
         self._context.on_progress("held" if published is None else "published", audited.audit.rows, audited.audit.rows)
         return published

@@ -20,6 +20,7 @@ from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.records import SetAside
 from kpi_assets.model.results import ChartRows, CheckResult
+from kpi_assets.model.ruling import Ruling
 from kpi_assets.model.table import Table
 from kpi_assets.scrub import scrub
 from kpi_assets.settings import Settings
@@ -68,6 +69,7 @@ class BuildContext:
     settings: Settings | None = None  # with the addresses and secrets of APIs; None: those of the environment
     slice_bytes: int = 80 << 20  # of the object: sorting the keys of a slice then fits in the processor's cache
     sessions: SharedSessions | None = None  # of a process that builds again and again; None: each task opens its own
+    asks_for_rulings: bool = True  # whether builds ask S3 for rulings: those of ticks are of load_dates that have none
 
     def slice_count(self, size_bytes: int) -> int:
         """Return the number of slices for an object of this size: a multiple of the writers, or 1."""
@@ -185,6 +187,7 @@ class BuildOutcome:
     measures: Mapping[str, Decimal | None] = field(default_factory=dict)  # of the measures of a KPI that was published
     quarantined: int = 0  # records or rows that were set aside
     bad_rows: Sequence[Mapping[str, Any]] = ()  # the first records or rows that were set aside, for people
+    waiver: Ruling | None = None  # by which it was published although checks failed
 
     @property
     def held(self) -> bool:

@@ -321,7 +321,7 @@ class _Growth:
             filled = following.fill(context, candidate, self._watch)
             context.on_progress("checking", 0, len(self._table.checks))
             audit = audit_candidate(context, connection, candidate, following.inputs, filled)
-        record(self._context, connection, candidate, audit, filled)
+        record(self._context, connection, candidate, audit, filled, is_held=audit.blocks_publish)
         size_bytes = candidates.size_of(connection, candidate)
         audited = AuditedCandidate(candidate, following.inputs, filled, audit, size_bytes)
         publish_id = None

@@ -181,6 +181,8 @@ class Check:
 
     One with an `alert` opens an incident when it has failed on the published rows for that long.
 
+    If a check is not `waivable`, nobody may have a build published that fails it.
+
     This class itself is a check of an S3 object, which materialize/verify_object.py makes.
     """
 
@@ -192,6 +194,7 @@ class Check:
     line: int = 1
     dimension: Dimension | None = None
     alert: Wait | None = None
+    waivable: bool = True
 
 
 @dataclass(frozen=True)
