@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from kpi_assets.cli.arguments import LoadDate, PipelineName, date_option
+from kpi_assets.cli.restated import find_restated, say_restated
 from kpi_assets.cli.terminal import err, grid, grid_of_rows, out, say, styled
 from kpi_assets.cli.waiting_rows import find_waiting, say_waiting
 from kpi_assets.cli.workspace import Workspace, open_workspace, pipeline_of
@@ -92,6 +93,7 @@ def show_table(
     """Print the rows of one load_date, or of a live view, in the order of the grain."""
     pipeline, for_people = work.readable().pipeline, style is RowFormat.table
     most = limit or (TABLE_ROWS if for_people else None)
+    restated = []
     with connect(work.server, pipeline.name, "show", read_only=True) as connection:
         if live := pipeline.live_view(name):
             found = read_live(connection, live, place=work.place, limit=most, cut=for_people)
@@ -107,6 +109,8 @@ def show_table(
                 cut=for_people,
                 everything=everything,
             )
+            if for_people and as_of is None and found.load_date:
+                restated = find_restated(connection, pipeline, pipeline.table(name), found.load_date)
     if style is RowFormat.json:
         typer.echo(as_json(found.columns, found.types, found.rows))
     elif style is RowFormat.csv:
@@ -119,6 +123,7 @@ def show_table(
         out.print(grid_of_rows(title, found.columns, found.rows, right=numbers))
         if len(found.rows) < found.shown:
             say(f"{len(found.rows)} of {found.shown:,} rows: --limit and --format csv show more.")
+        say_restated(restated)
         say_waiting(work.pipeline.name, find_waiting(work, [name], found.load_date))
     if found.shown < found.published:
         left = f"{found.published - found.shown:,} of {found.published:,} rows"
