@@ -63,7 +63,8 @@ def show(
 ) -> None:
     """Print the rows of a published table that readers see, the latest load_date by default, or of a live view.
 
-    Of a history, these are the versions that held on the load_date, as they were known then.
+    Of a history, these are the versions that held on the load_date, as they were known then. Of a KPI that was
+    restated, it says what it was before, and why it changed.
     """
     found = pipeline_of(pipeline)
     if load_date is not None and as_of is not None:

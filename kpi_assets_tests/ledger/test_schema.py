@@ -45,13 +45,14 @@ RELEASED = {
     "0018_growth.sql": "fec1adb453a8834a6d0e9fbf990ff591397c125cd9ee3e2abc8ff4d35c64790d",
     "0019_upkeep.sql": "e2089b34332a587c6ba10f9751eafd618e9a9184fe569c39735402f140f47f25",
     "0020_grown.sql": "8f746f42441a0f649d92d8646e4d723e2bc4b3ef278f0e2204fc524d849a50cd",
+    "0022_restatements.sql": "44b758f8244dbe93bc366e298245145ef17c383e2440b08a73c4064f05d93320",
 }
 NUMBERS = [number for number, _ in schema.migrations()]
 TABLES = [
     *("alert_deliveries", "alerts", "api_turns", "bad_rows", "batches", "data_quality_results", "drift"),
     *("growth", "holds"),
     *("kpi_tiles", "kpi_trust", "kpi_values", "kpis", "locks", "manifest_parts", "manifests"),
-    *("migrations", "pipeline_runs", "published", "publishes", "quarantine", "requests"),
+    *("migrations", "pipeline_runs", "published", "publishes", "quarantine", "requests", "restatements"),
     *("stream_closings", "stream_objects", "stream_positions"),
 ]
 RELATIONS = "select relname from pg_class where relnamespace = 'ops'::regnamespace and relkind in ('r', 'v') order by 1"
@@ -141,7 +142,7 @@ COMMENTS = """
 select relname, attname, col_description(c.oid, attnum)
 from pg_class as c inner join pg_attribute as a on attrelid = c.oid and attnum > 0 and not attisdropped
 where relnamespace = 'ops'::regnamespace and relname <> 'migrations'
-and (relkind = 'r' or relkind = 'v' and starts_with(relname, 'kpi_'))
+and (relkind = 'r' or relkind = 'v' and (starts_with(relname, 'kpi_') or relname = 'restatements'))
 union all select relname, '', obj_description(oid, 'pg_class')
 from pg_class where relnamespace = 'ops'::regnamespace and relkind in ('r', 'v') and relname <> 'migrations'
 order by 1, 2
