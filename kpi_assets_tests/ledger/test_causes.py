@@ -166,7 +166,7 @@ def test_several_causes_by_what_counts_most(ledger: Ledger) -> None:
 
 def test_a_history_was_corrected_if_one_of_its_earlier_load_dates_has_other_rows(ledger: Ledger) -> None:
     mark = f"marts.seen@..{DAY}"
-    own = ledger.publish("marts.seen", rows="1")
+    own = ledger.publish("marts.seen", rows="1", inputs={"raw.x": 1})
     past = ledger.publish("marts.seen", day=BEFORE, rows="1")
 
     def heavy(own: int, up_to: int) -> tuple[str | None, list[int] | None, list[Difference]]:
@@ -181,7 +181,7 @@ def test_a_history_was_corrected_if_one_of_its_earlier_load_dates_has_other_rows
     assert heavy(own, corrected) == ("inputs", [corrected], history)
     earlier = ledger.publish("marts.seen", day=date(2024, 3, 4))
     assert heavy(own, earlier) == ("inputs", [earlier], history)
-    of_day = ledger.publish("marts.seen", rows="2", code="2")
+    of_day = ledger.publish("marts.seen", rows="2", code="2", inputs={"raw.x": 1})
     assert heavy(of_day, of_day) == ("sql", [of_day], [Difference(2, "sql", "marts.seen", DAY)]), "read by itself"
 
 
