@@ -21,10 +21,7 @@ def find_restated(
     now = datetime.now(timezone.utc)
     [kpi] = read_kpis(connection, pipeline, now=now, only=table, first=load_date, last=load_date)
     found = [
-        (tile.measure.title, each)
-        for tile in tiles_of(kpi)
-        for each in tile.restated
-        if each.load_date == load_date
+        (tile.measure.title, each) for tile in tiles_of(kpi) for each in tile.restated if each.load_date == load_date
     ]
     return sorted(found, key=lambda each: each[1].publish_id)
 

@@ -1,6 +1,6 @@
 """Whether numbers that are shown together rest on different publishes of one raw table.
 
-While a load_date is restated, its KPIs are published one after the other. So is a KPI that is held, and stays as it was.
+While a load_date is restated, its KPIs are published one after the other, and one that is held stays as it was.
 
 Belongs here: comparing what publishes come from. Not here: all that one publish comes from (lineage.py).
 """

@@ -145,9 +145,7 @@ def read_points(connection: Connection[Any], asked: Asked, latest: Mapping[str, 
             own.values,
             count,
             warnings,
-            [
-                _restatement(asked, before, after, values) for before, after in of_day.restated
-            ],
+            [_restatement(asked, before, after, values) for before, after in of_day.restated],
             last.dropped_at if _is_before(last.dropped_at, asked.as_of) else None,
             own.versions,
         )

@@ -32,7 +32,7 @@ _OBJECTS = "the source objects of {} were replaced or added"
 
 
 def reason(pipeline: Pipeline, load_date: date, differences: Sequence[Difference], gap: Gap = None) -> str:
-    """Return why a load_date has other rows than before as one clause: the first causes, and how many more there are."""
+    """Return why a load_date has other rows than before as a clause: the first causes, and how many more there are."""
     order = {str(relation): number for number, relation in enumerate(pipeline.tables)}
     found = [
         _text(pipeline, each).format(_of_day(asset_title(pipeline, each.asset), each.load_date, load_date))

@@ -85,6 +85,4 @@ def read_turns(
     for asset, load_date, before, after in connection.execute(_PAIRS, asked_for).fetchall():
         pairs.setdefault((asset, load_date), []).append((before, after))
     ends = connection.execute(_ENDS, asked_for).fetchall()
-    return {
-        (asset, load_date): Turns(last, pairs.get((asset, load_date), ())) for asset, load_date, last in ends
-    }
+    return {(asset, load_date): Turns(last, pairs.get((asset, load_date), ())) for asset, load_date, last in ends}

@@ -64,7 +64,7 @@ def shown(shop: PipelineHarness, load_date: date, kpi: str) -> dict[int, datetim
     """Return since when readers were shown the rows of each publish: since the first with these rows in a row."""
     found: dict[int, datetime] = {}
     query = f"select publish_id, published_at, checksum from ops.publishes where asset = '{kpi}' "
-    last, since = "", datetime.min
+    last, since = "", datetime.min.replace(tzinfo=timezone.utc)
     for publish_id, at, checksum in shop.rows(f"{query} and load_date = '{load_date}' order by 1"):
         if checksum != last:
             last, since = checksum, at

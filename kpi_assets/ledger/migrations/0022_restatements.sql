@@ -7,7 +7,7 @@ alter table ops.publishes add column caused_by bigint[];
 alter table ops.publishes add column differences jsonb;
 create index on ops.publishes (asset, load_date, publish_id) where cause is not null;
 comment on column ops.publishes.cause is
-'Why it has other rows than the publish before: the first of differences, or rebuilt. NULL if it has no other rows.';
+'Why its rows are not those of the publish before: what counts most. NULL if they are, it only grew, or is the first.';
 comment on column ops.publishes.caused_by is
 'The publishes whose own object, SQL, decisions or place among the inputs differ, of all that it was made from.';
 comment on column ops.publishes.differences is
@@ -264,10 +264,10 @@ select
     v.value as "is",
     o.publish_id as was_publish_id,
     n.publish_id,
-    o.since as shown_from,
-    least(o.removed_at, n.published_at) as shown_until,
     n.cause,
-    n.caused_by
+    n.caused_by,
+    o.since as shown_from,
+    least(o.removed_at, n.published_at) as shown_until
 from ops.publishes as n
 inner join
     lateral (

@@ -128,8 +128,8 @@ class KpisAnswer(Answer):
 
     kpis: list[KpiAnswer]
     mixed: bool = Field(
-        description="Whether numbers of it rest on different publishes of one raw table: a load_date is being restated, "
-        "or a KPI of it is held."
+        description="Whether numbers of it rest on different publishes of one raw table: a load_date is being "
+        "restated, or a KPI of it is held."
     )
     links: dict[str, str]
 
