@@ -45,7 +45,7 @@ RELEASED = {
     "0018_growth.sql": "fec1adb453a8834a6d0e9fbf990ff591397c125cd9ee3e2abc8ff4d35c64790d",
     "0019_upkeep.sql": "e2089b34332a587c6ba10f9751eafd618e9a9184fe569c39735402f140f47f25",
     "0020_grown.sql": "8f746f42441a0f649d92d8646e4d723e2bc4b3ef278f0e2204fc524d849a50cd",
-    "0022_restatements.sql": "2b87d91030fd9fc1f28627e8b827ce17128c49d27c8307b8becb05d28040aa2e",
+    "0022_restatements.sql": "0f1e3ca9e029d13dd48657c54dacbcc3a9964b6d0da3ddbb7892d552d04c1e9c",
 }
 NUMBERS = [number for number, _ in schema.migrations()]
 TABLES = [

@@ -15,6 +15,7 @@ comment on column ops.publishes.differences is
 
 -- What differs between pairs of publishes of a table, and between all that they were made from: that is compared level
 -- by level, and only where the inputs differ. A load_date that grows and had more events has only grown (`grew`).
+-- `limit 1` has Postgres ask the index for each publish, however many it believes there will be.
 create function ops.differences(publishes_before bigint[], publishes_after bigint[])
 returns table (
     publish_after bigint, rank integer, cause text, difference text, asset text, load_date date, made_by bigint
@@ -29,7 +30,11 @@ begin
             u.last as pair, p.asset, p.load_date, u.first, u.last, true as is_own, g.has_batches,
             g.has_batches and ops.has_continued(p.asset, p.load_date, u.first, u.last) as is_continued
         from unnest(publishes_before, publishes_after) as u (first, last)
-        inner join ops.publishes as p on u.last = p.publish_id
+        cross join lateral (
+            select o.asset, o.load_date from ops.publishes as o
+            where o.publish_id = u.last
+            limit 1
+        ) as p
         cross join lateral (
             select exists (select 1 from ops.batches as o where o.asset = p.asset) as has_batches
         ) as g
@@ -38,8 +43,16 @@ begin
             s.pair, n.asset, n.load_date, n.first, n.last, false, g.has_batches,
             g.has_batches and ops.has_continued(n.asset, n.load_date, n.first, n.last)
         from steps as s
-        inner join ops.publishes as b on s.first = b.publish_id
-        inner join ops.publishes as a on s.last = a.publish_id
+        cross join lateral (
+            select o.checksum, o.inputs from ops.publishes as o
+            where o.publish_id = s.first
+            limit 1
+        ) as b
+        cross join lateral (
+            select o.checksum, o.inputs from ops.publishes as o
+            where o.publish_id = s.last
+            limit 1
+        ) as a
         cross join
             lateral (
                 select
@@ -67,8 +80,8 @@ begin
                 select 1 from jsonb_object_keys(a.inputs || b.inputs) as i (name) where i.name not like 'decisions.%'
             ) as is_raw
         from steps as s
-        left join ops.publishes as b on s.first = b.publish_id
-        left join ops.publishes as a on s.last = a.publish_id
+        left join lateral (select o.* from ops.publishes as o where o.publish_id = s.first limit 1) as b on true
+        left join lateral (select o.* from ops.publishes as o where o.publish_id = s.last limit 1) as a on true
         where
             s.is_own or s.is_continued or a.publish_id is null or b.publish_id is null or a.checksum <> b.checksum
     ),
@@ -315,8 +328,16 @@ comment on column ops.restatements.cause is
 comment on column ops.restatements.caused_by is
 'The publishes at the root, in ops.publishes: those whose object, SQL or decisions differ, or that came or went.';
 
--- What is in the ledger says the same of earlier publishes.
-update ops.publishes as p
-set cause = c.cause, caused_by = c.caused_by, differences = c.differences
-from ops.causes(array(select o.publish_id from ops.publishes as o)) as c
-where p.publish_id = c.publish_id;
+-- What is in the ledger says the same of earlier publishes; of one load_date after the other, since a ledger is long.
+do $$
+declare
+    of_day date;
+begin
+    for of_day in select distinct p.load_date from ops.publishes as p loop
+        update ops.publishes as p
+        set cause = c.cause, caused_by = c.caused_by, differences = c.differences
+        from ops.causes(array(select o.publish_id from ops.publishes as o where o.load_date = of_day)) as c
+        where p.publish_id = c.publish_id;
+    end loop;
+end
+$$;
