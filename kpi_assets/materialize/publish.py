@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 from psycopg import Connection
 
-from kpi_assets.ledger import drift, kpi_values, kpis, publishes, rulings, runs
+from kpi_assets.ledger import causes, drift, kpi_values, kpis, publishes, rulings, runs
 from kpi_assets.ledger.kpi_values import Value
 from kpi_assets.ledger.kpis import DeclaredKpi
 from kpi_assets.ledger.locks import lock_publish
@@ -136,6 +136,9 @@ def _publish(
             base = record_batch(connection, audited, publish_id)
             drift.record(connection, table.relation, load_date, drifted, base=base)
         shown = _publish_views(context, connection, table, load_date)
+        if not candidate.is_added:  # more events are no restatement, here and in what shows them
+            views = (each.publish_id for of_view in shown.values() for each in of_view)
+            causes.record(connection, [publish_id, *views])
         warnings = _record_values(context, connection, candidate, publish_id, shown, computed)
         layer = context.pipeline.layer(table.relation)
         runs.close_build(connection, candidate.build_id, "success", layer=layer, counts=audited.counts)

@@ -112,6 +112,7 @@ _TESTS = {
     "materialize/load_stream": ("materialize/test_grow.py",),
     "warehouse/repeats": ("materialize/test_grow.py", "materialize/test_grow_killed.py"),
     "ledger/growth": ("materialize/test_tick.py", "plan/test_growing.py"),
+    "ledger/causes": ("ledger/test_causes.py",),
     "ledger/kpi_values": ("materialize/test_measures.py",),
     "ledger/digests": ("automation/test_digests.py",),
     "materialize/verify_object": (*_CORE, "assets/test_gates.py", "plan/test_carried.py", "materialize/test_fetch.py"),
