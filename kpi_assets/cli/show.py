@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kpi_assets.cli.arguments import LoadDate, PipelineName, date_option
+from kpi_assets.cli.arguments import LoadDate, Personal, PipelineName, date_option
 from kpi_assets.cli.terminal import err, grid, grid_of_rows, out, say, styled
 from kpi_assets.cli.waiting_rows import find_waiting, say_waiting
 from kpi_assets.cli.workspace import Workspace, open_workspace, pipeline_of
@@ -59,6 +59,7 @@ def show(
             "--no-formulas", help="With csv, for a spreadsheet: put a ' before each text that it would execute."
         ),
     ] = False,
+    pii: Personal = False,
 ) -> None:
     """Print the rows of a published table that readers see, the latest load_date by default, or of a live view.
 
@@ -75,7 +76,17 @@ def show(
     if no_formulas and format is not RowFormat.csv:
         raise UsageError("--no-formulas is for spreadsheets: give --format csv too, or leave it out.")
     with open_workspace(pipeline) as work:
-        show_table(work, table, load_date, format, limit, as_of=as_of, everything=everything, no_formulas=no_formulas)
+        show_table(
+            work,
+            table,
+            load_date,
+            format,
+            limit,
+            as_of=as_of,
+            everything=everything,
+            no_formulas=no_formulas,
+            personal=pii,
+        )
 
 
 def show_table(
@@ -88,13 +99,14 @@ def show_table(
     as_of: date | None = None,
     everything: bool = False,
     no_formulas: bool = False,
+    personal: bool = False,
 ) -> None:
     """Print the rows of one load_date, or of a live view, in the order of the grain."""
     pipeline, for_people = work.readable().pipeline, style is RowFormat.table
     most = limit or (TABLE_ROWS if for_people else None)
     with connect(work.server, pipeline.name, "show", read_only=True) as connection:
         if live := pipeline.live_view(name):
-            found = read_live(connection, live, place=work.place, limit=most, cut=for_people)
+            found = read_live(connection, live, place=work.place, limit=most, cut=for_people, personal=personal)
         else:
             found = read_rows(
                 connection,
@@ -106,6 +118,7 @@ def show_table(
                 limit=most,
                 cut=for_people,
                 everything=everything,
+                personal=personal,
             )
     if style is RowFormat.json:
         typer.echo(as_json(found.columns, found.types, found.rows))

@@ -81,6 +81,17 @@ class Pii:
         """The names of the personal columns of the table, and of those that it reads."""
         return frozenset({*self.personal, *(name for each in self.read.values() for name in each.personal)})
 
+    def shown(self, value: str | None) -> str | None:
+        """Return what is shown of a value of a record that cannot be read.
+
+        It is masked whatever its column is, since a record that has a field too many has its values in other columns.
+        """
+        return masked(value) if self.personal else value
+
+    def shown_reason(self, reason: str) -> str:
+        """Return what is shown of the reason why a record or a row is set aside, which may quote a value."""
+        return without_quotes(reason) if self.personal else reason
+
     def masked_rows(self, query: Query, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Return rows that a query of the table's checks gave, with their personal values masked.
 

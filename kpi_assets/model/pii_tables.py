@@ -1,18 +1,19 @@
 """The personal columns of the tables of a pipeline: each inherits those of the tables that it reads.
 
-Belongs here: finding them in build order, and what a KPI and a question may not do with them. Not here: how a SELECT
-passes a personal column on, and masking (pii.py).
+Belongs here: finding them in build order, what a KPI and a question may not do with them, and masking what a build of a
+table set aside. Not here: how a SELECT passes a personal column on, and masking a row (pii.py).
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 from sqlglot import exp
 
 from kpi_assets.model.aggregate import one_value_columns
 from kpi_assets.model.column_reads import columns_read
 from kpi_assets.model.names import Relation
-from kpi_assets.model.pii import NONE, Pii, Read, declared, inherited
+from kpi_assets.model.pii import MASKED, NONE, Pii, Read, declared, inherited, masked, masked_json
 from kpi_assets.model.query import Query
 from kpi_assets.model.strict_yaml import Problems
 from kpi_assets.model.table import Table
@@ -93,3 +94,21 @@ def personal_reads(query: Query, tables: Mapping[Relation, Table]) -> Iterator[t
     if any(isinstance(star.parent, exp.Select) for star in query.tree.find_all(exp.Star)):
         names = ", ".join(str(relation) for relation in read)
         yield query.line, f"reads all columns by *, and {names} has personal ones: name the columns that are read"
+
+
+def masked_bad_row(table: Table, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is shown of a record or row that was set aside, by the names of its columns in ops.quarantine.
+
+    A record that cannot be read is masked as a whole, and so is its value, since nobody knows which field is which. Of
+    a row, the personal values are.
+    """
+    if not table.pii.personal:
+        return dict(row)
+    is_row = not table.header.is_raw
+    shown = {
+        "value": masked,
+        "reason": lambda text: text and table.pii.shown_reason(text),
+        **dict.fromkeys(("record", "corrected"), lambda text: text and (masked_json(text, table.pii) if is_row else MASKED)),
+        **dict.fromkeys(("key", "which"), lambda text: masked_json(text, table.pii) if is_row and text else text),
+    }
+    return {name: shown[name](value) if name in shown else value for name, value in row.items()}

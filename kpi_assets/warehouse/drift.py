@@ -3,6 +3,7 @@
 Not here: recording them (ledger/drift.py).
 """
 
+from dataclasses import replace
 from typing import Any
 
 from psycopg import Connection, sql
@@ -43,4 +44,6 @@ def of_candidate(connection: Connection[Any], candidate: Candidate) -> list[Drif
         sample=sql.Literal(SAMPLE),
         most=sql.Literal(MOST),
     )
-    return [Drifted(*row) for row in connection.execute(query).fetchall()]
+    found = [Drifted(*row) for row in connection.execute(query).fetchall()]
+    # A field that nobody has declared may be of the persons that other columns are about.
+    return [replace(each, sample=candidate.table.pii.shown(each.sample)) for each in found]
