@@ -16,7 +16,7 @@ from kpi_assets.model.excerpt import cut
 from kpi_assets.printable import strict_json
 from kpi_assets.read.trace import Row, Step, add_origins, mask, parse_key, trace_rows
 from kpi_assets.sources.store import open_store
-from kpi_assets.warehouse.connection import connect
+from kpi_assets.warehouse.connection import NOTHING, UNLOGGED, connect
 
 _VALUE = 80  # characters of a value in the tree
 
@@ -46,7 +46,8 @@ def trace(
     values = parse_key(found, key)
     with open_workspace(pipeline) as work:
         work.readable()
-        with connect(work.server, work.pipeline.name, "trace", read_only=True) as connection:
+        more = UNLOGGED if work.pipeline.has_pii else NOTHING
+        with connect(work.server, work.pipeline.name, "trace", more=more, read_only=True) as connection:
             with err.status("") as status:  # shown on a terminal only
                 step = trace_rows(
                     connection,
