@@ -224,7 +224,7 @@ title: How many people?
 description: The number of people.
 owner: team:tests
 columns:
-  people: {{description: Number of people.}}
+  people: {{title: People}}
 @end */
 {select}
 """,
