@@ -144,7 +144,9 @@ def show(
     if row.corrected is not None:
         say("corrected ", row.corrected)
     for decision in every:
-        changes = f", set {json_text(_set_of(found, row, decision.set) if hides else decision.set)}" if decision.set else ""
+        changes = (
+            f", set {json_text(_set_of(found, row, decision.set) if hides else decision.set)}" if decision.set else ""
+        )
         say(f"{PAST[decision.kind]:9} ", f"by {decision.by} on {_minute(decision)}: {decision.reason}{changes}")
         say("          ", decision.place)
     if last and last.place != row.decision:

@@ -163,7 +163,9 @@ def _checks(proposal: Proposal) -> Iterator[str]:
     few = {
         name: sorted(column.distinct)
         for name, column in named
-        if column.reading.type == "text" and not _pii(name, column) and 1 < len(column.distinct) <= _FEW < sum(column.counts.values()) / 4
+        if column.reading.type == "text"
+        and not _pii(name, column)
+        and 1 < len(column.distinct) <= _FEW < sum(column.counts.values()) / 4
     }
     found = [
         *([f"  not_null: [{', '.join(known)}]"] if known else []),

@@ -98,7 +98,12 @@ class BuildContext:
     def _role_and_settings(self, table: Table) -> tuple[str, Mapping[str, str]]:
         helpers = str(self.writers - 1)  # the leader works too, and more processes than cores gain nothing
         unlogged = UNLOGGED if table.pii else {}
-        more = {**BULK, **unlogged, "max_parallel_workers_per_gather": helpers, "max_parallel_maintenance_workers": helpers}
+        more = {
+            **BULK,
+            **unlogged,
+            "max_parallel_workers_per_gather": helpers,
+            "max_parallel_maintenance_workers": helpers,
+        }
         return role_of(self.pipeline.layer(table.relation)), more
 
     @contextmanager

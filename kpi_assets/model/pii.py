@@ -148,24 +148,25 @@ def _passed_on(query: Query, tables: Mapping[Relation, Read]) -> dict[str, Kind]
         return dict.fromkeys(query.columns, _MIXED)
     found: dict[str, Kind] = {}
     for column, root in roots.items():
-        kinds = {kind for node in root.walk() if not node.downstream for kind in _kinds_of(node, tables)}
+        kinds = {kind for node in root.walk() for kind in _kinds_of(node, tables)}
         if kinds:
             found[column] = kinds.pop() if len(kinds) == 1 else _MIXED
     return found
 
 
-def _kinds_of(leaf: Node, tables: Mapping[Relation, Read]) -> Collection[Kind]:
-    """Return the kinds of the personal columns that a leaf of the lineage is; the mixed one if it is not known."""
-    node = leaf.expression
+def _kinds_of(step: Node, tables: Mapping[Relation, Read]) -> Collection[Kind]:
+    """Return the kinds of the personal columns that a step of a lineage names; the mixed one if it is not known."""
+    node = step.expression
     if isinstance(node, exp.Table):
-        relation, name = Relation(node.db, node.name), exp.to_column(leaf.name).name
+        relation, name = Relation(node.db, node.name), exp.to_column(step.name).name
         if relation not in tables:
             return () if node.db else (_MIXED,)  # a table without personal columns, or a function in FROM
         if name in (LOAD_DATE, *tables[relation].columns):
             return [tables[relation].personal[name]] if name in tables[relation].personal else ()
         return [_MIXED] if tables[relation].personal else ()  # the whole row, or a star
-    has_column = isinstance(node, exp.Placeholder) or node.find(exp.Column, exp.Star) is not None
-    return [_MIXED] if has_column else ()
+    if isinstance(node, exp.Placeholder) or node.find(exp.TableColumn, exp.Star):
+        return [_MIXED]  # a column that is not known, or a whole row
+    return [_MIXED] if not step.downstream and node.find(exp.Column) else ()
 
 
 def _may_read(tree: exp.Query, personal: Mapping[Relation, Read]) -> bool:

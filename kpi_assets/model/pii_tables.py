@@ -108,7 +108,9 @@ def masked_bad_row(table: Table, row: Mapping[str, Any]) -> dict[str, Any]:
     shown = {
         "value": masked,
         "reason": lambda text: text and table.pii.shown_reason(text),
-        **dict.fromkeys(("record", "corrected"), lambda text: text and (masked_json(text, table.pii) if is_row else MASKED)),
+        **dict.fromkeys(
+            ("record", "corrected"), lambda text: text and (masked_json(text, table.pii) if is_row else MASKED)
+        ),
         **dict.fromkeys(("key", "which"), lambda text: masked_json(text, table.pii) if is_row and text else text),
     }
     return {name: shown[name](value) if name in shown else value for name, value in row.items()}

@@ -176,9 +176,7 @@ def bars_before(
     return dict(connection.execute(query).fetchall())
 
 
-def _without_personal(
-    connection: Connection[Any], table: Table, publish: Publish, *, everything: bool
-) -> StoredRows:
+def _without_personal(connection: Connection[Any], table: Table, publish: Publish, *, everything: bool) -> StoredRows:
     """Return the rows of a publish without its personal columns, which readers of a KPI are not shown."""
     stored = stored_rows(connection, table, publish, everything=everything)
     out = hidden(table, stored.types)

@@ -150,9 +150,7 @@ class StoredRows:
     ) -> Iterator[Sequence[Sequence[str | None]]]:
         """Yield the same rows a part at a time, at most `size` each; at least one part, which may be empty."""
         with self.connection.cursor(name="parts") as cursor:
-            cursor.execute(
-                _query(self.types, self.source, order, self.masked, limit=limit, offset=offset, cut=False)
-            )
+            cursor.execute(_query(self.types, self.source, order, self.masked, limit=limit, offset=offset, cut=False))
             part = cursor.fetchmany(size)
             yield part
             while len(part) == size and (part := cursor.fetchmany(size)):
@@ -191,9 +189,7 @@ def read_live(
     source = sql.SQL("from {} as t").format(identifier(table.relation))
     order = [sql.SQL("t.{}").format(sql.Identifier(name)) for name in table.header.grain]
     masked = hidden(table, table.types) if not personal else frozenset()
-    found = connection.execute(
-        _query(table.types, source, order, masked, limit=limit, offset=0, cut=cut)
-    ).fetchall()
+    found = connection.execute(_query(table.types, source, order, masked, limit=limit, offset=0, cut=cut)).fetchall()
     count = _count(connection, source) if limit else len(found)
     return Rows(None, table.columns, _shown_types(table.types, masked), found, count, count)
 
@@ -214,7 +210,9 @@ def _query(
     names: a bare name would mean the text, which sorts differently.
     """
     texts = [
-        f"case when t.\"{column}\" is not null then '{MASKED}' end" if column in masked else f't."{column}"::{type_}::text'
+        f"case when t.\"{column}\" is not null then '{MASKED}' end"
+        if column in masked
+        else f't."{column}"::{type_}::text'
         for column, type_ in types.items()
     ]
     return sql.SQL("select {} {} order by {} limit {} offset {}").format(

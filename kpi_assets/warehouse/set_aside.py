@@ -305,7 +305,9 @@ def _keep_what_has_no_key_of_its_own(connection: Connection[Any], candidate: Can
         sql.SQL("{} || case when r.{} is null then 'NULL' else {} end").format(
             sql.Literal(f"{name} "),
             sql.Identifier(name),
-            sql.Literal(MASKED) if name in candidate.table.pii.personal else sql.SQL("r.{}::text").format(sql.Identifier(name)),
+            sql.Literal(MASKED)
+            if name in candidate.table.pii.personal
+            else sql.SQL("r.{}::text").format(sql.Identifier(name)),
         )
         for name in grain
     )

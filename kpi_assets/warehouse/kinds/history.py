@@ -246,7 +246,9 @@ def _wanted_generated(connection: Connection[Any], table: Table) -> Generated:
             connection.execute(sql.SQL("create temporary table probe ({})").format(sql.SQL(", ").join(columns)))
             return _generated(connection, sql.Identifier("pg_temp", "probe"))
     except psycopg.ProgrammingError as error:
-        reason = error.diag.message_primary or one_line(error, table.pii)  # without the lines of a statement that nobody wrote
+        reason = error.diag.message_primary or one_line(
+            error, table.pii
+        )  # without the lines of a statement that nobody wrote
         raise DefinitionError(
             f"{table.path}: the columns of `adds` cannot be generated ({reason}): correct the expression; it "
             "may use only functions that give the same for the same dates in every session."
