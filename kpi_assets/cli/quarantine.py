@@ -242,10 +242,11 @@ def _say_made(pipeline: Pipeline, made: Made, bucket: str) -> None:
         key = _shown(pipeline, row, personal=False).place
         say(styled(PAST[decision.kind], "green"), f" row {row.id} of {row.table_name} of {row.load_date}, {key}")
         for name, value in decision.set.items():
-            was = {**decision.was, **decision.key}.get(name)
-            if name == RECORD or made.table.pii.hides(name):
-                was, value = (masked(each) if made.table.pii.personal else each for each in (was, value))
-            say(f"  {name}: {cut(json_text(was), _VALUE)} becomes {cut(json_text(value), _VALUE)}")
+            pii = made.table.pii
+            hides = pii.hides(name) or (name == RECORD and bool(pii.personal))
+            shown = [masked(each) if hides else each for each in ({**decision.was, **decision.key}.get(name), value)]
+            was, becomes = (cut(json_text(each), _VALUE) for each in shown)
+            say(f"  {name}: {was} becomes {becomes}")
     say(f"written {object_url(bucket, made.key)} ({_count(len(made.decisions), 'decision')})")
 
 

@@ -1,9 +1,9 @@
-"""Personal columns: which columns of a table hold values about a person, and what is shown in the place of such a value.
+"""Personal columns: which columns of a table hold values about a person, and what is shown in place of such a value.
 
-The word `pii` of a column says so. The tag follows what a SELECT computes: a column that is made of a personal column is
-personal too, unless its own word says `pii: none`. What counts or sums is not: count, sum, avg, the deviations, and what
-numbers rows. min and max are, because their value is that of one person. Where it is not known what a column is made of,
-it is personal as soon as its SELECT reads a table that has a personal column.
+The word `pii` of a column says so. The tag follows what a SELECT computes: a column that is made of a personal column
+is personal too, unless its own word says `pii: none`. What counts or sums is not: count, sum, avg, the deviations, and
+what numbers rows. min and max are, because their value is that of one person. Where it is not known what a column is
+made of, it is personal as soon as its SELECT reads a table that has a personal column.
 
 A value is masked wherever people are shown what was built: previews, samples, messages, the output of commands. NULL
 stays NULL, because it is no value of a person.

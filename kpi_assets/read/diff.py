@@ -92,8 +92,8 @@ def read_difference(
 ) -> Difference:
     """Compare the rows of a load_date with those of another; long values are shortened if `cut` is set.
 
-    Values of personal columns are masked, and are texts then, unless `personal` is set. Raises UserError, which names the `place` of the data, if one of them is not published or has no rows any more, and
-    if the key is not that of both.
+    Values of personal columns are masked, and are texts then, unless `personal` is set. Raises UserError, which names
+    the `place` of the data, if one of them is not published or has no rows any more, and if its key is another one.
     """
     with one_snapshot(connection):
         old = find_publish(connection, pipeline, table, before, place=place)

@@ -93,8 +93,8 @@ def read_rows(
     """Return the rows of a load_date, by default the latest, or the latest one up to the day `as_of`.
 
     Long values are shortened if `cut` is set, and rows of low volume left out unless `everything` is set. Values of
-    personal columns are masked, and are texts then, unless `personal` is set. Raises UserError, which names the `place` of the data, if the load_date is not published, was dropped by retention, or has
-    lost its rows.
+    personal columns are masked, and are texts then, unless `personal` is set. Raises UserError, which names the `place`
+    of the data, if the load_date is not published, was dropped by retention, or has lost its rows.
     """
     if as_of is None:
         publish = find_publish(connection, pipeline, table, load_date, place=place)

@@ -70,8 +70,8 @@ def ensure(connection: Connection[Any], table: Table) -> None:
                 connection.execute(sql.SQL("drop index {}").format(name))
     except psycopg.errors.DependentObjectsStillExist as error:
         raise DefinitionError(
-            f"{table.path}: {table.relation} cannot get another key ({one_line(error, table.pii)}): drop what depends on it, or "
-            "keep the grain."
+            f"{table.path}: {table.relation} cannot get another key ({one_line(error, table.pii)}): drop what depends "
+            "on it, or keep the grain."
         ) from None
     _allow_nulls(connection, table, wanted)
     for statement in (

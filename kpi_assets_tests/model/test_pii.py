@@ -68,7 +68,10 @@ def seen(tree: Tree, select: str, word: str = "") -> dict[str, str]:
             {},
         ),
         (f"select city as one, max(name) as two from raw.people {OF_DAY} group by city", {"two": "name"}),
-        (f"select city as one, string_agg(name, ',' order by name) as two from raw.people {OF_DAY} group by 1", {"two": "name"}),
+        (
+            f"select city as one, string_agg(name, ',' order by name) as two from raw.people {OF_DAY} group by 1",
+            {"two": "name"},
+        ),
         (f"select city as one, row_number() over (order by email)::text as two from raw.people {OF_DAY}", {}),
         (f"select city as one, lag(email) over (order by age) as two from raw.people {OF_DAY}", {"two": "email"}),
         (

@@ -272,6 +272,6 @@ def _alter(connection: Connection[Any], table: Table, steps: Sequence[sql.Compos
         connection.execute(sql.SQL("alter table {} {}").format(identifier(table.relation), sql.SQL(", ").join(steps)))
     except (psycopg.errors.DependentObjectsStillExist, psycopg.errors.DuplicateColumn) as error:
         raise DefinitionError(
-            f"{table.path}: the columns of `adds` of {table.relation} cannot be changed ({one_line(error, table.pii)}): drop what "
-            "depends on them, or give the column another name."
+            f"{table.path}: the columns of `adds` of {table.relation} cannot be changed "
+            f"({one_line(error, table.pii)}): drop what depends on them, or give the column another name."
         ) from None
