@@ -30,7 +30,6 @@ from kpi_assets.model.table_ref import THIS
 
 Kind = Literal["email", "name", "phone", "address", "id", "text"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-NONE = "none"  # the word of a column that is made of personal ones and is not personal itself
 MASKED = "(masked)"
 _MIXED: Kind = "text"  # the kind of a column that is made of columns of several kinds, or of unknown ones
 # Values that hold whole records, or fields that nobody has declared.
@@ -109,10 +108,11 @@ def declared(columns: Mapping[str, Column], whole: str | None) -> dict[str, Kind
 
     Those that hold whole records (`whole`), or fields that nobody has declared, are personal beside any of them.
     """
-    found: dict[str, Kind] = {name: each.pii for name, each in columns.items() if each.pii and each.pii != NONE}
-    if found:
-        found |= {name: _MIXED for name in (*_UNDECLARED, whole) if name in columns and name not in found}
-    return found
+    found: dict[str, Kind] = {
+        name: each.pii for name, each in columns.items() if each.pii is not None and each.pii != "none"
+    }
+    holders = (*_UNDECLARED, whole) if found else ()
+    return {**{name: _MIXED for name in holders if name is not None and name in columns}, **found}
 
 
 def inherited(
@@ -189,7 +189,9 @@ def _without_counts(tree: exp.Query) -> exp.Query:
     for table in plain.find_all(exp.Table):
         if table.name == THIS and not table.db:
             table.set("db", exp.to_identifier(_HERE, quoted=True))
-    return plain.transform(_without_count, copy=False)
+    made = plain.transform(_without_count, copy=False)
+    assert isinstance(made, exp.Query), "an aggregate stands within a SELECT"
+    return made
 
 
 def _without_count(node: exp.Expr) -> exp.Expr:

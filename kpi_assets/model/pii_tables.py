@@ -13,7 +13,7 @@ from sqlglot import exp
 from kpi_assets.model.aggregate import one_value_columns
 from kpi_assets.model.column_reads import columns_read
 from kpi_assets.model.names import Relation
-from kpi_assets.model.pii import MASKED, NONE, Pii, Read, declared, inherited, masked, masked_json
+from kpi_assets.model.pii import MASKED, Pii, Read, declared, inherited, masked_json
 from kpi_assets.model.query import Query
 from kpi_assets.model.strict_yaml import Problems
 from kpi_assets.model.table import Table
@@ -90,7 +90,7 @@ def personal_reads(query: Query, tables: Mapping[Relation, Table]) -> Iterator[t
         if wrong:
             name = column.sql("postgres")
             what = f"reads {name}, which has personal values, and readers may not read them"
-            yield query.line_at(column), f"{what}: read a table that counts them, or one that says `pii: {NONE}`"
+            yield query.line_at(column), f"{what}: read a table that counts them, or one that says `pii: none`"
     if any(isinstance(star.parent, exp.Select) for star in query.tree.find_all(exp.Star)):
         names = ", ".join(str(relation) for relation in read)
         yield query.line, f"reads all columns by *, and {names} has personal ones: name the columns that are read"
@@ -104,13 +104,13 @@ def masked_bad_row(table: Table, row: Mapping[str, Any]) -> dict[str, Any]:
     """
     if not table.pii.personal:
         return dict(row)
-    is_row = not table.header.is_raw
-    shown = {
-        "value": masked,
-        "reason": lambda text: text and table.pii.shown_reason(text),
-        **dict.fromkeys(
-            ("record", "corrected"), lambda text: text and (masked_json(text, table.pii) if is_row else MASKED)
-        ),
-        **dict.fromkeys(("key", "which"), lambda text: masked_json(text, table.pii) if is_row and text else text),
-    }
-    return {name: shown[name](value) if name in shown else value for name, value in row.items()}
+    is_row, pii = not table.header.is_raw, table.pii
+    shown = dict(row)
+    for name in (each for each in row if row[each] is not None):
+        if name == "value" or (name in ("record", "corrected") and not is_row):
+            shown[name] = MASKED
+        elif name == "reason":
+            shown[name] = pii.shown_reason(row[name])
+        elif name in ("record", "corrected", "key", "which") and is_row:
+            shown[name] = masked_json(row[name], pii)
+    return shown

@@ -9,6 +9,7 @@ from typing import Any
 from psycopg import Connection, sql
 
 from kpi_assets.model.names import RECEIVED_AT, STREAM_PARTITION, STREAM_POSITION, UNEXPECTED
+from kpi_assets.model.pii import MASKED
 from kpi_assets.model.records import Drifted
 from kpi_assets.warehouse.candidates import Candidate
 
@@ -45,5 +46,5 @@ def of_candidate(connection: Connection[Any], candidate: Candidate) -> list[Drif
         most=sql.Literal(MOST),
     )
     found = [Drifted(*row) for row in connection.execute(query).fetchall()]
-    # A field that nobody has declared may be of the persons that other columns are about.
-    return [replace(each, sample=candidate.table.pii.shown(each.sample)) for each in found]
+    # A field that nobody has declared may be about the persons that other columns are about.
+    return [replace(each, sample=MASKED) for each in found] if candidate.table.pii.personal else found
