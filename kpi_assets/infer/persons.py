@@ -14,7 +14,7 @@ _BY_NAME: tuple[tuple[Kind, str], ...] = (
     ("email", r"(.*_)?(e_?mail|mail)(_address|_addr)?"),
     ("phone", r"(.*_)?(phone|telephone|tel|mobile|cell|fax)(_number|_no|_nr)?"),
     ("id", r"(.*_)?(ssn|passport|tax_id|national_id|iban|ip|ip_address|credit_card|card_number)(_number|_no)?"),
-    ("name", rf"(.*_)?(first|last|full|given|family|middle|maiden)_?name|(.*_)?(surname|forename|{_PERSON}s?_name)"),
+    ("name", rf"(.*_)?(first|last|full|given|family|middle|maiden)_?name|(.*_)?(surname|forename|({_PERSON})s?_name)"),
     ("address", r"(.*_)?(address|street|street_name|address_line_?[0-9]*|addr)"),
     ("text", r"(.*_)?(birth_?date|birth_?day|date_of_birth|dob)"),
 )
