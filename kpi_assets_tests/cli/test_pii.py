@@ -6,7 +6,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from pydantic import SecretStr
 
+from kpi_assets.errors import UsageError
+from kpi_assets.model.tree import load_pipelines
+from kpi_assets.read.breakdown import Filter, dimensions_of, read_breakdown
+from kpi_assets.warehouse.connection import connect, one_snapshot
 from kpi_assets_tests.cli.command import CliHarness, Output
 
 NAME, BUCKET = "persons", "kpi-persons"
@@ -240,6 +245,19 @@ def test_who_may_see_them_asks_for_them(kpi: CliHarness, persons: Persons, tmp_p
     assert len(canaries(whole.read_text())) == 3
     [traced] = json.loads(ask("trace", NAME, "raw.people", "2", "--load-date", GOOD, "--format", "json"))["rows"]
     assert traced["origin"]["record"] == ANOTHER.strip()
+
+
+def test_readers_of_a_kpi_get_it_without_its_personal_columns(kpi: CliHarness, persons: Persons) -> None:
+    pipeline = load_pipelines(Path(persons.sql))[NAME]
+    table = pipeline.table("marts.kpi_people")
+    assert dimensions_of(table) == ["city"]
+    server = SecretStr(kpi.servers["KPI_POSTGRES_URL"])
+    with connect(server, NAME, "test", read_only=True) as connection, one_snapshot(connection):
+        found = read_breakdown(connection, pipeline, table, GOOD)
+        with pytest.raises(UsageError, match=r"cannot be filtered by 'email': its dimensions are city\."):
+            read_breakdown(connection, pipeline, table, GOOD, filters=[Filter("email", [EMAIL])])
+    assert found.columns == ["city", "people"]
+    assert sorted(map(tuple, found.rows)) == [("Oslo", "1"), ("Rome", "1")]
 
 
 def test_the_samples_say_which_columns_differ(kpi: CliHarness, persons: Persons) -> None:
