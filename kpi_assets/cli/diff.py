@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kpi_assets.cli.arguments import PipelineName, date_argument
+from kpi_assets.cli.arguments import Personal, PipelineName, date_argument
 from kpi_assets.cli.show import TABLE_ROWS, RowFormat, is_right, print_csv
 from kpi_assets.cli.terminal import err, grid, out, say, styled
 from kpi_assets.cli.workspace import open_workspace, pipeline_of
@@ -35,6 +35,7 @@ def diff(
             "--no-formulas", help="With csv, for a spreadsheet: put a ' before each text that it would execute."
         ),
     ] = False,
+    pii: Personal = False,
 ) -> None:
     """Print which keys came, went or changed from one published load_date to another, and in which columns."""
     found = pipeline_of(pipeline).table(table)
@@ -55,6 +56,7 @@ def diff(
                 place=work.place,
                 limit=limit or (TABLE_ROWS if for_people else None),
                 cut=for_people,
+                personal=pii,
             )
     if format is RowFormat.json:
         typer.echo(strict_json([_as_json(difference, change) for change in difference.changes], indent=2))

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kpi_assets.cli.arguments import LoadDate, PipelineName, date_option
+from kpi_assets.cli.arguments import LoadDate, Personal, PipelineName, date_option
 from kpi_assets.cli.restated import find_restated, say_restated
 from kpi_assets.cli.terminal import err, grid, grid_of_rows, out, say, styled
 from kpi_assets.cli.waiting_rows import find_waiting, say_waiting
@@ -62,6 +62,7 @@ def show(
             "--no-formulas", help="With csv, for a spreadsheet: put a ' before each text that it would execute."
         ),
     ] = False,
+    pii: Personal = False,
 ) -> None:
     """Print the rows of a published table that readers see, the latest load_date by default, or of a live view.
 
@@ -79,7 +80,17 @@ def show(
     if no_formulas and format is not RowFormat.csv:
         raise UsageError("--no-formulas is for spreadsheets: give --format csv too, or leave it out.")
     with open_workspace(pipeline) as work:
-        show_table(work, table, load_date, format, limit, as_of=as_of, everything=everything, no_formulas=no_formulas)
+        show_table(
+            work,
+            table,
+            load_date,
+            format,
+            limit,
+            as_of=as_of,
+            everything=everything,
+            no_formulas=no_formulas,
+            personal=pii,
+        )
 
 
 def show_table(
@@ -92,6 +103,7 @@ def show_table(
     as_of: date | None = None,
     everything: bool = False,
     no_formulas: bool = False,
+    personal: bool = False,
 ) -> None:
     """Print the rows of one load_date, or of a live view, in the order of the grain."""
     pipeline, for_people = work.readable().pipeline, style is RowFormat.table
@@ -100,7 +112,7 @@ def show_table(
     restated = []
     with connect(work.server, pipeline.name, "show", read_only=True) as connection:
         if live := pipeline.live_view(name):
-            found = read_live(connection, live, place=work.place, limit=most, cut=for_people)
+            found = read_live(connection, live, place=work.place, limit=most, cut=for_people, personal=personal)
         else:
             found = read_rows(
                 connection,
@@ -112,6 +124,7 @@ def show_table(
                 limit=most,
                 cut=for_people,
                 everything=everything,
+                personal=personal,
             )
             if for_people and found.load_date:
                 marks = rulings.of_publish(connection, pipeline.table(name).relation, found.load_date)

@@ -76,8 +76,8 @@ def audit_candidate(
                 **({"object": bad.object_key} if table.stream or table.source.key.is_pattern else {}),
                 table.format.place: bad.line,
                 "column": bad.column,
-                "value": bad.value,
-                "reason": bad.reason,
+                "value": table.pii.shown(bad.value),
+                "reason": table.pii.shown_reason(bad.reason),
             }
             for bad in [bad for bad in filled.quarantined if bad.state == "waiting"][:SAMPLES]
         ],
@@ -94,6 +94,7 @@ def audit_candidate(
         records_before=filled.added.before.total_records if filled.added and filled.added.before else 0,
         quarantined_before=filled.added.before.total_quarantined if filled.added and filled.added.before else 0,
         substitutes=inputs.substitutes(context.pipeline, connection, table.reads),
+        pii=table.pii,
     )
     bitwise = table.storage.keeps_versions
     return audit(

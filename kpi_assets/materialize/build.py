@@ -31,7 +31,7 @@ from kpi_assets.materialize.retry import wait_for_lock
 from kpi_assets.materialize.rulings import WaiverGoneError
 from kpi_assets.materialize.time_limit import TimeLimitError, limited
 from kpi_assets.materialize.transform import transform
-from kpi_assets.model import excerpt
+from kpi_assets.model.pii_tables import masked_bad_row
 from kpi_assets.model.results import SAMPLES, ChartRows
 from kpi_assets.model.table import Table
 from kpi_assets.observed import Work, observed
@@ -39,6 +39,7 @@ from kpi_assets.warehouse import candidates, preview
 from kpi_assets.warehouse.audit import Audit
 from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets.warehouse.connection import WarehouseError, is_lost
+from kpi_assets.warehouse.error_reasons import one_line
 from kpi_assets.warehouse.kinds import strategy_of
 from kpi_assets.warehouse.refusal import find_remedy
 from kpi_assets.warehouse.tables import check_storage
@@ -86,7 +87,7 @@ def _build(context: BuildContext, table: Table, load_date: date) -> BuildOutcome
             close_failed(context, connection, candidate, reported)
             if reported is error:
                 raise
-            raise reported from error
+            raise reported from None if table.pii else error  # a trace would quote the values of the cause
 
 
 class Build:
@@ -197,9 +198,10 @@ class Build:
     def _first_bad_rows(self) -> list[dict[str, Any]]:
         """Return the first records or rows that were set aside, for the materialization's metadata."""
         table, build_id = str(self._table.relation), self._candidate.build_id
-        return quarantine.first_of(
+        found = quarantine.first_of(
             self._connection, table=table, load_date=self._load_date, build_id=build_id, most=SHOWN
         )
+        return [masked_bad_row(self._table, row) for row in found]
 
     def _publish_or_hold(self, audited: AuditedCandidate) -> PublishOutcome | None:
         """Publish the candidate and return the outcome, or hold it and return None."""
@@ -233,7 +235,7 @@ def interruption(error: BaseException) -> BaseException | None:
 
 def explain(table: Table, error: psycopg.Error) -> WarehouseError:
     """Convert an error of Postgres into one that names the file whose SQL was executed and, if known, a remedy."""
-    reason = excerpt.cut(" ".join(str(error).split()), excerpt.MESSAGE)
+    reason = one_line(error, table.pii)
     remedy = find_remedy(error)
     end = f": {remedy}." if remedy else "."
     sentence = f"{table.path}: building {table.relation} failed ({type(error).__name__}: {reason}){end}"

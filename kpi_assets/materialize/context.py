@@ -25,7 +25,7 @@ from kpi_assets.model.table import Table
 from kpi_assets.scrub import scrub
 from kpi_assets.settings import Settings
 from kpi_assets.sources.store import Store
-from kpi_assets.warehouse.connection import BULK, connect
+from kpi_assets.warehouse.connection import BULK, UNLOGGED, connect
 from kpi_assets.warehouse.provision import role_of
 from kpi_assets.warehouse.versions import VersionChanges
 
@@ -99,7 +99,13 @@ class BuildContext:
 
     def _role_and_settings(self, table: Table) -> tuple[str, Mapping[str, str]]:
         helpers = str(self.writers - 1)  # the leader works too, and more processes than cores gain nothing
-        more = {**BULK, "max_parallel_workers_per_gather": helpers, "max_parallel_maintenance_workers": helpers}
+        unlogged = UNLOGGED if table.pii else {}
+        more = {
+            **BULK,
+            **unlogged,
+            "max_parallel_workers_per_gather": helpers,
+            "max_parallel_maintenance_workers": helpers,
+        }
         return role_of(self.pipeline.layer(table.relation)), more
 
     @contextmanager

@@ -311,7 +311,7 @@ class _Growth:
             close_failed(self._context, self._connection, candidate, reported)
             if reported is error:
                 raise
-            raise reported from error
+            raise reported from None if self._table.pii else error
 
     def _build(self, candidate: Candidate) -> Grown:
         connection, following = self._connection, self._next

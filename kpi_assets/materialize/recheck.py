@@ -170,6 +170,7 @@ def _audit_published(
         looked_up=FactLookup(connection, context.pipeline, table, publish.load_date, checks).answers(),
         window=_window_read(context, table, publish),
         substitutes=substitutes,
+        pii=table.pii,
     )
     return audit(connection, sql.SQL("pg_temp.this"), table.hashed_types, checks, facts).results
 

@@ -7,7 +7,7 @@ there another value of any bit begins a version. Values of json, which Postgres 
 Belongs here: the comparison. Not here: how it is printed (cli/diff.py).
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Literal
@@ -19,9 +19,10 @@ from kpi_assets.ledger.publishes import Publish
 from kpi_assets.model.bitwise import differs
 from kpi_assets.model.excerpt import sql_cut
 from kpi_assets.model.names import LOAD_DATE, quoted
+from kpi_assets.model.pii import MASKED
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.table import Table
-from kpi_assets.read.rows import find_publish
+from kpi_assets.read.rows import find_publish, hidden
 from kpi_assets.warehouse.connection import one_snapshot
 from kpi_assets.warehouse.content import published_rows
 from kpi_assets.warehouse.known_versions import is_history
@@ -87,11 +88,12 @@ def read_difference(
     place: str,
     limit: int | None = None,
     cut: bool = False,
+    personal: bool = False,
 ) -> Difference:
     """Compare the rows of a load_date with those of another; long values are shortened if `cut` is set.
 
-    Raises UserError, which names the `place` of the data, if one of them is not published or has no rows any more, and
-    if the key is not that of both.
+    Values of personal columns are masked, and are texts then, unless `personal` is set. Raises UserError, which names
+    the `place` of the data, if one of them is not published or has no rows any more, and if its key is another one.
     """
     with one_snapshot(connection):
         old = find_publish(connection, pipeline, table, before, place=place)
@@ -106,6 +108,7 @@ def read_difference(
                         "key now: build it again, then compare."
                     )
         columns = {name: (old_types[name], type_) for name, type_ in new_types.items() if name in old_types}
+        masked = frozenset() if personal else hidden(table, columns)
         # A key of a history may be written in another way, such as 1.0 and 1.00, which begins a version too.
         is_bitwise = is_history(connection, table)
         values = {name: types for name, types in columns.items() if is_bitwise or name not in grain}
@@ -119,6 +122,7 @@ def read_difference(
             limit,
             bitwise=is_bitwise,
             cut=cut,
+            masked=masked,
         )
         rows = connection.execute(query).fetchall()
     came, went, changed, counts = rows[0][len(grain) + 4 :] if rows else (0, 0, 0, [0] * len(values))
@@ -129,7 +133,7 @@ def read_difference(
         )
     return Difference(
         grain,
-        columns,
+        {name: ("text", "text") if name in masked else types for name, types in columns.items()},
         list(_changes(rows, len(grain), [*values])),
         came,
         went,
@@ -159,16 +163,23 @@ def _query(
     *,
     bitwise: bool,
     cut: bool,
+    masked: Collection[str],
 ) -> sql.Composed:
     """Return the query of the keys that differ, by `key` and the `values`, each column with its types in both."""
+
+    def text(name: str, value: str) -> str:
+        if name in masked:
+            return f"case when {value} is not null then '{MASKED}' end"
+        return sql_cut(f"{value}::text") if cut else f"{value}::text"
+
     differ = {name: _differs(name, *types, bitwise=bitwise) for name, types in values.items()}
     in_both = f"a.{LOAD_DATE} is not null and b.{LOAD_DATE} is not null"
     flags = [f"{in_both} and {condition}" for condition in differ.values()]
-    old = [_text(f"a.{quoted(name)}::{was}", cut=cut) for name, (was, _) in values.items()]
-    new = [_text(f"b.{quoted(name)}::{now}", cut=cut) for name, (_, now) in values.items()]
+    old = [text(name, f"a.{quoted(name)}::{was}") for name, (was, _) in values.items()]
+    new = [text(name, f"b.{quoted(name)}::{now}") for name, (_, now) in values.items()]
     counted = [f'count(*) filter (where "the flags"[{number}]) over ()' for number in range(1, len(values) + 1)]
     return sql.SQL(_COMPARED).format(
-        keys=_list(_text(f"d.{quoted(name)}" + f"::{now}" * (was == now), cut=cut) for name, (was, now) in key.items()),
+        keys=_list(text(name, f"d.{quoted(name)}" + f"::{now}" * (was == now)) for name, (was, now) in key.items()),
         counts=sql.SQL("array[{}]::bigint[]").format(_list(counted)),
         key_of_both=_list(f"coalesce(a.{quoted(name)}, b.{quoted(name)}) as {quoted(name)}" for name in key),
         load_date=sql.Identifier(LOAD_DATE),
@@ -192,10 +203,6 @@ def _differs(name: str, was: str, now: str, *, bitwise: bool) -> str:
     if "json" in (was, now):
         old, new = f"{old}::text", f"{new}::text"
     return f"{old} is distinct from {new}"
-
-
-def _text(expression: str, *, cut: bool) -> str:
-    return sql_cut(f"{expression}::text") if cut else f"{expression}::text"
 
 
 def _if(condition: str, value: str) -> str:

@@ -36,6 +36,8 @@ _TESTS = {
         "read/test_diff.py",
     ),
     "model/affects": ("model/test_versions.py",),
+    "model/pii_tables": ("model/test_pii.py",),
+    "warehouse/error_reasons": ("model/test_pii.py", "cli/test_pii.py"),
     "model/versions": ("model/test_versions.py", "model/test_pipeline.py", "model/test_lookback.py"),
     "ledger/upkeep": ("materialize/test_upkeep.py",),
     "stream/reader": ("stream/test_reader.py",),
