@@ -66,3 +66,29 @@ def last_builds(
 def last_build(connection: Connection[Any], relation: Relation, load_date: date) -> LastBuild | None:
     """The latest build of a table and load_date, with what it read if it was held; None if there was none."""
     return last_builds(connection, [relation], load_date).get(relation)
+
+
+@dataclass(frozen=True)
+class HeldCandidate:
+    """The candidate of a held build. It is no more there once a later build of the same load_date has begun."""
+
+    build_id: int
+    relation: Relation  # in the schema builds
+    message: str  # what held the build
+    is_unique: bool  # whether its check of the grain passed
+
+
+def last_candidate(connection: Connection[Any], relation: Relation, load_date: date) -> HeldCandidate | None:
+    """The candidate of the last held build of a table and load_date; None if none was ever held."""
+    row = connection.execute(
+        "select r.id, r.candidate, r.error_message, exists (select 1 from ops.data_quality_results as d "
+        "where d.table_name = r.job and d.load_date = r.load_date and d.build_id = r.id and d.subject = 'candidate' "
+        "and d.check_name = 'grain' and d.status = 'pass') from ops.pipeline_runs as r "
+        "where r.job = %s and r.load_date = %s and r.status = 'held' and r.candidate is not null "
+        "order by r.id desc limit 1",
+        [str(relation), load_date],
+    ).fetchone()
+    if row is None:
+        return None
+    build_id, candidate, message, is_unique = row
+    return HeldCandidate(build_id, Relation.parse(candidate), message or "", is_unique)
