@@ -90,7 +90,7 @@ def diff(
             )
     title = f"{table} from {difference.before.name} to {difference.after.name}"
     if columns:
-        _print_columns(title, difference, format, no_formulas=no_formulas)
+        _print_columns(title, difference, format)
     else:
         _print_keys(title, difference, format, no_formulas=no_formulas)
     _say_rest(difference, for_people=for_people)
@@ -188,15 +188,13 @@ def _column_rows(difference: Difference) -> list[list[str | None]]:
     return found
 
 
-def _print_columns(title: str, difference: Difference, style: RowFormat, *, no_formulas: bool) -> None:
-    rows = _column_rows(difference)
+def _print_columns(title: str, difference: Difference, style: RowFormat) -> None:
+    rows, names = _column_rows(difference), [name.replace(" ", "_") for name in _COLUMNS]
     if style is RowFormat.json:
-        names = [name.replace(" ", "_") for name in _COLUMNS]
         found = [dict(zip(names, row, strict=True)) | {"changed": int(row[2] or 0)} for row in rows]
         typer.echo(strict_json(found, indent=2))
     elif style is RowFormat.csv:
-        names = [name.replace(" ", "_") for name in _COLUMNS]
-        print_csv(names, without_formulas(["text"] * 2, rows) if no_formulas else rows)
+        print_csv(names, rows)
     else:
         _print_grid(title, rows)
 
