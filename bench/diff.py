@@ -30,7 +30,12 @@ from kpi_assets.warehouse.connection import connect, own_database
 PIPELINE, AIM = "bench_diff", 2.0
 CHANGED_EVERY, GONE_EVERY = 2_000, 10_000
 FILES = {
-    "pipeline.yaml": "description: Rows to compare.\nbucket: kpi-bench-diff\nstart_date: 2025-01-01\nlayers: {raw: raw}\n",
+    "pipeline.yaml": """\
+description: Rows to compare.
+bucket: kpi-bench-diff
+start_date: 2025-01-01
+layers: {raw: raw}
+""",
     "raw/lines.sql": """\
 /* @asset
 description: Order lines.
@@ -120,7 +125,9 @@ def measure(servers: Servers, table: Table, rows: int, repeat: int) -> dict[str,
 def fill(connection: Connection[Any], rows: int, gone: int) -> None:
     """Make the tables of both sides, as a build leaves its candidate: with the index of the grain, and analyzed."""
     for name, first, last, changed in (("before", 1, rows, 0), ("after", gone + 1, rows + gone, 1)):
-        connection.execute(LINES.format(name=name, first=first, last=last, changed=changed, every=CHANGED_EVERY).encode())
+        connection.execute(
+            LINES.format(name=name, first=first, last=last, changed=changed, every=CHANGED_EVERY).encode()
+        )
     for name in ("before", "after"):
         connection.execute(f"create unique index on public.{name} (line_id)".encode())
         connection.execute(f"vacuum (analyze) public.{name}".encode())
@@ -129,10 +136,7 @@ def fill(connection: Connection[Any], rows: int, gone: int) -> None:
 def of_way(connection: Connection[Any], table: Table, name: str) -> tuple[int, int, int]:
     """Compare in one of the ways; return how many keys came, went and changed."""
     if name == "kpi diff":
-        before, after = (
-            Side(each, sql.SQL(f"public.{each}"), table.types)
-            for each in ("before", "after")
-        )
+        before, after = (Side(each, sql.SQL(f"public.{each}"), table.types) for each in ("before", "after"))
         found = compare(connection, table, before, after, each=5, cut=True)
         return found.came, found.went, found.changed
     query = BARE + COMPARED * (name == "bare join")

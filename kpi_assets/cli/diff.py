@@ -218,11 +218,11 @@ def _say_rest(difference: Difference, *, for_people: bool) -> None:
         if was != now:
             say(f"{name} is {was} in {before.name}, and {now} in {after.name}.", console=console)
     if difference.repeated:
-        key = ", ".join(difference.grain)
-        what = "are there already, or come twice" if after.is_added else "have several rows"
+        key, one = ", ".join(difference.grain), difference.repeated == 1
+        what = "published already, or twice in it" if after.is_added else "in several of its rows"
         say(
-            f"{key} is not unique in {after.name}: {difference.repeated:,} of its keys {what}, so that it cannot be "
-            "published; the values of such a key are not compared.",
+            f"{key} is not unique in {after.name}, which cannot be published: {difference.repeated:,} "
+            f"key{'s are' if not one else ' is'} {what}, and {'its' if one else 'their'} values are not compared.",
             console=console,
         )
     if not difference.was_read:

@@ -160,8 +160,7 @@ def compare(
     totals = [_totals(connection, side, sums_of) for side in (before, after)]
     (came, went, changed, repeated, repeated_there, copies), by_column = rows[0][:2]
     old, new = (
-        total.rows if side.count is None else side.count
-        for side, total in zip((before, after), totals, strict=True)
+        total.rows if side.count is None else side.count for side, total in zip((before, after), totals, strict=True)
     )
     unchanged = old - went - changed - repeated_there
     if new - copies - came - repeated != (0 if after.is_added else unchanged + changed):

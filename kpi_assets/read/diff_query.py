@@ -121,8 +121,7 @@ class DiffQuery:
     def _same(self, one: str, other: str) -> str:
         """Return the condition that the keys of two rows are the same."""
         return " and ".join(
-            f"{_comparable(one, name, *types)} = {_comparable(other, name, *types)}"
-            for name, types in self.key.items()
+            f"{_comparable(one, name, *types)} = {_comparable(other, name, *types)}" for name, types in self.key.items()
         )
 
     def _differs(self, name: str, was: str, now: str) -> str:

@@ -103,9 +103,7 @@ class Held:
 
     def _is_added(self, connection: Connection[Any], table: Table, rows: sql.Composable) -> bool:
         """Return whether the candidate of a table that grows is a batch: a load_date built as a whole is batch 1."""
-        found = connection.execute(
-            sql.SQL("select {} from {} limit 1").format(sql.Identifier(BATCH), rows)
-        ).fetchone()
+        found = connection.execute(sql.SQL("select {} from {} limit 1").format(sql.Identifier(BATCH), rows)).fetchone()
         if found is None:
             raise UserError(f"The held candidate of {table.relation} of {self.load_date} has no rows to compare.")
         return bool(found[0] > 1)
@@ -120,10 +118,8 @@ def refuse_unpublished(
     before = publishes.latest_load_date(connection, table.relation, before=load_date)
     instead = "there is nothing to compare it with"
     if before:
-        instead = (
-            f"`kpi diff {pipeline.name} {table.relation} {before} --load-date {load_date} --candidate` compares it with "
-            "the load_date before"
-        )
+        command = f"kpi diff {pipeline.name} {table.relation} {before} --load-date {load_date} --candidate"
+        instead = f"`{command}` compares it with the load_date before"
     raise UserError(
         f"{table.relation} of {load_date} is not published in {place}, so that all rows of its held candidate would be "
         f"new: {instead}."

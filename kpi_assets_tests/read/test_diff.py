@@ -256,7 +256,9 @@ def test_a_candidate_of_a_history_is_compared_bit_by_bit(lab: PipelineHarness) -
     customers = Customers(lab)
     customers.deliver(day(0), {"A": ("John", "NYC", "1.0"), "B": ("Ann", "", "2"), "C": ("Ann", "LA", "3")})
     customers.deliver(day(2), {"A": ("John", "LA", "1.0"), "B": ("Ann", "", "2"), "C": ("Ann", "LA", "3")})
-    assert customers.deliver(day(0), {"A": ("John", "NYC", "1.00"), "B": ("Ann", None, "2"), "D": ("Zoe", "", "5")}).held
+    assert customers.deliver(
+        day(0), {"A": ("John", "NYC", "1.00"), "B": ("Ann", None, "2"), "D": ("Zoe", "", "5")}
+    ).held
     found = would_change(lab, "marts.customers", day(0))
     assert found.changes == [
         Change("changed", ("A",), {"score": ("1.0", "1.00")}),
@@ -298,7 +300,9 @@ def test_a_held_batch_adds_to_its_load_date_and_replaces_nothing(lab: PipelineHa
 def test_a_candidate_that_is_not_there_cannot_be_compared(lab: PipelineHarness) -> None:
     lab.file("raw/things.sql", RAW_THINGS)
     view = MART.partition("checks:")[0].replace("grain:", "storage: view\ngrain:")
-    lab.file("marts/seen.sql", f"{view}@end */\nselect thing_id, weight from raw.things where load_date = %(load_date)s\n")
+    lab.file(
+        "marts/seen.sql", f"{view}@end */\nselect thing_id, weight from raw.things where load_date = %(load_date)s\n"
+    )
     lab.put_things(GOOD)
     lab.build("raw.things")
     nothing = r"^No candidate of raw\.things of 2025-03-01 is held in the test"
@@ -310,13 +314,13 @@ def test_a_candidate_that_is_not_there_cannot_be_compared(lab: PipelineHarness) 
     lab.build("raw.things")
     with pytest.raises(UserError, match=rf"{nothing} \(build \d+ was held, and a later build has dropped its"):
         would_change(lab)
-    with pytest.raises(UserError, match=r"^marts\.seen stores no rows, so that it has no candidates: compare raw\.thin"):
+    with pytest.raises(UserError, match=r"^marts\.seen stores no rows, so that it has no candidates: compare raw"):
         would_change(lab, "marts.seen")
     hold(lab, DOUBLED, NEXT)
     with pytest.raises(
         UserError,
         match=rf"^raw\.things of {NEXT} is not published in the test, so that all rows of its held candidate would be "
-        rf"new: `kpi diff lab\S+ raw\.things {DAY} --load-date {NEXT} --candidate` compares it with the load_date before",
+        rf"new: `kpi diff lab\S+ raw\.things {DAY} --load-date {NEXT} --candidate` compares it with the load_date bef",
     ):
         would_change(lab, load_date=NEXT)
     assert compared(lab, after=Held(NEXT)).repeated == 1
