@@ -69,7 +69,7 @@ def last_build(connection: Connection[Any], relation: Relation, load_date: date)
 
 
 @dataclass(frozen=True)
-class HeldCandidate:
+class StoredCandidate:
     """The candidate of a held build. It is no more there once a later build of the same load_date has begun."""
 
     build_id: int
@@ -78,7 +78,7 @@ class HeldCandidate:
     is_unique: bool  # whether its check of the grain passed
 
 
-def last_candidate(connection: Connection[Any], relation: Relation, load_date: date) -> HeldCandidate | None:
+def last_candidate(connection: Connection[Any], relation: Relation, load_date: date) -> StoredCandidate | None:
     """The candidate of the last held build of a table and load_date; None if none was ever held."""
     row = connection.execute(
         "select r.id, r.candidate, r.error_message, exists (select 1 from ops.data_quality_results as d "
@@ -91,4 +91,4 @@ def last_candidate(connection: Connection[Any], relation: Relation, load_date: d
     if row is None:
         return None
     build_id, candidate, message, is_unique = row
-    return HeldCandidate(build_id, Relation.parse(candidate), message or "", is_unique)
+    return StoredCandidate(build_id, Relation.parse(candidate), message or "", is_unique)

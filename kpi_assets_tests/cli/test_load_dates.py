@@ -164,8 +164,8 @@ def test_what_a_held_candidate_would_change(crm: Crm) -> None:
         "column type changed sum before sum after sum changed by",
         "city text 1",
         "score numeric 0 3.00 12.00 9.00",
-        f"customer_id is not unique in the held candidate of {SECOND}, which cannot be published: 1 key is in several of "
-        "its rows, and its values are not compared.",
+        f"customer_id is not unique in the held candidate of {SECOND}, which cannot be published: 1 key is in several "
+        "of its rows, and its values are not compared.",
         "1 came, 0 went, 1 changed (city 1), 1 repeated, 0 unchanged.",
     ]
     assert "was held by grain; read from s3://" in note
