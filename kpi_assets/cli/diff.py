@@ -164,9 +164,9 @@ def _print_table(title: str, difference: Difference) -> None:
     rows = []
     copies = iter([change.copies for change in difference.changes for _ in change.columns or [None]])
     for (_, (*key, kind, name, was, now)), count in zip(_lines(difference), copies, strict=True):
-        values = [styled("NULL", "dim") if value is None else value for value in (was, now)] if name else [None, None]
-        if kind == "repeated":
-            values[1] = styled(f"{count:,} rows", "dim")
+        values: list[Any] = [None, styled(f"{count:,} rows", "dim") if kind == "repeated" else None]
+        if name:
+            values = [styled("NULL", "dim") if value is None else value for value in (was, now)]
         rows.append([*key, styled(kind, STYLES[str(kind)]), name, *values])
     numbers = [name for name in difference.grain if is_right(_type_of_key(difference, name))]
     if rows:

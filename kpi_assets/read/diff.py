@@ -142,13 +142,8 @@ def compare(
     grain = table.header.grain
     _check_key(table, before, after)
     types = {name: (before.types[name], type_) for name, type_ in after.types.items() if name in before.types}
-    columns = {
-        "only_before": [name for name in before.types if name not in types],
-        "only_after": [name for name in after.types if name not in types],
-    }
     if _are_equal(table, before, after):
-        counts = {"came": 0, "went": 0, "changed": 0, "unchanged": before.count or 0}
-        return Difference(before, after, grain, types, [], **counts, was_read=False)
+        return Difference(before, after, grain, types, [], 0, 0, 0, before.count or 0, was_read=False)
     # A key of a history may be written in another way, such as 1.0 and 1.00, which begins a version too.
     bitwise = is_history(connection, table)
     ignored = {*(() if bitwise else grain), *([BATCH] if table.grows else ())}
@@ -184,7 +179,8 @@ def compare(
             name: Sums(was, _plus(was, now) if after.is_added else now)
             for name, was, now in zip(sums_of, totals[0].sums, totals[1].sums, strict=True)
         },
-        **columns,
+        [name for name in before.types if name not in types],
+        [name for name in after.types if name not in types],
     )
 
 
