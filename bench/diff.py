@@ -55,11 +55,12 @@ columns:
 }
 LINES = """
 create unlogged table public.{name} with (autovacuum_enabled = false) as
-select date '2025-03-01' as load_date, n::bigint as line_id, (n / 10)::integer as order_id,
+select date '2025-03-01' as load_date, n as line_id, (n / 10)::integer as order_id,
     (n * 7919 % 50000)::integer as product_id, (n % 5 + 1)::smallint as quantity,
     (n % 900 / 10.0 + 1 + c.changed)::numeric(10,2) as price,
     (array['paid', 'shipped', 'returned', 'lost'])[case c.changed when 1 then 4 else n % 3 + 1 end] as status
-from generate_series({first}, {last}) as n, lateral (select ({changed} = 1 and n % {every} = 7)::integer) as c (changed)
+from generate_series({first}::bigint, {last}) as n,
+    lateral (select ({changed} = 1 and n % {every} = 7)::integer) as c (changed)
 """
 BARE = """
 select count(*) filter (where a.load_date is null), count(*) filter (where b.load_date is null), count(*)
