@@ -166,8 +166,8 @@ def _held(connection: Connection[Any], asked: AskedWaiver) -> tuple[CandidateKey
     """Return the candidate that is held, and the metric of each check that holds it. Raises UserError."""
     table, load_date = asked.table, asked.load_date
     name = f"{table.relation} of {load_date}"
-    found = holds.held_candidate(connection, table.relation, load_date)
-    if found is None:
+    found = holds.last_candidate(connection, table.relation, load_date)
+    if found is None or not found.is_latest:
         raise UserError(f"The latest build of {name} is not held: there is nothing to waive.")
     if found.key is None:
         raise UserError(f"{name} was held by an earlier version of kpi_assets: run it again first.")

@@ -35,6 +35,8 @@ _TESTS = {
         "materialize/test_max_changed.py",
         "read/test_diff.py",
     ),
+    **dict.fromkeys(("read/diff", "read/diff_query"), ("read/test_diff.py", "read/test_diff_oracle.py")),
+    "read/sides": ("read/test_diff.py",),
     "model/affects": ("model/test_versions.py",),
     "model/pii_tables": ("model/test_pii.py",),
     "warehouse/error_reasons": ("model/test_pii.py", "cli/test_pii.py"),
