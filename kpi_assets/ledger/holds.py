@@ -106,9 +106,7 @@ def last_candidate(connection: Connection[Any], relation: Relation, load_date: d
     ).fetchone()
     if row is None:
         return None
-    build_id, manifest_hash, code_version, checks_version, rows, checksum, candidate, message, is_unique, is_latest = (
-        row
-    )
+    build_id, *key, candidate, message, is_unique, is_latest = row
     return HeldCandidate(
         build_id,
         None if None in key else CandidateKey(*key),
