@@ -177,23 +177,19 @@ def _is_recovery(alert: Alert) -> bool:
 
 def _what(alert: Alert) -> str:
     if alert.part is not None:
-        return f"{alert.pipeline_name}, load_date {alert.load_date}: {_part(alert)}"
+        part = "" if alert.ruling else f".{_cut(alert.part)}"
+        return f"{alert.pipeline_name}, load_date {alert.load_date}: {alert.job}{part}"
     if alert.load_date is not None:
         return f"{alert.pipeline_name}, load_date {alert.load_date}"
     # The job of a whole pipeline has the name of the pipeline, which is written only once.
     return ", ".join(dict.fromkeys((alert.pipeline_name, alert.job or alert.pipeline_name)))
 
 
-def _part(alert: Alert) -> str:
-    """Return the name of the part of a table that an alert is about; of a ruling, that of the table."""
-    return alert.job or "" if alert.ruling else f"{alert.job}.{_cut(alert.part or '')}"
-
-
 def _all(alerts: Sequence[Alert]) -> str:
     days = sorted({alert.load_date for alert in alerts if alert.load_date})
     name, jobs = alerts[0].pipeline_name, sorted({alert.job for alert in alerts if alert.job})
-    if all(alert.part for alert in alerts):
-        parts = sorted({_part(alert) for alert in alerts})
+    if all(alert.part and not alert.ruling for alert in alerts):
+        parts = sorted({f"{alert.job}.{_cut(alert.part or '')}" for alert in alerts})
         more = [f"{len(parts) - SHOWN} more"] if len(parts) > SHOWN else []
         return f"{name}: {', '.join([*parts[:SHOWN], *more])}"
     if not days:
