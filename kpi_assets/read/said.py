@@ -72,7 +72,8 @@ def waived(pipeline: Pipeline, ruling: Waived) -> str:
 
 def whose_word(point: Point) -> str:
     """Return by whose word a load_date is published, in a few words: `published on ana's word`."""
-    return f"published on {' and '.join(dict.fromkeys(f"{each.by}'s" for each in point.waived))} word"
+    whose = " and ".join(dict.fromkeys(f"{each.by}'s" for each in point.waived))
+    return f"published on {whose} word"
 
 
 def waived_headline(point: Point) -> str:
