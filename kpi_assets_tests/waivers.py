@@ -1,4 +1,4 @@
-"""A check that things of the two-source pipeline fail, and a person's word that their table is published all the same."""
+"""A check that things of the two-source pipeline fail, and a person's word that they are published all the same."""
 
 from datetime import date, timedelta
 from typing import Any

@@ -241,7 +241,8 @@ def _parameters(found: PartOfTable) -> dict[str, Any]:
 def report_part(connection: Connection[Any], found: PartOfTable) -> None:
     """Open the incident of a part of a table, or count it again if it is of another load_date.
 
-    It is drifted if the part is a field, waived if it is a ruling, and breached if it is another. The sentence of an open one becomes the latest.
+    It is drifted if the part is a field, waived if it is a ruling, and breached if it is another. The sentence of an
+    open one becomes the latest.
     """
     connection.execute(
         """

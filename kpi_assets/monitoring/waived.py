@@ -49,7 +49,8 @@ def report_waived(connection: Connection[Any], pipeline: Pipeline) -> None:
             incidents.report_part(connection, _of(pipeline, ruling, _sentence(ruling, is_over=is_over)))
         for ruling in unused:
             checks = ", ".join(ruling.checks)
-            sentence = f"{ruling.asset}: the waiver of {checks} by {ruling.ruled_by} has expired unused ({ruling.reason})"
+            waiver = f"the waiver of {checks} by {ruling.ruled_by} has expired unused ({ruling.reason})"
+            sentence = f"{ruling.asset}: {waiver}"
             incidents.report_unused(connection, _of(pipeline, ruling, sentence))
 
 

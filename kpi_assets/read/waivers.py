@@ -13,7 +13,7 @@ from psycopg import Connection
 from kpi_assets.read.asked import Asked
 from kpi_assets.read.kpi_state import FailedCheck, Waived
 
-# What a check measured is in the ruling, too, as the person saw it; results of growing load_dates are not kept for ever.
+# What a check measured is in the ruling, too, as the person saw it, in case its result is not kept.
 _WAIVED = """
 select
     r.ruling_id, r.asset, r.load_date, r.ruled_by, r.reason, r.expires_at,

@@ -7,7 +7,6 @@ import pytest
 from psycopg import sql
 
 from kpi_assets.errors import UsageError, UserError
-from kpi_assets.ledger.rulings import RecordedRuling
 from kpi_assets.materialize.build import build
 from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.decisions import look
@@ -20,6 +19,7 @@ from kpi_assets.warehouse.connection import connect
 from kpi_assets_tests.pipeline_harness import PipelineHarness
 from kpi_assets_tests.two_source_pipeline import TwoSourcePipeline
 from kpi_assets_tests.waivers import CHECK, CHECKED, HEAVIER, REASON, TOO_HEAVY, expire, waived
+
 
 @pytest.fixture
 def shop(shop: TwoSourcePipeline) -> TwoSourcePipeline:

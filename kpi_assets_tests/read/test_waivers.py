@@ -33,7 +33,8 @@ def test_a_kpi_that_is_made_of_waived_rows(kpi_shop: KpiShop) -> None:
     assert (found.asset, found.load_date, found.by, found.reason) == ("marts.weighed", kpi_shop.day, "ana", REASON)
     assert found.checks == [FailedCheck("marts.weighed", CHECK, Decimal(1), Decimal(0), 1)]
     until = day(found.until.date())
-    clause = f"published on ana's word until {until}: 1 row of weighed has a value in weight that is out of range; {REASON}"
+    what = "1 row of weighed has a value in weight that is out of range"
+    clause = f"published on ana's word until {until}: {what}; {REASON}"
     assert said.waived(kpi.pipeline, found) == clause
     assert said.gate(kpi) == f"{day(kpi_shop.day)}, published on ana's word"
     [banner] = said.banners([kpi])

@@ -35,12 +35,12 @@ with shown as (
         p.published_at,
         p.rows,
         p.code_version,
-        coalesce(cardinality(p.rulings), 0)::bigint as waived,
         t.through::timestamp with time zone as through,
         case
             when k.within_minutes is not null then t.through + k.within_minutes * interval '1 minute'
             when k.load_date = p.load_date then k.due_by
-        end::timestamp with time zone as due_by
+        end::timestamp with time zone as due_by,
+        coalesce(cardinality(p.rulings), 0)::bigint as waived
     from ops.kpis as k
     left join lateral (
         select

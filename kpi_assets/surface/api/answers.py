@@ -34,8 +34,8 @@ class Gate(Answer):
     """What is known of the newest load_date: whether it passed, or what stopped it."""
 
     state: KpiGate = Field(
-        description="`published` and `warned` are current; with any other state, see `reason`. `waived` is current, too, and "
-        "published on a person's word although checks failed."
+        description="`published` and `warned` are current; with any other state, see `reason`. `waived` is current, "
+        "too, and published on a person's word although checks failed."
     )
     since: datetime | None = Field(default=None, description="Since when a load_date is stopped.")
     load_date: date | None = Field(default=None, description="The load_date that is stopped: others may be shown.")
@@ -74,8 +74,8 @@ class Trust(Answer):
     checks: int = Field(description="The checks that were made of the KPI's table before it was published.")
     warnings: int = Field(description="The checks among them that warned.")
     waived: list[WaivedAnswer] = Field(
-        description="By whose word the numbers, or what they were made from, are published although checks failed. Empty "
-        "if all checks passed."
+        description="By whose word the numbers, or what they were made from, are published although checks failed. "
+        "Empty if all checks passed."
     )
     restated: int = Field(description="How often numbers of this load_date were replaced by others.")
     rows: int | None = Field(description="The rows of the publish, with those of low volume.")

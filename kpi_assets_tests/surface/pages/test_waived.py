@@ -43,6 +43,7 @@ def test_it_is_said_on_every_page_and_never_called_passed(shop: KpiShop, pages: 
         assert f"1 row of weighed has a value in weight that is out of range; {IN_HTML}" in text
         assert '<span class="badge waived"' in text
         assert "although checks failed." in text
+        assert "<i>waived</i></span>" in text
         for never in (BY, "<script>alert", "whose data passed", "and it passed", "last good day"):
             assert never not in text
     assert ", waived</td>" in kpi
