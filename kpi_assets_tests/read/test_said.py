@@ -103,7 +103,7 @@ STATES = [
         {"waived": ["ana", "ben", "ana"]},
         "Tue 24 Nov, published on ana's and ben's word",
         "It shows Tue 24 Nov.",
-        "",
+        "Tue 24 Nov is published on ana's and ben's word.",
     ),
     ([], {"warnings": 2}, "Tue 24 Nov, with 2 warnings", "It shows Tue 24 Nov.", ""),
     (
