@@ -146,3 +146,15 @@ def test_the_bench_of_realtime_finds_an_age_for_each_publish(tmp_path: Path) -> 
     assert 0 < report["steady"]["age_p50"] <= report["steady"]["age_p99"]
     assert min(report["steady"][f"cpu_{part}"] for part in ("landing", "builder", "sessions")) > 0
     assert report["burst"]["events_of_all"] > 200 * 120
+
+
+def test_the_bench_of_comparisons_finds_what_differs(tmp_path: Path) -> None:
+    figures = tmp_path / "diff.json"
+    command = [sys.executable, "-m", "bench.diff", "--rows", "20000", "--repeat", "2"]
+    done = subprocess.run(
+        [*command, "--home", tmp_path, "--json", figures], cwd=CHECKOUT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr  # it exits if a way finds other numbers of keys
+    report = json.loads(figures.read_text())
+    assert report["differing"] == 2 + 2 + 10
+    assert [len(seconds) for seconds in report["seconds"].values()] == [2, 2, 2]

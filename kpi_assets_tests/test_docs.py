@@ -257,6 +257,9 @@ def test_every_table_and_column_of_ops_has_a_description() -> None:
         "superseded_at",
         "dropped_at",
         "removed_at",
+        "cause",
+        "caused_by",
+        "differences",
     }
 
 

@@ -27,6 +27,7 @@ from kpi_assets.model.kpi import Freshness
 from kpi_assets.model.manifest import NO_OBJECT
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.results import CheckResult
+from kpi_assets.model.ruling import Ruling
 from kpi_assets.model.table import Table
 from kpi_assets.settings import settings
 
@@ -215,9 +216,11 @@ def _table_events(
     key = table_key(pipeline.name, table.relation)
     for warning in (*outcome.warnings, *outcome.measure_warnings):
         context.log.warning(warning)
+    declared = {check.name for check in table.checks}
+    results = [result for result in outcome.results if result.name in declared]  # no ruling, which nobody declares
     if outcome.held:
         where = {"candidate": f"{pipeline.name}.{outcome.candidate}"}
-        yield from evaluations(context.instance, key, partition, outcome.results, where)
+        yield from evaluations(context.instance, key, partition, results, where)
         context.log.error(
             f"{table.relation} of {partition} is held: {_reasons(outcome.results)}. Readers keep what was published "
             f"before; the candidate is kept as {outcome.candidate}."
@@ -231,9 +234,14 @@ def _table_events(
         described = {**(pictures or {}), **(described or {})}
     yield from _materialized(context, key, partition, f"{outcome.rows}-{outcome.checksum}", described or {})
     where = {"published": f"{pipeline.name}.{table.relation}"}
+    if waiver := outcome.waiver:
+        context.log.warning(
+            f"{table.relation} of {partition} is published although checks fail: {_reasons(outcome.results)}. "
+            f"{waiver.by} waived that: {waiver.reason}"
+        )
 
     def evaluated() -> list[dg.AssetCheckEvaluation]:
-        return list(evaluations(context.instance, key, partition, outcome.results, where))
+        return list(evaluations(context.instance, key, partition, results, where, waiver))
 
     yield from _make_or_warn(context, "The results of its checks", evaluated) or []
 
@@ -267,8 +275,9 @@ def evaluations(
     partition: str,
     results: Iterable[CheckResult],
     where: Mapping[str, str],
+    waiver: Ruling | None = None,
 ) -> Iterator[dg.AssetCheckEvaluation]:
-    """Yield the check results of one load_date as evaluations.
+    """Yield the check results of one load_date as evaluations; a failure that somebody waived is a warning.
 
     Yield them after the materialization of the load_date. An evaluation names the materialization that it is about, and
     Dagster shows a load_date as unchecked if its latest materialization has none. None of them is blocking, whatever
@@ -277,7 +286,8 @@ def evaluations(
     """
     target = _latest_materialization(instance, key, partition)
     for result in sorted(results, key=lambda result: not result.passed):  # the UI opens a run's log at its end
-        is_error = result.blocking or result.errored
+        is_waived = waiver is not None and result.blocks_publish
+        is_error = (result.blocking or result.errored) and not is_waived and result.ruling_id is None
         yield dg.AssetCheckEvaluation(
             asset_key=key,
             check_name=result.name,
@@ -286,7 +296,7 @@ def evaluations(
             blocking=False,
             severity=dg.AssetCheckSeverity.ERROR if is_error else dg.AssetCheckSeverity.WARN,
             description=result.message or None,
-            metadata=metadata.check_metadata(result, where),
+            metadata=metadata.check_metadata(result, where, waiver if is_waived else None),
             target_materialization_data=target,
         )
 

@@ -19,6 +19,7 @@ from kpi_assets.model.lookback import Window
 from kpi_assets.model.names import LOAD_DATE, OBJECTS, Relation
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.results import CheckResult
+from kpi_assets.model.ruling import Ruling
 from kpi_assets.model.table import Table
 from kpi_assets.printable import printable, strict_json
 from kpi_assets.read.kpi_state import kpi_id
@@ -210,9 +211,15 @@ def window_metadata(window: Window | None) -> dict[str, Any]:
     }
 
 
-def check_metadata(result: CheckResult, where: Mapping[str, str]) -> dict[str, Any]:
-    """Return the figures of a check and a few bad rows; `where` maps a kind to the relation or object to look at."""
+def check_metadata(result: CheckResult, where: Mapping[str, str], waiver: Ruling | None = None) -> dict[str, Any]:
+    """Return the figures of a check and a few bad rows; `where` maps a kind to the relation or object to look at.
+
+    `waiver` is the ruling by which its failure let the build be published.
+    """
     found: dict[str, Any] = {**where}
+    if waiver:
+        until = f"{waiver.until:%Y-%m-%d %H:%M} UTC" if waiver.until else ""
+        found |= {"waived_by": waiver.by, "waived_because": waiver.reason, "waived_until": until, "ruling": waiver.key}
     if result.metric is not None:
         found["metric"] = _number(result.metric)
     if result.threshold is not None:

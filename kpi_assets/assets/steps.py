@@ -32,6 +32,7 @@ from kpi_assets.dagster_internals import (
 from kpi_assets.errors import UsageError, UserError
 from kpi_assets.ledger.runs import Status
 from kpi_assets.materialize.context import BuildContext, BuildOutcome, ObjectOutcome, Progress
+from kpi_assets.model.pii import without_quotes
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.table import Table
 from kpi_assets.printable import printable
@@ -39,6 +40,7 @@ from kpi_assets.scrub import scrub
 from kpi_assets.warehouse.connection import is_lost
 from kpi_assets.warehouse.refusal import find_remedy
 
+_ABOUT_A_VALUE = ("22", "23")  # the classes of errors of Postgres that quote values of rows
 PAUSES = (5, 20, 60)  # seconds before each retry after a transient error
 NAMED = 3  # load_dates that one sentence names
 
@@ -216,6 +218,8 @@ def _explained(error: Exception) -> tuple[str, bool] | None:
         return f"The connection to the warehouse was lost ({reason}).", True
     if isinstance(error, psycopg.Error) and (cure := find_remedy(error)):
         return f"The warehouse refused a statement ({type(error).__name__}: {reason}): {cure}.", False
+    if isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith(_ABOUT_A_VALUE):
+        return f"The warehouse refused a value ({type(error).__name__}: {without_quotes(reason)}).", False
     trace = "".join(traceback.format_exception(error))
     return None if scrub(trace) == trace else (f"{type(error).__name__}: {reason}", False)
 

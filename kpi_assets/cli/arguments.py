@@ -43,6 +43,10 @@ PipelineName = Annotated[
         metavar="PIPELINE", help="A folder below sql/, such as instacart.", autocompletion=complete_pipeline
     ),
 ]
+Personal = Annotated[
+    bool,
+    typer.Option("--pii", help="Print personal values too, for whoever may see them. Without it they are masked."),
+]
 LoadDate = Annotated[date | None, typer.Option(parser=_date, metavar="YYYY-MM-DD", help="The load_date.")]
 LoadDateOrRunDate = Annotated[
     date,

@@ -14,8 +14,9 @@ from kpi_assets.cli.plan_ranges import Range, fitting
 from kpi_assets.cli.terminal import grid, out, say, styled
 from kpi_assets.cli.waiting_rows import find_waiting, say_waiting
 from kpi_assets.cli.workspace import Workspace, open_workspace, pipeline_of
-from kpi_assets.ledger import results
+from kpi_assets.ledger import results, rulings
 from kpi_assets.ledger.results import Warned
+from kpi_assets.ledger.rulings import RecordedRuling
 from kpi_assets.materialize.drop import PublishedTable, orphans
 from kpi_assets.monitoring import freshness
 from kpi_assets.plan.collect import collect
@@ -58,6 +59,7 @@ def plan(
         unexpected = list(find_unexpected(found, open_store(found, work.settings), start, end))
         late, orphans, warned = _late(work), _orphans(work), _warned(work, start, end)
         mismatches, waiting = _mismatches(work), find_waiting(work)
+        waived = _waived(work, start, end)
     counts = Counter(status.state for status in statuses)
     if format is ReportFormat.json:
         typer.echo(strict_json([_as_json(status) for status in statuses], indent=2))
@@ -77,6 +79,7 @@ def plan(
         if (more := len(warned) - FEW) > 0:
             checks = f"`kpi checks {pipeline} --load-date DATE` shows those of a load_date."
             say(styled("warning", STYLES["late"]), f" {more} more checks: {checks}")
+        say_waived(waived)
         say_waiting(pipeline, waiting)
         for orphan in orphans:
             put_back = f"put the file back, or run `kpi drop {pipeline} {orphan.asset}`."
@@ -123,6 +126,18 @@ def _warned(work: Workspace, first: date, last: date) -> "list[Warned]":
     """Return the warnings of checks that did not hold a load_date."""
     with connect(work.server, work.pipeline.name, "plan", read_only=True) as connection:
         return results.warned(connection, first, last)
+
+
+def say_waived(found: "Sequence[RecordedRuling]") -> None:
+    """Print by which rulings tables are published although checks of them failed."""
+    for ruling in found:
+        say(styled("waived", STYLES["late"]), f" {ruling.sentence}.")
+
+
+def _waived(work: Workspace, first: date, last: date) -> "list[RecordedRuling]":
+    """Return the rulings by which tables are published although checks of them failed."""
+    with connect(work.server, work.pipeline.name, "plan", read_only=True) as connection:
+        return rulings.shown(connection, first, last)
 
 
 def count_states(counts: Collection[str]) -> str:

@@ -12,7 +12,7 @@ from uuid import uuid4
 import psycopg
 import typer
 
-from kpi_assets.cli.arguments import LoadDate, PipelineName
+from kpi_assets.cli.arguments import LoadDate, Personal, PipelineName
 from kpi_assets.cli.show import TABLE_ROWS, RowFormat
 from kpi_assets.cli.terminal import err, grid, out, say, styled
 from kpi_assets.cli.workspace import Workspace, open_workspace, pipeline_of
@@ -33,6 +33,8 @@ from kpi_assets.materialize.decide import (
 )
 from kpi_assets.model.decision import RECORD, Decision, DecisionError, json_text, parse_json
 from kpi_assets.model.excerpt import cut
+from kpi_assets.model.pii import masked, masked_row
+from kpi_assets.model.pii_tables import masked_bad_row
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.table import Table
 from kpi_assets.printable import printable, strict_json
@@ -78,6 +80,7 @@ def list_(
     table: TableName = "",
     state: Annotated[StateName | None, typer.Option(help="Only rows in this state.")] = None,
     format: Annotated[RowFormat, typer.Option(help="How to print the rows.")] = RowFormat.table,  # noqa: A002
+    pii: Personal = False,
 ) -> None:
     """Print the records and rows that the latest build of each table and load_date set aside."""
     names = _tables(pipeline_of(pipeline), table)
@@ -85,7 +88,7 @@ def list_(
         limit = TABLE_ROWS if format is RowFormat.table else None
         found, count = _find(work, names, load_date, state, limit)
         made = _Decisions(work)
-        rows = [_cells(row, made.word(row)) for row in found]
+        rows = [_cells(_shown(work.pipeline, row, personal=pii), made.word(row)) for row in found]
     if format is RowFormat.json:
         typer.echo(strict_json([dict(zip(_COLUMNS, row, strict=True)) for row in rows], indent=2))
         return
@@ -112,6 +115,7 @@ def list_(
 def show(
     pipeline: PipelineName,
     id_: Annotated[int, typer.Argument(metavar="ID", help="Number of the row, as `kpi quarantine list` prints it.")],
+    pii: Personal = False,
 ) -> None:
     """Print one row with all its values, why it was set aside, and every decision on it."""
     found = pipeline_of(pipeline)
@@ -127,6 +131,8 @@ def show(
         made = _Decisions(work)
         every = made.on(row)
         last = made.last(row)
+    hides = not pii and _hides(found, row)
+    row = _shown(found, row, personal=pii)
     say(styled(f"{row.table_name} of {row.load_date}, row {row.id}: ", "bold"), styled(row.state, STYLES[row.state]))
     say("place     ", row.place)
     say("reason    ", row.reason)
@@ -138,7 +144,9 @@ def show(
     if row.corrected is not None:
         say("corrected ", row.corrected)
     for decision in every:
-        changes = f", set {json_text(decision.set)}" if decision.set else ""
+        changes = (
+            f", set {json_text(_set_of(found, row, decision.set) if hides else decision.set)}" if decision.set else ""
+        )
         say(f"{PAST[decision.kind]:9} ", f"by {decision.by} on {_minute(decision)}: {decision.reason}{changes}")
         say("          ", decision.place)
     if last and last.place != row.decision:
@@ -152,6 +160,7 @@ def export(
     load_date: LoadDate = None,
     table: TableName = "",
     state: Annotated[StateName, typer.Option(help="Only rows in this state.")] = StateName.waiting,
+    pii: Personal = False,
 ) -> None:
     """Write rows as lines of JSON, each with an empty `set` for the corrected values that `correct` reads."""
     found = pipeline_of(pipeline)
@@ -163,7 +172,8 @@ def export(
     lines, left = [], []
     for row in rows:
         try:
-            lines.append(json_text(_exported(found.table(row.table_name), row)) + "\n")
+            exported = _exported(found.table(row.table_name), row)
+            lines.append(json_text(exported if pii else _without_personal(found, row, exported)) + "\n")
         except UnreadableRowError as error:
             left.append(f"row {row.id} of {row.table_name} of {row.load_date}: {error}")
     try:
@@ -189,7 +199,7 @@ def correct(
 ) -> None:
     """Correct rows: the next build puts them into the table with the values in `set`, if they break no rule then."""
     values, empty = _read(path)
-    _decide(pipeline, Asked("correct", values, reason, _who(by), again))
+    _decide(pipeline, Asked("correct", values, reason, who(by), again))
     if empty:
         say(f"{_count(empty, 'row')} of {path} without values in `set` stayed as they are.")
 
@@ -197,13 +207,13 @@ def correct(
 @group.command()
 def accept(pipeline: PipelineName, ids: Ids, reason: Reason, by: By = "", again: Again = False) -> None:
     """Accept rows: the next build puts them into the table as they are, although they break a rule."""
-    _decide(pipeline, Asked("accept", {id_: {} for id_ in ids}, reason, _who(by), again))
+    _decide(pipeline, Asked("accept", {id_: {} for id_ in ids}, reason, who(by), again))
 
 
 @group.command()
 def discard(pipeline: PipelineName, ids: Ids, reason: Reason, by: By = "", again: Again = False) -> None:
     """Discard rows: they stay out of the table, and count against no budget; a later decision takes it back."""
-    _decide(pipeline, Asked("discard", {id_: {} for id_ in ids}, reason, _who(by), again))
+    _decide(pipeline, Asked("discard", {id_: {} for id_ in ids}, reason, who(by), again))
 
 
 def _decide(pipeline: str, asked: Asked) -> None:
@@ -218,7 +228,7 @@ def _decide(pipeline: str, asked: Asked) -> None:
         try:
             for each in decide(context, asked):
                 made.append(each)
-                _say_made(each, store.bucket)
+                _say_made(found, each, store.bucket)
         except UserError:
             if made:
                 say("What is written above is decided; nothing else is.", console=err)
@@ -227,13 +237,16 @@ def _decide(pipeline: str, asked: Asked) -> None:
         say(_next(found, str(each.table.relation), each.load_date))
 
 
-def _say_made(made: Made, bucket: str) -> None:
+def _say_made(pipeline: Pipeline, made: Made, bucket: str) -> None:
     for row, decision in zip(made.rows, made.decisions, strict=True):
-        key = made.rows and row.place
+        key = _shown(pipeline, row, personal=False).place
         say(styled(PAST[decision.kind], "green"), f" row {row.id} of {row.table_name} of {row.load_date}, {key}")
         for name, value in decision.set.items():
-            was = {**decision.was, **decision.key}.get(name)
-            say(f"  {name}: {cut(json_text(was), _VALUE)} becomes {cut(json_text(value), _VALUE)}")
+            pii = made.table.pii
+            hides = pii.hides(name) or (name == RECORD and bool(pii.personal))
+            shown = [masked(each) if hides else each for each in ({**decision.was, **decision.key}.get(name), value)]
+            was, becomes = (cut(json_text(each), _VALUE) for each in shown)
+            say(f"  {name}: {was} becomes {becomes}")
     say(f"written {object_url(bucket, made.key)} ({_count(len(made.decisions), 'decision')})")
 
 
@@ -282,6 +295,37 @@ def _exported(table: Table, row: BadRow) -> dict[str, Any]:
     broken = {"rules": row.rules} if row.rules else {"column": row.column_name}
     what = {"id": row.id, "table": row.table_name, "load_date": row.load_date.isoformat()}
     return {**what, **place, **content, **broken, "reason": row.reason, "set": {}}
+
+
+def _hides(pipeline: Pipeline, row: BadRow) -> bool:
+    """Whether the table of a row has personal columns."""
+    return bool(pipeline.table(row.table_name).pii.personal)
+
+
+def _shown(pipeline: Pipeline, row: BadRow, *, personal: bool) -> BadRow:
+    """Return a row as it is shown: with its personal values masked, unless `personal` is set."""
+    if personal or not _hides(pipeline, row):
+        return row
+    return BadRow(**masked_bad_row(pipeline.table(row.table_name), vars(row)))
+
+
+def _set_of(pipeline: Pipeline, row: BadRow, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values that a decision sets with the personal ones masked; a record is masked as a whole."""
+    pii = pipeline.table(row.table_name).pii
+    return masked_row(values, [name for name in values if name == RECORD or pii.hides(name)])
+
+
+def _without_personal(pipeline: Pipeline, row: BadRow, exported: dict[str, Any]) -> dict[str, Any]:
+    """Return a line of an export with its personal values masked."""
+    pii = pipeline.table(row.table_name).pii
+    if not pii.personal:
+        return exported
+    shown = {**exported, "reason": pii.shown_reason(row.reason)}
+    if RECORD in shown:
+        shown[RECORD] = masked(shown[RECORD])
+    if "row" in shown:
+        shown["row"] = masked_row(shown["row"], [name for name in shown["row"] if pii.hides(name)])
+    return shown
 
 
 def _find(
@@ -359,7 +403,8 @@ def _tables(pipeline: Pipeline, name: str) -> list[str]:
     return [str(pipeline.table(name).relation)] if name else [str(relation) for relation in pipeline.tables]
 
 
-def _who(by: str) -> str:
+def who(by: str) -> str:
+    """Return who decides: the given name, or the user of this machine. Raises UsageError if it has none."""
     if by.strip():
         return by
     try:

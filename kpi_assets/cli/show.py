@@ -8,11 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
-from kpi_assets.cli.arguments import LoadDate, PipelineName, date_option
+from kpi_assets.cli.arguments import LoadDate, Personal, PipelineName, date_option
+from kpi_assets.cli.restated import find_restated, say_restated
 from kpi_assets.cli.terminal import err, grid, grid_of_rows, out, say, styled
 from kpi_assets.cli.waiting_rows import find_waiting, say_waiting
 from kpi_assets.cli.workspace import Workspace, open_workspace, pipeline_of
 from kpi_assets.errors import UsageError
+from kpi_assets.ledger import rulings
+from kpi_assets.ledger.rulings import RecordedRuling
 from kpi_assets.model.column_types import TEXTS, base_of, element_of
 from kpi_assets.printable import printable, strict_json
 from kpi_assets.read.checks import read_checks
@@ -59,10 +62,12 @@ def show(
             "--no-formulas", help="With csv, for a spreadsheet: put a ' before each text that it would execute."
         ),
     ] = False,
+    pii: Personal = False,
 ) -> None:
     """Print the rows of a published table that readers see, the latest load_date by default, or of a live view.
 
-    Of a history, these are the versions that held on the load_date, as they were known then.
+    Of a history, these are the versions that held on the load_date, as they were known then. Of a KPI that was
+    restated, it says what it was before, and why it changed.
     """
     found = pipeline_of(pipeline)
     if load_date is not None and as_of is not None:
@@ -75,7 +80,17 @@ def show(
     if no_formulas and format is not RowFormat.csv:
         raise UsageError("--no-formulas is for spreadsheets: give --format csv too, or leave it out.")
     with open_workspace(pipeline) as work:
-        show_table(work, table, load_date, format, limit, as_of=as_of, everything=everything, no_formulas=no_formulas)
+        show_table(
+            work,
+            table,
+            load_date,
+            format,
+            limit,
+            as_of=as_of,
+            everything=everything,
+            no_formulas=no_formulas,
+            personal=pii,
+        )
 
 
 def show_table(
@@ -88,13 +103,16 @@ def show_table(
     as_of: date | None = None,
     everything: bool = False,
     no_formulas: bool = False,
+    personal: bool = False,
 ) -> None:
     """Print the rows of one load_date, or of a live view, in the order of the grain."""
     pipeline, for_people = work.readable().pipeline, style is RowFormat.table
     most = limit or (TABLE_ROWS if for_people else None)
+    marks: list[RecordedRuling] = []
+    restated = []
     with connect(work.server, pipeline.name, "show", read_only=True) as connection:
         if live := pipeline.live_view(name):
-            found = read_live(connection, live, place=work.place, limit=most, cut=for_people)
+            found = read_live(connection, live, place=work.place, limit=most, cut=for_people, personal=personal)
         else:
             found = read_rows(
                 connection,
@@ -106,7 +124,12 @@ def show_table(
                 limit=most,
                 cut=for_people,
                 everything=everything,
+                personal=personal,
             )
+            if for_people and found.load_date:
+                marks = rulings.of_publish(connection, pipeline.table(name).relation, found.load_date)
+            if for_people and as_of is None and found.load_date:
+                restated = find_restated(connection, pipeline, pipeline.table(name), found.load_date)
     if style is RowFormat.json:
         typer.echo(as_json(found.columns, found.types, found.rows))
     elif style is RowFormat.csv:
@@ -116,9 +139,12 @@ def show_table(
         title = f"{name}, load_date {found.load_date}" if found.load_date else f"{name}, live"
         if as_of:
             title = f"{name} as of {as_of} (load_date {found.load_date})"
+        for mark in marks:
+            say(styled("waived", STYLES["warn"]), f" {mark.sentence}.")
         out.print(grid_of_rows(title, found.columns, found.rows, right=numbers))
         if len(found.rows) < found.shown:
             say(f"{len(found.rows)} of {found.shown:,} rows: --limit and --format csv show more.")
+        say_restated(restated)
         say_waiting(work.pipeline.name, find_waiting(work, [name], found.load_date))
     if found.shown < found.published:
         left = f"{found.published - found.shown:,} of {found.published:,} rows"
@@ -157,7 +183,9 @@ def show_checks(work: Workspace, load_date: date | None, *, only_bad: bool = Fal
             styled(row["status"], STYLES[row["status"]]),
             _number(row["metric_value"]),
             _number(row["threshold"]),
-            row["message"],
+            f"{row['message']} (waived by {row['waived_by']}: {row['waived_because']})"
+            if row["ruling_id"]
+            else row["message"],
         )
         for row in checked.results
         if not only_bad or row["status"] != "pass"

@@ -9,14 +9,14 @@ import typer
 from rich.text import Text
 from rich.tree import Tree
 
-from kpi_assets.cli.arguments import LoadDate, PipelineName
+from kpi_assets.cli.arguments import LoadDate, Personal, PipelineName
 from kpi_assets.cli.terminal import err, out, progress_bar, styled
 from kpi_assets.cli.workspace import open_workspace, pipeline_of
 from kpi_assets.model.excerpt import cut
 from kpi_assets.printable import strict_json
-from kpi_assets.read.trace import Row, Step, add_origins, parse_key, trace_rows
+from kpi_assets.read.trace import Row, Step, add_origins, mask, parse_key, trace_rows
 from kpi_assets.sources.store import open_store
-from kpi_assets.warehouse.connection import connect
+from kpi_assets.warehouse.connection import NOTHING, UNLOGGED, connect
 
 _VALUE = 80  # characters of a value in the tree
 
@@ -39,13 +39,15 @@ def trace(
     ],
     load_date: LoadDate = None,
     format: Annotated[TreeFormat, typer.Option(help="How to print the rows.")] = TreeFormat.tree,  # noqa: A002
+    pii: Personal = False,
 ) -> None:
     """Print the rows that a row comes from, down to object and line on S3; of the latest load_date by default."""
     found = pipeline_of(pipeline).table(table)
     values = parse_key(found, key)
     with open_workspace(pipeline) as work:
         work.readable()
-        with connect(work.server, work.pipeline.name, "trace", read_only=True) as connection:
+        more = UNLOGGED if work.pipeline.has_pii else NOTHING
+        with connect(work.server, work.pipeline.name, "trace", more=more, read_only=True) as connection:
             with err.status("") as status:  # shown on a terminal only
                 step = trace_rows(
                     connection,
@@ -57,6 +59,8 @@ def trace(
                     on_table=lambda relation: status.update(f"reading {relation}"),
                 )
             add_origins(connection, open_store(work.pipeline, work.settings), step, _watch)
+    if not pii:
+        mask(step)
     if format is TreeFormat.json:
         typer.echo(strict_json(_as_json(step), indent=2))
     else:

@@ -139,8 +139,14 @@ def _options() -> Iterator[tuple[str, str, str, str]]:
         "severity": listed([word(value) for value in SEVERITIES]),
         "dimension": listed([word(value) for value in DIMENSIONS]),
         "for": "minutes, hours or load_dates",
+        "waivable": listed([word("true"), word("false")]),
     }
-    defaults = {"severity": word("error"), "dimension": "see below", "for": word("1 load_date")}
+    defaults = {
+        "severity": word("error"),
+        "dimension": "see below",
+        "for": word("1 load_date"),
+        "waivable": word("true"),
+    }
     for field in ((each.alias or name, each) for name, each in WordOptions.model_fields.items()):
         yield word(field[0]), values[field[0]], defaults[field[0]], str(field[1].description)
 

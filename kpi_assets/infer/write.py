@@ -7,9 +7,11 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 
+from kpi_assets.infer.persons import guess
 from kpi_assets.infer.proposal import Proposal, needs_own_nulls
 from kpi_assets.infer.values import Column, Reading
 from kpi_assets.model import excerpt
+from kpi_assets.model.pii import Kind
 
 _POSITION = "record_no"
 _WHOLE = "raw_data"
@@ -81,7 +83,9 @@ def _dialect(proposal: Proposal) -> Iterator[str]:
         "null": ["", *proposal.nulls] if proposal.nulls else "",
         "position": "" if proposal.key else _POSITION,
     }
-    notes = {"encoding": f"a guess, for it is not UTF-8; a line: {source.example}"} if source.encoding.is_guess else {}
+    has_persons = any(_pii(name, column) for name, column in zip(proposal.names, proposal.columns, strict=True))
+    line = "" if has_persons else f"; a line: {source.example}"
+    notes = {"encoding": f"a guess, for it is not UTF-8{line}"} if source.encoding.is_guess else {}
     for word, value in words.items():
         if value:
             yield f"{word}: {_value(value)}" + (f"  # {_comment(notes[word])}" if word in notes else "")
@@ -116,13 +120,16 @@ def _column(proposal: Proposal, number: int, name: str, column: Column) -> Itera
         ends["optional"] = True
     if needs_own_nulls(proposal, column):
         ends["null"] = ["", *column.nulls]
+    pii = _pii(name, column)
+    if pii:
+        ends["pii"] = pii
     ends["description"] = f"{_spoken(column.name or name)}, as delivered."
     lines = [f"{name}: {_flow({**words, **_reading(each), **ends})}" for each in column.readings]
     if len(lines) == 1:
-        yield lines[0] + _facts(column)
+        yield lines[0] + _facts(column, is_personal=bool(pii))
         return
-    example = next((text for text in column.distinct), "")
-    yield f"# {_comment(repr(example))} and all other values can be read in {len(lines)} ways: take one of these lines."
+    example = "Its first" if pii else repr(next((text for text in column.distinct), ""))
+    yield f"# {_comment(example)} and all other values can be read in {len(lines)} ways: take one of these lines."
     yield from (f"# {line}" for line in lines)
     yield f"{name}: {_flow({**words, **dict.fromkeys(('type',)), **ends})}"
 
@@ -136,8 +143,13 @@ def _reading(reading: Reading) -> Mapping[str, object]:
     return {"type": reading.type, **reading.words, **marks}
 
 
-def _facts(column: Column) -> str:
-    facts = list(column.notes)
+def _pii(name: str, column: Column) -> Kind | None:
+    """Return the kind of personal values that a column seems to have."""
+    return guess(name, column.distinct)
+
+
+def _facts(column: Column, *, is_personal: bool) -> str:
+    facts = ["whether it is personal is a guess"] if is_personal else list(column.notes)
     if column.null_share:
         facts.insert(0, f"{100 * column.null_share:.3g} % NULL")
     return f"  # {_comment('; '.join(facts))}" if facts else ""
@@ -151,7 +163,9 @@ def _checks(proposal: Proposal) -> Iterator[str]:
     few = {
         name: sorted(column.distinct)
         for name, column in named
-        if column.reading.type == "text" and 1 < len(column.distinct) <= _FEW < sum(column.counts.values()) / 4
+        if column.reading.type == "text"
+        and not _pii(name, column)
+        and 1 < len(column.distinct) <= _FEW < sum(column.counts.values()) / 4
     }
     found = [
         *([f"  not_null: [{', '.join(known)}]"] if known else []),

@@ -10,7 +10,6 @@ Belongs here: statements on ops.batches. Not here: the objects of a batch (strea
 readers see (publishes.py).
 """
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -185,27 +184,3 @@ def of_publish(connection: Connection[Any], relation: Relation, load_date: date,
             "order by batch desc limit 1",
             {"asset": str(relation), "load_date": load_date, "publish_id": publish_id},
         ).fetchone()
-
-
-def built_once(connection: Connection[Any], wanted: Collection[tuple[Relation, date]]) -> set[tuple[Relation, date]]:
-    """Return those of some tables and load_dates whose batches were all added to the first one, at any time."""
-    if not wanted:
-        return set()
-    asked = list(wanted)
-    rows = connection.execute(
-        """
-        select w.asset, w.load_date
-        from unnest(%s::text[], %s::date[]) as w (asset, load_date)
-        cross join lateral (
-            select b.base_build_id from ops.batches as b
-            where b.asset = w.asset and b.load_date = w.load_date
-            order by b.build_id desc
-            limit 1
-        ) as l
-        where l.base_build_id = (
-            select min(b.build_id) from ops.batches as b where b.asset = w.asset and b.load_date = w.load_date
-        )
-        """,
-        [[str(relation) for relation, _ in asked], [load_date for _, load_date in asked]],
-    ).fetchall()
-    return {(Relation.parse(asset), load_date) for asset, load_date in rows}

@@ -10,6 +10,7 @@ from psycopg.types.json import Json
 
 from kpi_assets.ledger.runs import Status
 from kpi_assets.model.names import Relation
+from kpi_assets.model.ruling import CandidateKey
 
 NOTHING: Mapping[str, int] = {}
 
@@ -22,17 +23,24 @@ def record(
     code_version: str,
     checks_version: str = "",
     inputs: Mapping[str, int] = NOTHING,
+    rows: int | None = None,
+    checksum: str | None = None,
 ) -> None:
-    """Record the inputs of a build that is about to be closed as held; `inputs` as in publishes.record."""
+    """Record the inputs of a build that is about to be closed as held, and its candidate if it has one.
+
+    `inputs` are as in publishes.record.
+    """
     connection.execute(
-        "insert into ops.holds (build_id, manifest_hash, code_version, checks_version, inputs) "
-        "values (%s, %s, %s, %s, %s)",
+        "insert into ops.holds (build_id, manifest_hash, code_version, checks_version, inputs, rows, checksum) "
+        "values (%s, %s, %s, %s, %s, %s, %s)",
         [
             build_id,
             manifest_hash,
             code_version,
             checks_version,
             Json(dict(inputs)),
+            rows,
+            checksum,
         ],
     )
 
@@ -66,3 +74,44 @@ def last_builds(
 def last_build(connection: Connection[Any], relation: Relation, load_date: date) -> LastBuild | None:
     """The latest build of a table and load_date, with what it read if it was held; None if there was none."""
     return last_builds(connection, [relation], load_date).get(relation)
+
+
+@dataclass(frozen=True)
+class HeldCandidate:
+    """The candidate of a held build. It is no more there once a later build of the same load_date has begun.
+
+    `key` is None if an earlier version of kpi_assets held it, `relation` if it has none in the schema builds, `message`
+    says what held it, and `is_unique` whether its check of the grain passed. A later build began unless `is_latest`.
+    """
+
+    build_id: int
+    key: CandidateKey | None
+    relation: Relation | None
+    message: str
+    is_unique: bool
+    is_latest: bool
+
+
+def last_candidate(connection: Connection[Any], relation: Relation, load_date: date) -> HeldCandidate | None:
+    """The candidate of the last held build of a table and load_date; None if none was ever held."""
+    row = connection.execute(
+        "select r.id, h.manifest_hash, h.code_version, h.checks_version, h.rows, h.checksum, r.candidate, "
+        "r.error_message, exists (select 1 from ops.data_quality_results as d where d.table_name = r.job "
+        "and d.load_date = r.load_date and d.build_id = r.id and d.subject = 'candidate' and d.check_name = 'grain' "
+        "and d.status = 'pass'), not exists (select 1 from ops.pipeline_runs as n where n.job = r.job "
+        "and n.load_date = r.load_date and n.id > r.id) "
+        "from ops.pipeline_runs as r left join ops.holds as h on h.build_id = r.id "
+        "where r.job = %s and r.load_date = %s and r.status = 'held' order by r.id desc limit 1",
+        [str(relation), load_date],
+    ).fetchone()
+    if row is None:
+        return None
+    build_id, *key, candidate, message, is_unique, is_latest = row
+    return HeldCandidate(
+        build_id,
+        None if None in key else CandidateKey(*key),
+        Relation.parse(candidate) if candidate else None,
+        message or "",
+        is_unique,
+        is_latest,
+    )

@@ -1,7 +1,7 @@
 """The publish ledger, ops.publishes: what readers see, and the objects, code and run that it was made from."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from kpi_assets.model.names import Relation
 
 _COLUMNS = (
     "publish_id, asset, load_date, build_id, run_id, manifest_hash, code_version, rows, checksum, size_bytes, "
-    "inputs, published_at, columns"
+    "inputs, published_at, columns, rulings"
 )
 
 
@@ -35,6 +35,7 @@ class Publish:
     inputs: dict[str, int]
     published_at: datetime
     columns: list[tuple[str, str]] | None  # (name, type) in order; None if an earlier version published it
+    rulings: list[int] = field(default_factory=list)  # by which it, or what it was made from, was published
 
     @property
     def types(self) -> dict[str, str] | None:
@@ -111,11 +112,12 @@ with before as (
     returning asset, load_date, build_id, code_version, checksum, columns
 )
 insert into ops.publishes (
-    asset, load_date, build_id, run_id, manifest_hash, code_version, rows, checksum, size_bytes, inputs, columns
+    asset, load_date, build_id, run_id, manifest_hash, code_version, rows, checksum, size_bytes, inputs, columns,
+    rulings
 )
 select
     b.asset, b.load_date, b.build_id, %(run_id)s, t.manifest_hash, {code_version}, t.rows, t.checksum || {shown_as}, 0,
-    jsonb_build_object(t.asset, t.publish_id), {columns}
+    jsonb_build_object(t.asset, t.publish_id), {columns}, t.rulings
 from before as b
 inner join ops.published as t on t.asset = %(table)s and t.load_date = b.load_date
 order by b.load_date
@@ -336,11 +338,12 @@ def record(
     size_bytes: int,
     inputs: Mapping[str, int],
     columns: Mapping[str, str],
+    rulings: Collection[int] = (),
 ) -> int:
     """Record that a build is published, inside the transaction that shows it to readers; returns its publish_id.
 
     `inputs` are the publishes it was made from (InputName as text -> publish_id); `columns` are name -> type of its
-    rows, in order.
+    rows, in order; `rulings` are those by which it, or what it was made from, was published although checks failed.
     """
     connection.execute(
         "update ops.publishes set superseded_at = clock_timestamp() "
@@ -349,7 +352,8 @@ def record(
     )
     row = connection.execute(
         "insert into ops.publishes (asset, load_date, build_id, run_id, manifest_hash, code_version, rows, checksum, "
-        "size_bytes, inputs, columns) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) returning publish_id",
+        "size_bytes, inputs, columns, rulings) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) "
+        "returning publish_id",
         [
             str(relation),
             load_date,
@@ -362,6 +366,7 @@ def record(
             size_bytes,
             Json(dict(inputs)),
             Json(list(columns.items())),
+            sorted({*rulings}),
         ],
     ).fetchone()
     assert row is not None

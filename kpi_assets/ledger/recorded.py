@@ -78,6 +78,7 @@ class RecordedLoadDate:
     decided: dict[str, str] = field(
         default_factory=dict
     )  # table -> the hash of the decisions that it was published with
+    waived: dict[str, str] = field(default_factory=dict)  # table -> who lets a held build of it be published
     attempts: dict[str, Attempt] = field(default_factory=dict)
     run: Attempt | None = None
     lost: list[str] = field(default_factory=list)  # of `stored`, the ones without rows; added by plan/collect.py
@@ -139,16 +140,18 @@ last as (
 _UNDUE = "undue as (select * from unnest(%(undue_days)s::date[], %(undue_tables)s::text[]) as u (load_date, asset))"
 # The publish_id of the decisions in `{inputs}` of the build of the table `{asset}`; NULL if it knew of none.
 _DECISIONS = "({inputs} ->> ('decisions.' || replace({asset}, '.', '__')))::bigint"
-# Whether one of the publishes in `{inputs}` was followed by one with other rows, or one of another load_date was taken
-# out of its table. What is decided now, S3 says, and of what a history was up to a load_date, marks.py.
+# Whether one of the publishes in `{inputs}` was followed by one with other rows, or with other rulings on them, or one
+# of another load_date was taken out of its table. What is decided now, S3 says, and of what a history was up to a
+# load_date, marks.py.
 _OTHER_INPUTS = """
 exists (
     select 1
     from jsonb_each_text({inputs}) as i
     inner join ops.publishes as r on r.publish_id = i.value::bigint
     where i.key not like '%%@..%%' and split_part(r.asset, '.', 1) <> 'decisions'
-    and r.superseded_at is not null and r.checksum is distinct from (
-        select case when n.removed_at is null or i.key not like '%%@%%' then n.checksum end from ops.publishes as n
+    and r.superseded_at is not null and r.checksum || r.rulings::text is distinct from (
+        select case when n.removed_at is null or i.key not like '%%@%%' then n.checksum || n.rulings::text end
+        from ops.publishes as n
         where n.asset = r.asset and n.load_date = r.load_date
         order by n.publish_id desc limit 1
     )
@@ -219,6 +222,15 @@ select l.load_date, l.asset, d.manifest_hash
 from last as l
 inner join ops.publishes as d on d.publish_id = {_DECISIONS.format(inputs="l.inputs", asset="l.asset")}
 """  # noqa: S608
+_WAIVED = """
+select
+    r.load_date, r.asset,
+    'waived by ' || r.ruled_by || ' until ' || to_char(r.expires_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI') || ' UTC'
+from ops.rulings as r
+where r.load_date between %(first)s and %(last)s and r.kind = 'waive' and r.revoked_at is null
+and (r.used_at is not null or r.expires_at > clock_timestamp())
+order by r.ruled_at
+"""
 _ATTEMPTS = f"""
 with {_UNDUE}, latest as (
     select distinct on (r.load_date, i.item)
@@ -292,6 +304,8 @@ def read(
             found[each.load_date].objects[each.object] = ObjectState.of(each.key, each.size_bytes, each.etag)
     for load_date, table, decided in connection.execute(_DECIDED, tables):
         found[load_date].decided[table] = decided
+    for load_date, table, waived in connection.execute(_WAIVED, bounds):
+        found.setdefault(load_date, RecordedLoadDate()).waived[table] = waived
     with connection.cursor(row_factory=class_row(_AttemptRow)) as attempts:
         for latest in attempts.execute(_ATTEMPTS, {**bounds, "ignored": ignored}):
             past = found.setdefault(latest.load_date, RecordedLoadDate())

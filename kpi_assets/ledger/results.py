@@ -29,7 +29,8 @@ def record(
         connection.cursor() as cursor,
         cursor.copy(
             "copy ops.data_quality_results (run_id, build_id, check_name, table_name, load_date, status, blocking, "
-            "metric_value, threshold, samples, message, subject, dimension, rows_examined, rows_bad) from stdin"
+            "metric_value, threshold, samples, message, subject, dimension, rows_examined, rows_bad, ruling_id) "
+            "from stdin"
         ) as copy,
     ):
         for result in results:
@@ -50,8 +51,23 @@ def record(
                     result.dimension,
                     result.examined,
                     result.bad,
+                    result.ruling_id,
                 )
             )
+
+
+def blocking_of(connection: Connection[Any], build_id: int) -> list[CheckResult]:
+    """The results that held a build, in the order of the checks, without their samples."""
+    rows = connection.execute(
+        "select check_name, metric_value::double precision, threshold::double precision, message, status = 'error' "
+        "from ops.data_quality_results where build_id = %s and subject = 'candidate' "
+        "and (status = 'error' or status = 'fail' and blocking) order by id",
+        [build_id],
+    ).fetchall()
+    return [
+        CheckResult(name, passed=False, blocking=True, metric=metric, threshold=most, message=text, errored=errored)
+        for name, metric, most, text, errored in rows
+    ]
 
 
 def latest(connection: Connection[Any], load_date: date) -> list[dict[str, Any]]:
@@ -67,9 +83,11 @@ def latest(connection: Connection[Any], load_date: date) -> list[dict[str, Any]]
             )
             select
                 d.table_name, d.check_name, d.status, d.blocking, d.metric_value, d.threshold, d.message, d.samples,
-                d.subject, d.run_id, d.checked_at, d.dimension, d.rows_examined, d.rows_bad
+                d.subject, d.run_id, d.checked_at, d.dimension, d.rows_examined, d.rows_bad, d.ruling_id,
+                r.ruled_by as waived_by, r.reason as waived_because
             from ops.data_quality_results as d
             inner join last_time as t using (table_name, run_id, subject)
+            left join ops.rulings as r using (ruling_id)
             where d.load_date = %(load_date)s
             order by d.id
             """,

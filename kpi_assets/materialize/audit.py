@@ -18,6 +18,7 @@ from kpi_assets.materialize.inputs import Inputs
 from kpi_assets.model.checks.base import AuditFacts
 from kpi_assets.model.manifest import NO_OBJECT
 from kpi_assets.model.results import SAMPLES
+from kpi_assets.model.ruling import Ruling
 from kpi_assets.warehouse.audit import Audit, audit
 from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets.warehouse.ddl import identifier
@@ -35,11 +36,17 @@ class AuditedCandidate:
     audit: Audit
     size_bytes: int
     comparison: Comparison | None = None
+    waiver: Ruling | None = None  # by which it may be published although checks fail
 
     @property
     def counts(self) -> Counts:
         """The counts of rows for the run log."""
         return Counts(self.filled.counts.extracted, self.audit.rows, self.filled.counts.quarantined)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether its checks keep it from being published, and nobody waived that."""
+        return self.audit.blocks_publish and self.waiver is None
 
 
 def audit_candidate(
@@ -69,8 +76,8 @@ def audit_candidate(
                 **({"object": bad.object_key} if table.stream or table.source.key.is_pattern else {}),
                 table.format.place: bad.line,
                 "column": bad.column,
-                "value": bad.value,
-                "reason": bad.reason,
+                "value": table.pii.shown(bad.value),
+                "reason": table.pii.shown_reason(bad.reason),
             }
             for bad in [bad for bad in filled.quarantined if bad.state == "waiting"][:SAMPLES]
         ],
@@ -87,6 +94,7 @@ def audit_candidate(
         records_before=filled.added.before.total_records if filled.added and filled.added.before else 0,
         quarantined_before=filled.added.before.total_quarantined if filled.added and filled.added.before else 0,
         substitutes=inputs.substitutes(context.pipeline, connection, table.reads),
+        pii=table.pii,
     )
     bitwise = table.storage.keeps_versions
     return audit(
@@ -101,7 +109,13 @@ def audit_candidate(
 
 
 def record(
-    context: BuildContext, connection: Connection[Any], candidate: Candidate, found: Audit, filled: FillResult
+    context: BuildContext,
+    connection: Connection[Any],
+    candidate: Candidate,
+    found: Audit,
+    filled: FillResult,
+    *,
+    is_held: bool,
 ) -> None:
     """Record the results, and the records and rows that were set aside, of a build in one transaction."""
     table, load_date = str(candidate.table.relation), candidate.load_date
@@ -130,7 +144,7 @@ def record(
                 identifier(candidate.aside),
                 columns=candidate.table.columns,
                 grain=candidate.table.header.grain,
-                most=MOST_OF_HELD if found.blocks_publish else None,
+                most=MOST_OF_HELD if is_held else None,
                 build_id=candidate.build_id,
                 run_id=context.run_id,
                 table=table,

@@ -16,7 +16,7 @@ from kpi_assets.ledger import quarantine, runs
 from kpi_assets.ledger.locks import build_lock
 from kpi_assets.ledger.publishes import shown_as
 from kpi_assets.ledger.runs import Counts
-from kpi_assets.materialize import carry_on
+from kpi_assets.materialize import carry_on, rulings
 from kpi_assets.materialize.audit import AuditedCandidate, audit_candidate, record
 from kpi_assets.materialize.batch import as_one, wait_for_repeats
 from kpi_assets.materialize.compare import compare
@@ -28,9 +28,10 @@ from kpi_assets.materialize.load import load_object
 from kpi_assets.materialize.load_stream import load_whole
 from kpi_assets.materialize.publish import PublishOutcome, publish
 from kpi_assets.materialize.retry import wait_for_lock
+from kpi_assets.materialize.rulings import WaiverGoneError
 from kpi_assets.materialize.time_limit import TimeLimitError, limited
 from kpi_assets.materialize.transform import transform
-from kpi_assets.model import excerpt
+from kpi_assets.model.pii_tables import masked_bad_row
 from kpi_assets.model.results import SAMPLES, ChartRows
 from kpi_assets.model.table import Table
 from kpi_assets.observed import Work, observed
@@ -38,6 +39,7 @@ from kpi_assets.warehouse import candidates, preview
 from kpi_assets.warehouse.audit import Audit
 from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets.warehouse.connection import WarehouseError, is_lost
+from kpi_assets.warehouse.error_reasons import one_line
 from kpi_assets.warehouse.kinds import strategy_of
 from kpi_assets.warehouse.refusal import find_remedy
 from kpi_assets.warehouse.tables import check_storage
@@ -85,7 +87,7 @@ def _build(context: BuildContext, table: Table, load_date: date) -> BuildOutcome
             close_failed(context, connection, candidate, reported)
             if reported is error:
                 raise
-            raise reported from error
+            raise reported from None if table.pii else error  # a trace would quote the values of the cause
 
 
 class Build:
@@ -130,6 +132,7 @@ class Build:
             quarantined=audited.counts.quarantined or 0,
             bad_rows=bad_rows,
             warnings=warnings,
+            waiver=audited.waiver if published else None,
             measure_warnings=published.warnings if published else [],
             measures=published.values if published else {},
             preview=versions or first_rows,
@@ -154,13 +157,17 @@ class Build:
                 if filled.grain_is_proven:
                     comparison = compare(self._connection, self._candidate)
                 audit = audit_candidate(context, self._connection, self._candidate, inputs, filled, comparison)
+        key = rulings.key_of(self._table, filled, audit)
+        audit = rulings.ruled_out(audit, key, inputs.rulings)
+        waiver = rulings.find_waiver(self._table, audit, key, inputs.rulings)
         if audit.blocks_publish:
             # If an input was published again meanwhile, the checks may have failed on a mix of its old and new rows.
             inputs.check_unchanged(self._connection)
             inputs.check_previous(self._connection, latest=True)  # a check may compare with the load_date before
-        record(self._context, self._connection, self._candidate, audit, filled)
+        is_held = audit.blocks_publish and waiver is None
+        record(self._context, self._connection, self._candidate, audit, filled, is_held=is_held)
         size_bytes = strategy_of(self._table).size(self._connection, self._candidate)
-        return AuditedCandidate(self._candidate, inputs, filled, audit, size_bytes, comparison)
+        return AuditedCandidate(self._candidate, inputs, filled, audit, size_bytes, comparison, waiver)
 
     def _fill(self, context: BuildContext, inputs: Inputs) -> FillResult:
         if self._table.storage.keeps_versions:  # a check reads its versions, which rows of another storage are not
@@ -191,18 +198,20 @@ class Build:
     def _first_bad_rows(self) -> list[dict[str, Any]]:
         """Return the first records or rows that were set aside, for the materialization's metadata."""
         table, build_id = str(self._table.relation), self._candidate.build_id
-        return quarantine.first_of(
+        found = quarantine.first_of(
             self._connection, table=table, load_date=self._load_date, build_id=build_id, most=SHOWN
         )
+        return [masked_bad_row(self._table, row) for row in found]
 
     def _publish_or_hold(self, audited: AuditedCandidate) -> PublishOutcome | None:
         """Publish the candidate and return the outcome, or hold it and return None."""
         published = None
-        if audited.audit.blocks_publish:
-            hold(self._context, self._connection, audited)
-        else:
+        if not audited.is_held:
             self._context.on_progress("publishing", 0, 0)
-            published = publish(self._context, self._connection, audited)
+            with suppress(WaiverGoneError):
+                published = publish(self._context, self._connection, audited)
+        if published is None:
+            hold(self._context, self._connection, audited)
         self._watch.lap("publish")
         self._context.on_progress("held" if published is None else "published", audited.audit.rows, audited.audit.rows)
         return published
@@ -226,7 +235,7 @@ def interruption(error: BaseException) -> BaseException | None:
 
 def explain(table: Table, error: psycopg.Error) -> WarehouseError:
     """Convert an error of Postgres into one that names the file whose SQL was executed and, if known, a remedy."""
-    reason = excerpt.cut(" ".join(str(error).split()), excerpt.MESSAGE)
+    reason = one_line(error, table.pii)
     remedy = find_remedy(error)
     end = f": {remedy}." if remedy else "."
     sentence = f"{table.path}: building {table.relation} failed ({type(error).__name__}: {reason}){end}"

@@ -20,11 +20,12 @@ from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.records import SetAside
 from kpi_assets.model.results import ChartRows, CheckResult
+from kpi_assets.model.ruling import Ruling
 from kpi_assets.model.table import Table
 from kpi_assets.scrub import scrub
 from kpi_assets.settings import Settings
 from kpi_assets.sources.store import Store
-from kpi_assets.warehouse.connection import BULK, connect
+from kpi_assets.warehouse.connection import BULK, UNLOGGED, connect
 from kpi_assets.warehouse.provision import role_of
 from kpi_assets.warehouse.versions import VersionChanges
 
@@ -68,6 +69,7 @@ class BuildContext:
     settings: Settings | None = None  # with the addresses and secrets of APIs; None: those of the environment
     slice_bytes: int = 80 << 20  # of the object: sorting the keys of a slice then fits in the processor's cache
     sessions: SharedSessions | None = None  # of a process that builds again and again; None: each task opens its own
+    asks_for_rulings: bool = True  # whether builds ask S3 for rulings: those of ticks are of load_dates that have none
 
     def slice_count(self, size_bytes: int) -> int:
         """Return the number of slices for an object of this size: a multiple of the writers, or 1."""
@@ -97,7 +99,13 @@ class BuildContext:
 
     def _role_and_settings(self, table: Table) -> tuple[str, Mapping[str, str]]:
         helpers = str(self.writers - 1)  # the leader works too, and more processes than cores gain nothing
-        more = {**BULK, "max_parallel_workers_per_gather": helpers, "max_parallel_maintenance_workers": helpers}
+        unlogged = UNLOGGED if table.pii else {}
+        more = {
+            **BULK,
+            **unlogged,
+            "max_parallel_workers_per_gather": helpers,
+            "max_parallel_maintenance_workers": helpers,
+        }
         return role_of(self.pipeline.layer(table.relation)), more
 
     @contextmanager
@@ -185,6 +193,7 @@ class BuildOutcome:
     measures: Mapping[str, Decimal | None] = field(default_factory=dict)  # of the measures of a KPI that was published
     quarantined: int = 0  # records or rows that were set aside
     bad_rows: Sequence[Mapping[str, Any]] = ()  # the first records or rows that were set aside, for people
+    waiver: Ruling | None = None  # by which it was published although checks failed
 
     @property
     def held(self) -> bool:

@@ -139,7 +139,7 @@ def _made(context: BuildContext, table: Table, load_date: date, asked: Asked, id
 
 def made_on(store: Store, table: Table, load_date: date) -> list[Decision]:
     """Return the decisions on a table and load_date. Raises DecisionError and LakeError."""
-    return objects.read(store, table, objects.find(store, table.relation, load_date))
+    return [*objects.read(store, table, objects.find(store, table.relation, load_date)).decisions]
 
 
 def _grouped(

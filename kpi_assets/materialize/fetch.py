@@ -101,6 +101,7 @@ def fetch_object(
                 take_turn=turns.take,
                 on_page=report,
                 on_retry_after=turns.postpone,
+                is_personal=bool(table.pii.personal),
             ) as answer:
                 outcome = land_body(
                     context.store,

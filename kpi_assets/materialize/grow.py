@@ -311,7 +311,7 @@ class _Growth:
             close_failed(self._context, self._connection, candidate, reported)
             if reported is error:
                 raise
-            raise reported from error
+            raise reported from None if self._table.pii else error
 
     def _build(self, candidate: Candidate) -> Grown:
         connection, following = self._connection, self._next
@@ -321,7 +321,7 @@ class _Growth:
             filled = following.fill(context, candidate, self._watch)
             context.on_progress("checking", 0, len(self._table.checks))
             audit = audit_candidate(context, connection, candidate, following.inputs, filled)
-        record(self._context, connection, candidate, audit, filled)
+        record(self._context, connection, candidate, audit, filled, is_held=audit.blocks_publish)
         size_bytes = candidates.size_of(connection, candidate)
         audited = AuditedCandidate(candidate, following.inputs, filled, audit, size_bytes)
         publish_id = None

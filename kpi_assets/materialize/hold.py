@@ -9,12 +9,17 @@ from kpi_assets.ledger import holds, manifests, runs
 from kpi_assets.materialize.audit import AuditedCandidate
 from kpi_assets.materialize.context import BuildContext
 from kpi_assets.model.manifest import NO_OBJECT
+from kpi_assets.model.ruling import NOT_RULED_OUT
 
 
 def hold(context: BuildContext, connection: Connection[Any], audited: AuditedCandidate) -> None:
     """Record in the ledger and the run log which checks hold the build, and which inputs it read."""
     candidate, table = audited.candidate, audited.candidate.table
-    failed = ", ".join(result.name for result in audited.audit.results if result.blocks_publish)
+    failed = ", ".join(
+        f"{result.name} ({result.message})" if result.name == NOT_RULED_OUT else result.name
+        for result in audited.audit.results
+        if result.blocks_publish
+    )
     place = ""
     if table.has_object and audited.filled.manifest_hash != NO_OBJECT:
         name, read = table.relation.table, audited.filled.manifest_hash
@@ -27,6 +32,8 @@ def hold(context: BuildContext, connection: Connection[Any], audited: AuditedCan
         code_version=table.code_version,
         checks_version=table.checks_version,
         inputs=audited.inputs.publish_ids,
+        rows=audited.audit.rows,
+        checksum=audited.audit.checksum,
     )
     runs.close_build(
         connection,

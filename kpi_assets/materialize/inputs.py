@@ -21,12 +21,13 @@ from kpi_assets.materialize.context import BuildContext, UpstreamError
 from kpi_assets.materialize.decisions import look
 from kpi_assets.materialize.retention import explain_replay
 from kpi_assets.materialize.retry import block_publishes
-from kpi_assets.model.decision import Decision
+from kpi_assets.model.decision import NO_DECISIONS, Decision
 from kpi_assets.model.growing import as_one_batch
 from kpi_assets.model.lookback import Window
 from kpi_assets.model.names import InputName, Relation
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.query import digest
+from kpi_assets.model.ruling import Ruling
 from kpi_assets.model.table import Table
 from kpi_assets.warehouse import candidates
 from kpi_assets.warehouse.content import find_lost
@@ -38,9 +39,10 @@ class Inputs:
 
     `earlier` is empty unless the table has `lookback`. `previous` is the publish of the table itself from which it
     carries on. `histories` are those that it reads, each with what is known of it up to the load_date. `decisions` are
-    those on its rows that were set aside, in the order in which they were made, and `decided` is their publish, None if
-    there never was one. `growing` is the last batch that a table which grows reads of another one; with `as_one` it
-    reads all of them up to that one, as its first batch.
+    those on its rows that were set aside, in the order in which they were made, `rulings` those on its builds, and
+    `decided` is the publish of both, None if there never was one; `hash_of_decisions` stands for those on rows.
+    `growing` is the last batch that a table which grows reads of another one; with `as_one` it reads all of them up to
+    that one, as its first batch.
     """
 
     table: Table
@@ -52,6 +54,8 @@ class Inputs:
     histories: Mapping[Relation, Known] = field(default_factory=dict)
     decisions: tuple[Decision, ...] = ()
     decided: Publish | None = None
+    rulings: tuple[Ruling, ...] = ()
+    hash_of_decisions: str = NO_DECISIONS
     growing: Mapping[Relation, Batch] = field(default_factory=dict)
     as_one: bool = False
 
@@ -84,11 +88,11 @@ class Inputs:
 
     @property
     def manifest_hash(self) -> str:
-        """The hash of all manifests from which the inputs were built, and of the decisions if there are some.
+        """The hash of all manifests from which the inputs were built, and of the decisions on rows if there are some.
 
-        All published load_dates of a history up to this one count.
+        All published load_dates of a history up to this one count. Rulings do not: what is ruled on stays the same.
         """
-        decided = [self.decided.manifest_hash] if self.decided and self.decisions else []
+        decided = [self.hash_of_decisions] if self.decisions else []
         known = (each.manifest_hash for each in self.histories.values())
         return digest(*sorted([*(publish.manifest_hash for publish in self.all), *known, *decided]))
 
@@ -134,8 +138,8 @@ class Inputs:
             )
         if decisions.current(connection, self.table.relation, self.load_date) != self.decided:
             raise UpstreamError(
-                f"{self.table.relation} of {self.load_date} was not published: somebody decided on rows of it while it "
-                "was being built; build it again."
+                f"{self.table.relation} of {self.load_date} was not published: somebody decided on it while it was "
+                "being built; build it again."
             )
 
     def check_previous(self, connection: Connection[Any], *, latest: bool = False) -> None:
@@ -183,6 +187,8 @@ def resolve_inputs(context: BuildContext, connection: Connection[Any], table: Ta
         histories=histories,
         decisions=decided.decisions,
         decided=decided.publish,
+        rulings=decided.rulings,
+        hash_of_decisions=decided.hash_of_decisions,
     )
     if table.growing_reads:
         return of_batches(connection, inputs)

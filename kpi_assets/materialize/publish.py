@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 from psycopg import Connection
 
-from kpi_assets.ledger import drift, kpi_values, kpis, publishes, runs
+from kpi_assets.ledger import causes, drift, kpi_values, kpis, publishes, rulings, runs
 from kpi_assets.ledger.kpi_values import Value
 from kpi_assets.ledger.kpis import DeclaredKpi
 from kpi_assets.ledger.locks import lock_publish
@@ -25,10 +25,13 @@ from kpi_assets.materialize.batch import PublishedRows, add, record_batch
 from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.measures import Computed
 from kpi_assets.materialize.retry import LOCK_TIMEOUT, retry_on_lock, wait_for_snapshots
+from kpi_assets.materialize.rulings import WaiverGoneError
 from kpi_assets.model.names import Relation
 from kpi_assets.model.records import Drifted
 from kpi_assets.model.table import Table
 from kpi_assets.monitoring.declared_kpis import declared
+from kpi_assets.sources.decisions import add_use
+from kpi_assets.sources.refusals import LakeError
 from kpi_assets.warehouse import set_aside, tables
 from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets.warehouse.connection import WarehouseError
@@ -57,8 +60,8 @@ class PublishOutcome:
 def publish(context: BuildContext, connection: Connection[Any], audited: AuditedCandidate) -> PublishOutcome:
     """Publish a candidate and return the outcome; wait for readers who hold the table.
 
-    Raises WarehouseError if readers hold the table for longer than `publish_timeout`, and UpstreamError if an input
-    was published again meanwhile.
+    Raises WarehouseError if readers hold the table for longer than `publish_timeout`, UpstreamError if an input was
+    published again meanwhile, and WaiverGoneError if its checks fail and the ruling on that does not count any more.
     """
     candidate, computed = audited.candidate, list[Computed]()
     try:
@@ -83,6 +86,9 @@ def publish(context: BuildContext, connection: Connection[Any], audited: Audited
             raise
         outcome = PublishOutcome(publish_id)
     own = next((each.values for each in computed if each.table is candidate.table), {})
+    if audited.waiver and not audited.waiver.was_used:
+        with suppress(LakeError):  # the next build writes it, by what the ledger says
+            add_use(context.store, audited.waiver.key)
     return replace(
         outcome, values=own, warnings=[*(text for each in computed for text in each.warnings), *outcome.warnings]
     )
@@ -100,6 +106,7 @@ def _publish(
     with connection.transaction():
         connection.execute("select set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
         audited.inputs.check_unchanged(connection)
+        ruled = _ruled(connection, audited)
         lock_publish(connection, table.relation, load_date if table.header.history else None)
         published = PublishedRows(audited.audit.rows, audited.audit.checksum, audited.size_bytes)
         if candidate.is_added:
@@ -123,15 +130,37 @@ def _publish(
             size_bytes=published.size_bytes,
             inputs=audited.inputs.publish_ids,
             columns=table.types,
+            rulings=ruled,
         )
         if table.grows:
             base = record_batch(connection, audited, publish_id)
             drift.record(connection, table.relation, load_date, drifted, base=base)
         shown = _publish_views(context, connection, table, load_date)
+        if not candidate.is_added:  # more events are no restatement, here and in what shows them
+            views = (each.publish_id for of_view in shown.values() for each in of_view)
+            causes.record(connection, [publish_id, *views])
         warnings = _record_values(context, connection, candidate, publish_id, shown, computed)
         layer = context.pipeline.layer(table.relation)
         runs.close_build(connection, candidate.build_id, "success", layer=layer, counts=audited.counts)
     return PublishOutcome(publish_id, versions, warnings=warnings)
+
+
+def _ruled(connection: Connection[Any], audited: AuditedCandidate) -> list[int]:
+    """Return the rulings of a publish: its own, and those of what it was made from. Raises WaiverGoneError."""
+    candidate = audited.candidate
+    found = rulings.inherited(connection, audited.inputs.publish_ids, candidate.load_date)
+    if candidate.is_added:
+        table = candidate.table.relation
+        before = publishes.current(connection, [table], candidate.load_date).get(table)
+        found += before.rulings if before else []
+    if audited.waiver:
+        own = rulings.take(connection, audited.waiver.key)
+        if own is None:
+            raise WaiverGoneError
+        failed = [result.name for result in audited.audit.results if result.blocks_publish]
+        rulings.mark_waived(connection, candidate.build_id, failed, own)
+        found.append(own)
+    return found
 
 
 def _record_values(

@@ -4,12 +4,13 @@ The stored rows are compared with the ledger first, to detect rows that were cha
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
 from psycopg import Connection, sql
 
-from kpi_assets.ledger import batches, publishes, quarantine, results
+from kpi_assets.ledger import batches, publishes, quarantine, results, rulings
 from kpi_assets.ledger.locks import run_lock
 from kpi_assets.ledger.publishes import Publish
 from kpi_assets.materialize.check_facts import FactLookup
@@ -25,6 +26,7 @@ from kpi_assets.model.names import LOAD_DATE, InputName, Relation
 from kpi_assets.model.quality import CheckCount
 from kpi_assets.model.records import SetAside
 from kpi_assets.model.results import CheckResult
+from kpi_assets.model.ruling import why_unwaivable
 from kpi_assets.model.table import Table, hashed
 from kpi_assets.warehouse.audit import audit
 from kpi_assets.warehouse.candidates import cast_to_declared, read_batches
@@ -58,6 +60,7 @@ def recheck(context: BuildContext, table: Table, load_date: date) -> list[CheckR
         # The checks need the rows, with the columns that the file declares now.
         if not _is_lost(connection, table, publish) and (publish.types or table.types) == table.types:
             checked += _audit_published(context, connection, table, publish, published)
+        checked = _waived(connection, table, publish, checked)
         results.record(
             connection,
             checked,
@@ -68,6 +71,24 @@ def recheck(context: BuildContext, table: Table, load_date: date) -> list[CheckR
             subject="published",
         )
     return checked
+
+
+def _waived(
+    connection: Connection[Any], table: Table, publish: Publish, checked: list[CheckResult]
+) -> list[CheckResult]:
+    """Return the results with the ruling by which the rows were published, on those failures that it covers."""
+    own = [
+        each
+        for each in rulings.of_publish(connection, table.relation, publish.load_date)
+        if (each.asset, each.load_date, each.checksum) == (publish.asset, publish.load_date, publish.checksum)
+        and each.revoked_at is None
+    ]
+    found = []
+    for result in checked:
+        may_fail = result.blocks_publish and not why_unwaivable(result, table.checks)
+        ruling = next((each for each in own if may_fail and result.name in each.checks), None)
+        found.append(replace(result, ruling_id=ruling.ruling_id) if ruling else result)
+    return found
 
 
 def check_as_published(connection: Connection[Any], table: Table, publish: Publish) -> CheckResult:
@@ -149,6 +170,7 @@ def _audit_published(
         looked_up=FactLookup(connection, context.pipeline, table, publish.load_date, checks).answers(),
         window=_window_read(context, table, publish),
         substitutes=substitutes,
+        pii=table.pii,
     )
     return audit(connection, sql.SQL("pg_temp.this"), table.hashed_types, checks, facts).results
 

@@ -99,6 +99,16 @@ def aggregate(text: str, types: Mapping[str, str] | None = None) -> Aggregate:
     return Aggregate(sql, tuple(sorted(writer.columns)))
 
 
+def one_value_columns(text: str) -> list[str]:
+    """Return the columns of which an expression gives the value of one row: those within min and max, sorted.
+
+    >>> one_value_columns("max(b) - min(a) + sum(c)")
+    ['a', 'b']
+    """
+    found = {column.name for node in _parsed(text).find_all(exp.Min, exp.Max) for column in node.find_all(exp.Column)}
+    return sorted(found)
+
+
 def _parsed(text: str) -> exp.Expr:
     try:
         trees = parse(f"select {text}\n", read="postgres")

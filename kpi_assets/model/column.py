@@ -28,6 +28,13 @@ class Column(Strict):
         examples=["description: Order."],
     )
 
+    pii: Annotated[Literal["email", "name", "phone", "address", "id", "text", "none"] | None, Affects.NOTHING] = Field(
+        default=None,
+        description="The column holds values about a person, of this kind; `text` is for any other. Such a value is "
+        "masked in previews, samples, messages and the output of commands. A column that a SELECT makes of it has the "
+        "word too without saying it, unless it only counts or sums; `none` says that it has not.",
+        examples=["pii: email"],
+    )
     field: Annotated[str | None, Affects.ROWS | Affects.OBJECT] = Field(
         default=None,
         min_length=1,

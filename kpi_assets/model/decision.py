@@ -157,7 +157,7 @@ def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"it has {_shown(twice)} twice: leave one out")
+        raise ValueError(f"it has {shown_value(twice)} twice: leave one out")
     return found
 
 
@@ -177,16 +177,16 @@ class _Line:
         except ValueError as error:
             raise _BrokenError(str(error)) from None
         if not isinstance(words, dict):
-            raise _BrokenError(f"it is {_kind_of(words)}: write an object with {', '.join(_WORDS)}")
-        if unstorable := _unstorable(words):
-            raise _BrokenError(f"it holds the character {unstorable}, which PostgreSQL cannot store: take it out")
+            raise _BrokenError(f"it is {kind_of_value(words)}: write an object with {', '.join(_WORDS)}")
+        if found := unstorable(words):
+            raise _BrokenError(f"it holds the character {found}, which PostgreSQL cannot store: take it out")
         self._words: dict[str, Any] = words
 
     def decision(self) -> Decision:
         """Return the decision. Raises _BrokenError."""
         for word in self._words:
             if word not in _WORDS:
-                raise _BrokenError(f"it has the unknown word {_shown(word)}: the words are {', '.join(_WORDS)}")
+                raise _BrokenError(f"it has the unknown word {shown_value(word)}: the words are {', '.join(_WORDS)}")
         kind = self._kind()
         for word in _WORDS:
             if word not in self._words and (word != "set" or kind == "correct"):
@@ -205,19 +205,19 @@ class _Line:
             raise _BrokenError(f"it lacks the word kind: {_MEANINGS['kind']}")
         found = next((kind for kind in KINDS if kind == self._words["kind"]), None)
         if found is None:
-            raise _BrokenError(f"its kind is {_shown(self._words['kind'])}: {_MEANINGS['kind']}")
+            raise _BrokenError(f"its kind is {shown_value(self._words['kind'])}: {_MEANINGS['kind']}")
         return found
 
     def _values(self, word: str) -> dict[str, Any]:
         value = self._words.get(word, {})
         if not isinstance(value, dict):
-            raise _BrokenError(f"its {word} is {_kind_of(value)}: {_MEANINGS[word]}")
+            raise _BrokenError(f"its {word} is {kind_of_value(value)}: {_MEANINGS[word]}")
         return value
 
     def _text(self, word: str) -> str:
         value = self._words[word]
         if not isinstance(value, str) or not value.strip():
-            said = "blank" if isinstance(value, str) else _kind_of(value)
+            said = "blank" if isinstance(value, str) else kind_of_value(value)
             raise _BrokenError(f"its {word} is {said}: {_MEANINGS[word]}")
         return value
 
@@ -226,16 +226,16 @@ class _Line:
         try:
             at = datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith("Z") else text)
             if at.tzinfo is None:
-                raise _BrokenError(f"its at is {_shown(text)}, without a time zone: {_MEANINGS['at']}")
+                raise _BrokenError(f"its at is {shown_value(text)}, without a time zone: {_MEANINGS['at']}")
             return at.astimezone(timezone.utc)
         except (ValueError, OverflowError):
-            raise _BrokenError(f"its at is {_shown(text)}: {_MEANINGS['at']}") from None
+            raise _BrokenError(f"its at is {shown_value(text)}: {_MEANINGS['at']}") from None
 
     def _check_row(self, kind: Kind, key: dict[str, Any], _was: dict[str, Any], corrected: dict[str, Any]) -> None:
         """Check a decision on a row of a SELECT."""
         table, grain = self._table, self._table.header.grain
         if {*key} != {*grain}:
-            named = ", ".join(map(_shown, key)) or "empty"
+            named = ", ".join(map(shown_value, key)) or "empty"
             raise _BrokenError(f"its key is {named}: write the columns of the grain, {', '.join(grain)}")
         if nulls := [name for name in key if key[name] is None]:
             raise _BrokenError(f"{nulls[0]} of its key is null: a row whose key is unknown cannot be decided on")
@@ -244,11 +244,12 @@ class _Line:
         for name, value in corrected.items():
             if name not in table.header.selected:
                 columns = ", ".join(table.header.selected)
-                raise _BrokenError(f"it sets {_shown(name)}, which is no column of {table.relation}: it has {columns}")
+                where = f"which is no column of {table.relation}"
+                raise _BrokenError(f"it sets {shown_value(name)}, {where}: it has {columns}")
             if name in grain and value is None:
                 raise _BrokenError(f"it sets {name} to null, and {name} is a column of the grain: give it a value")
             if isinstance(value, dict | list) and table.types[name] not in _DOCUMENTS:
-                kind_of = _kind_of(value)
+                kind_of = kind_of_value(value)
                 raise _BrokenError(f"it sets {name} to {kind_of}, and {name} is {table.types[name]}: write one value")
 
     def _check_record(self, kind: Kind, key: dict[str, Any], was: dict[str, Any], corrected: dict[str, Any]) -> None:
@@ -258,17 +259,17 @@ class _Line:
                 "it accepts a record that cannot be read: correct the record, or discard it; only rows can be accepted"
             )
         if {*key} != {*PLACE}:
-            named = ", ".join(map(_shown, key)) or "empty"
+            named = ", ".join(map(shown_value, key)) or "empty"
             raise _BrokenError(f"its key is {named}: write the key of the record's object and its line")
         place, line = key["object"], key["line"]
         if not isinstance(place, str) or not place:
-            raise _BrokenError(f"object of its key is {_shown(place)}: write the key of the record's object on S3")
+            raise _BrokenError(f"object of its key is {shown_value(place)}: write the key of the record's object on S3")
         if not isinstance(line, int) or isinstance(line, bool) or line < 1:
-            raise _BrokenError(f"line of its key is {_shown(line)}: write the line on which the record begins")
+            raise _BrokenError(f"line of its key is {shown_value(line)}: write the line on which the record begins")
         for word, values in (("was", was), *([("set", corrected)] if kind == "correct" else [])):
             if {*values} != {RECORD} or not isinstance(values[RECORD], str) or not values[RECORD]:
                 text = "as it was delivered" if word == "was" else "as it should have been delivered"
-                raise _BrokenError(f'its {word} is {_shown(values)}: write {{"record": …}} with the text {text}')
+                raise _BrokenError(f'its {word} is {shown_value(values)}: write {{"record": …}} with the text {text}')
 
 
 _MEANINGS = {
@@ -282,21 +283,23 @@ _MEANINGS = {
 }
 
 
-def _kind_of(value: object) -> str:
+def kind_of_value(value: object) -> str:
+    """Return what kind of JSON a value is, with its article."""
     if value is None:
         return "null"
     kinds = {dict: "an object", list: "a list", str: "a text", bool: "true or false"}
     return kinds.get(type(value), "a number")
 
 
-def _shown(value: object) -> str:
+def shown_value(value: object) -> str:
+    """Return a value as a sentence shows it."""
     return cut(json_text(value) if not isinstance(value, str) else repr(value), _SHOWN)
 
 
-def _unstorable(value: object) -> str:
+def unstorable(value: object) -> str:
     """Return the escape of the first character in a value that PostgreSQL cannot store; empty if there is none."""
     if isinstance(value, str):
         return next((f"\\u{ord(each):04x}" for each in value if each == "\x00" or "\ud800" <= each <= "\udfff"), "")
     if isinstance(value, dict):
-        return next((found for each in value.items() for part in each if (found := _unstorable(part))), "")
-    return next((found for each in value if (found := _unstorable(each))), "") if isinstance(value, list) else ""
+        return next((found for each in value.items() for part in each if (found := unstorable(part))), "")
+    return next((found for each in value if (found := unstorable(each))), "") if isinstance(value, list) else ""

@@ -11,6 +11,7 @@ from datetime import date
 
 from kpi_assets.model.column import Column
 from kpi_assets.model.date_format import INSTANT, DateFormat
+from kpi_assets.model.pii import declared
 from kpi_assets.model.sentences import Loc
 from kpi_assets.model.source import Source, boolean_problems
 from kpi_assets.model.written import FLOATS, INTEGERS, Form, Notation, form_of
@@ -54,6 +55,7 @@ class Dialect:
     null: tuple[str, ...] = ("",)  # of fields that are no column
     records: str = ""  # empty: the documents are the records
     whole: str = ""  # empty: no column has the whole record
+    is_personal: bool = False  # a field may have values about a person, so that no message quotes one
 
     @property
     def columns(self) -> list[str]:
@@ -77,6 +79,7 @@ def dialect_of(source: Source, columns: Mapping[str, Column]) -> Dialect:
         null=source.null_texts,
         records=source.records or "",
         whole=source.whole or "",
+        is_personal=bool(declared(columns, None)),
     )
 
 

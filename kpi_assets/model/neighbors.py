@@ -20,6 +20,7 @@ from kpi_assets.model.key_overlap import Shared, shared_object
 from kpi_assets.model.live import check_live
 from kpi_assets.model.lookback import Key
 from kpi_assets.model.names import OBJECTS, PREVIOUS, Relation
+from kpi_assets.model.pii_tables import with_pii
 from kpi_assets.model.pipeline import TAKEN_JOBS, Pipeline
 from kpi_assets.model.pipeline_config import PIPELINE_FILE
 from kpi_assets.model.replay import check_replay
@@ -48,7 +49,7 @@ def in_build_order(folder: Folder, problems: Problems) -> dict[Relation, Table]:
     for relation in order:
         with problems.collected():
             known[relation] = _with_neighbors(sound[relation], folder.tables)
-    return known
+    return with_pii(known, problems)
 
 
 def _sorted(

@@ -29,6 +29,8 @@ FOR_READERS: Mapping[str, Collection[str]] = {
     "publishes": (),
     "quarantine": ("record", "value", "reason", "key", "corrected"),
     "requests": (),
+    "restatements": (),
+    "rulings": (),
     "stream_closings": (),
     "stream_objects": (),
     "stream_positions": (),

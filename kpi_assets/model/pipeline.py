@@ -144,6 +144,11 @@ class Pipeline:
         words = self.config.calendar
         return f"its calendar is {described(words.every, words.except_)} (calendar in {self.path / PIPELINE_FILE})"
 
+    @cached_property
+    def has_pii(self) -> bool:
+        """Whether a table has a personal column."""
+        return any(table.pii for table in self.tables.values())
+
     @property
     def job(self) -> str:
         """The name of the job that builds the whole pipeline: the pipeline's name, unless Dagster refuses it."""

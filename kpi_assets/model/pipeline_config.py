@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from kpi_assets.model.api import Api
 from kpi_assets.model.automation import Automation
@@ -75,6 +75,27 @@ class Defaults(Strict):
     )
 
 
+def _is_one(value: object) -> int:
+    if value != 1 or isinstance(value, bool):
+        raise ValueError(f"{shown(value)} is not possible: one person rules, so write 1, or take the word out")
+    return 1
+
+
+class Waivers(Strict):
+    """What somebody may rule with `kpi waive`: that one build is published although checks fail."""
+
+    most_hours: int = Field(
+        default=168,
+        ge=1,
+        le=8_784,
+        description="For how many hours at most a waiver may be used for the first time.",
+        examples=["most_hours: 24"],
+    )
+    approvals: Annotated[Literal[1], BeforeValidator(_is_one)] = Field(
+        default=1, description="How many people must rule. It is one.", examples=["approvals: 1"]
+    )
+
+
 class PipelineConfig(Strict):
     """pipeline.yaml: settings for all tables of a pipeline."""
 
@@ -131,6 +152,11 @@ class PipelineConfig(Strict):
         examples=["retention: {raw: 400, stg: 400}", "retention: {raw: 400, stg: 400, marts.dim_user: 90}"],
     )
 
+    waivers: Waivers = Field(
+        default=Waivers(),
+        description="How builds may be published although checks of them fail.",
+        examples=["waivers: {most_hours: 24}"],
+    )
     boards: dict[Board, Annotated[list[TileName], Field(min_length=1)]] = Field(
         default={},
         description="Groups of tiles, for readers who watch numbers of several KPIs together: each board has a name "

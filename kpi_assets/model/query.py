@@ -154,7 +154,7 @@ class Query:
             known.setdefault(relation.schema, {})[relation.table] = dict.fromkeys([LOAD_DATE, *columns], "unknown")
         result = {}
         try:
-            roots = lineage(None, _without_laterals(self.tree), schema=known, dialect="postgres")
+            roots = lineage(None, without_laterals(self.tree), schema=known, dialect="postgres")
         except SqlglotError:
             return {}
         for column, root in roots.items():
@@ -237,7 +237,7 @@ class Query:
         )
 
 
-def _without_laterals(tree: exp.Query) -> exp.Query:
+def without_laterals(tree: exp.Query) -> exp.Query:
     """Return a SELECT whose lateral subqueries are plain ones: sqlglot follows no column into a lateral one.
 
     One that returns columns of the tables before it stays, and its columns then come from all that these pass to it.

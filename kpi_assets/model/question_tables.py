@@ -27,6 +27,7 @@ from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.neighbors import window_key
 from kpi_assets.model.ops_relations import FOR_READERS, OF_NO_LOAD_DATE, OPS
 from kpi_assets.model.partition_filter import DaysBefore, Given, Node, ties
+from kpi_assets.model.pii_tables import personal_reads
 from kpi_assets.model.pipeline_config import PIPELINE_FILE
 from kpi_assets.model.query import check_replaced
 from kpi_assets.model.question import Question
@@ -58,6 +59,8 @@ def check_questions(folder: Folder, tables: Mapping[Relation, Table], problems: 
     for name, question in sorted(folder.questions.items()):
         own = Problems()
         _check_names(question, folder, own)
+        for line, problem in personal_reads(question.query, tables):
+            own.add(question.path, line, problem)
         mentions = [] if own.found else list(_mentions(question, folder))
         _check_ties(question, mentions, folder, own)
         made = _with_tables(question, mentions, tables, own)

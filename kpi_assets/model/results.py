@@ -31,6 +31,7 @@ class CheckResult:
     dimension: Dimension | None = None  # of the quality score
     examined: int | None = None
     bad: int | None = None
+    ruling_id: int | None = None  # of the ruling that lets the rows be shown although it failed
     is_report: bool = False  # the samples are no bad rows but a report, which has no values of rows and is not cut
 
     def __post_init__(self) -> None:
@@ -48,7 +49,7 @@ class CheckResult:
     @property
     def blocks_publish(self) -> bool:
         """Whether this result keeps the build from being published."""
-        return self.errored or (self.blocking and not self.passed)
+        return self.errored or (self.blocking and not self.passed and self.ruling_id is None)
 
     @property
     def verdict(self) -> Verdict:

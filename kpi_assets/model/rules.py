@@ -21,6 +21,7 @@ RULE_WORDS = {name: word for name, word in WORDS.items() if word.is_rule}
 _NO_OPTION = {
     "severity": "rows that break it are set aside, and `rows` and `share` beside the rules say how many may be",
     "for": "no rule tells people",
+    "waivable": "a row that breaks it is decided on with `kpi quarantine`",
     "dimension": "the rows that it sets aside count in the check `quarantine`, which has the dimension validity",
 }
 

@@ -22,6 +22,7 @@ from kpi_assets.model.header import Header
 from kpi_assets.model.history import HistoryRead
 from kpi_assets.model.kinds import StorageKind
 from kpi_assets.model.names import BATCH, OBJECTS, Relation
+from kpi_assets.model.pii import Pii
 from kpi_assets.model.query import Query
 from kpi_assets.model.source import Source
 
@@ -52,6 +53,11 @@ class Table:
     source_calendar: Calendar = EVERY_DAY  # of a raw table: the days on which it has an object to read
     delivery_calendar: Calendar = EVERY_DAY  # the days on which the object comes: fewer, if it is carried to others
     lines: Mapping[str, int] = field(default_factory=dict, compare=False)  # column -> its line in the file
+    pii: Pii = Pii()  # its personal columns: declared, or made of those of the tables that it reads
+
+    def line_of(self, column: str) -> int:
+        """Return the line of the file on which a column is declared."""
+        return self.lines.get(column, 1)
 
     @property
     def key(self) -> tuple[str, str, str]:

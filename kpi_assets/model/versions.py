@@ -24,6 +24,7 @@ from kpi_assets.model.affects import Affects, affected_by
 from kpi_assets.model.checks.base import TableCheck
 from kpi_assets.model.checks.custom import CustomCheck
 from kpi_assets.model.checks.declared import Checks
+from kpi_assets.model.checks.options import WordOptions
 from kpi_assets.model.checks.reconcile import ReconcileSpec
 from kpi_assets.model.checks.row_counts import MinRowsSpec
 from kpi_assets.model.column import Column
@@ -107,6 +108,7 @@ def _reads(checks: Collection[TableCheck]) -> list[str]:
     return sorted({part for check in checks for query in check.queries for part in query.read_versions})
 
 
+NO_OPTIONS = "no options"  # in place of options that affect nothing
 _JSON: Mapping[str, Any] = {"inf_nan_mode": "strings"}  # infinity must not look like null
 
 
@@ -130,8 +132,8 @@ def _later(value: Any, what: Affects, first: _First, path: str = "") -> Iterator
             place = f"{path}.{name}".removeprefix(".")
             if name in first.get(type(value), ()) or name in _FIELD_BY_FIELD.get(type(value), ()):
                 yield from _later(each, what, first, place)
-            elif not is_default:
-                yield f"{place} {to_json(_affecting_value(each, what), **_JSON).decode()}"
+            elif not is_default and (said := _affecting_value(each, what)) != NO_OPTIONS:
+                yield f"{place} {to_json(said, **_JSON).decode()}"
 
 
 def _affecting(model: BaseModel, what: Affects) -> Iterator[tuple[str, Any, bool]]:
@@ -149,7 +151,10 @@ def _affecting_value(value: Any, what: Affects) -> Any:
             name: _affecting_value(each, what) for name, each, is_default in _affecting(value, what) if not is_default
         }
     if isinstance(value, dict):
-        return {name: _affecting_value(each, what) for name, each in value.items()}
+        found = {name: _affecting_value(each, what) for name, each in value.items()}
+        if value and all(isinstance(each, WordOptions) for each in value.values()):  # of words, some affect nothing
+            return {name: each for name, each in found.items() if each} or NO_OPTIONS
+        return found
     if isinstance(value, (list, tuple)):
         return [_affecting_value(each, what) for each in value]
     return value

@@ -459,7 +459,7 @@ class _Case:
             "stale",
             {
                 "released": f"Held, and {self._changed_since_held(names)}: {_some(names)}.",
-                "decisions": f"Built before somebody decided on its rows: {_some(names)}.",
+                "decisions": f"Built before somebody decided on it: {_some(names)}.",
                 "inputs": f"Built from rows that were replaced since: {_some(names)}.{besides}",
                 "window": f"Built before an earlier load_date was published that it reads: {_some(names)}.",
                 "sql": f"The SQL has changed since it was published: {_some(names)}.",
@@ -471,7 +471,10 @@ class _Case:
         """Say what has changed since the named tables were held."""
         holds = {name: attempt.hold for name in names if (attempt := self.recorded.attempts.get(name))}
         if holds and all(hold and hold.decided != self._decided_now(name) for name, hold in holds.items()):
-            return "somebody decided on its rows since"
+            who = {self.recorded.waived.get(name, "") for name in holds}
+            if len(who) == 1 and "" not in who:
+                return who.pop()
+            return "somebody decided on it since"
         return "what it reads, its SQL or its checks have changed since"
 
     def _objects_of(self, names: Sequence[str]) -> list[str]:

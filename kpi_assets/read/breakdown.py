@@ -4,7 +4,7 @@ Belongs here: the rows behind a number. Not here: the number itself (kpis.py), a
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, Literal
 
@@ -19,7 +19,7 @@ from kpi_assets.model.names import LOW_VOLUME
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.pipeline_config import PIPELINE_FILE
 from kpi_assets.model.table import Table
-from kpi_assets.read.rows import StoredRows, find_publish, stored_rows
+from kpi_assets.read.rows import StoredRows, find_publish, hidden, stored_rows
 from kpi_assets.read.typed import typed
 from kpi_assets.warehouse.content import find_lost
 
@@ -56,8 +56,8 @@ class Breakdown:
 
 
 def dimensions_of(table: Table) -> list[str]:
-    """Return the columns by which the rows of a KPI may be filtered."""
-    return table.header.dimensions
+    """Return the columns by which the rows of a KPI may be filtered: no personal one."""
+    return [name for name in table.header.dimensions if not table.pii.hides(name)]
 
 
 def read_breakdown(
@@ -129,7 +129,7 @@ def _filtered(
             f"The rows of publish {publish_id} of {table.relation} of {publish.load_date} cannot be shown: readers are "
             f"shown those of publish {publish.publish_id} now, and the ledger keeps only the measures of the others."
         )
-    rows, every_row = (stored_rows(connection, table, publish, everything=each) for each in (False, True))
+    rows, every_row = (_without_personal(connection, table, publish, everything=each) for each in (False, True))
     for each in filters:
         condition = _condition(connection, table, rows, each)
         rows, every_row = rows.where(condition), every_row.where(condition)
@@ -174,6 +174,13 @@ def bars_before(
     )
     query = sql.SQL("select {}, max({}) {} group by 1 having count(*) = 1").format(x, y, rows.source)
     return dict(connection.execute(query).fetchall())
+
+
+def _without_personal(connection: Connection[Any], table: Table, publish: Publish, *, everything: bool) -> StoredRows:
+    """Return the rows of a publish without its personal columns, which readers of a KPI are not shown."""
+    stored = stored_rows(connection, table, publish, everything=everything)
+    out = hidden(table, stored.types)
+    return replace(stored, types={name: type_ for name, type_ in stored.types.items() if name not in out})
 
 
 def _check_readable(connection: Connection[Any], pipeline: Pipeline, table: Table) -> None:

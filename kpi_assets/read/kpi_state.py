@@ -9,6 +9,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Literal
 
+from kpi_assets.ledger.causes import Cause
 from kpi_assets.model.measure import Measure
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.table import Table
@@ -40,6 +41,8 @@ class Restatement:
     was: Values
     now: Values
     versions: Mapping[str, str] = field(default_factory=dict)  # measure -> the version of the expression that gave both
+    cause: Cause = "rebuilt"
+    caused_by: Sequence[int] = ()  # the publishes at the root
 
 
 @dataclass(frozen=True)

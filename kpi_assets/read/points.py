@@ -1,7 +1,7 @@
 """Reads the load_dates that readers are shown of KPIs, with their values, their checks and their restatements.
 
-Not here: those that readers are not shown (stops.py), which publishes of a load_date that grows are compared
-(turns.py), and why a load_date was restated (restated.py).
+Not here: those that readers are not shown (stops.py), which publishes of a load_date that grows are read (turns.py),
+and how it is said why a load_date was restated (restated.py).
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -13,9 +13,11 @@ from typing import Any, NamedTuple
 
 from psycopg import Connection
 
+from kpi_assets.ledger import causes
+from kpi_assets.ledger.causes import Cause
 from kpi_assets.read.asked import Asked, compares_of
 from kpi_assets.read.kpi_state import Point, Restatement
-from kpi_assets.read.restated import Gap, find_reasons
+from kpi_assets.read.restated import Gap, reason
 from kpi_assets.read.turns import growing_names, read_turns
 
 
@@ -50,9 +52,11 @@ class _Publish(NamedTuple):
     published_at: datetime
     rows: int
     code_version: str
-    checksum: str
     dropped_at: datetime | None
     removed_at: datetime | None
+    cause: Cause | None
+    caused_by: Sequence[int] | None
+    differences: Sequence[Mapping[str, Any]] | None
 
 
 class _Day(NamedTuple):
@@ -64,12 +68,12 @@ class _Day(NamedTuple):
     @property
     def restated(self) -> list[tuple[_Publish, _Publish]]:
         """The neighbors that have other rows."""
-        return [(before, after) for before, after in self.neighbors if before.checksum != after.checksum]
+        return [(before, after) for before, after in self.neighbors if after.cause]
 
 
 _PUBLISHES = """
-select asset, load_date, publish_id, build_id, run_id, published_at, rows, code_version, checksum,
-    dropped_at, removed_at
+select asset, load_date, publish_id, build_id, run_id, published_at, rows, code_version, dropped_at, removed_at,
+    cause, caused_by, differences
 from ops.publishes
 """
 
@@ -122,11 +126,6 @@ def read_points(connection: Connection[Any], asked: Asked, latest: Mapping[str, 
     days = [*_read_days(connection, asked, begin, others), *_read_growing_days(connection, asked, begin, others)]
     shown = [each for each in days if not _is_before(each.last.removed_at, asked.as_of)]
     pairs = [pair for each in shown for pair in each.restated]
-    reasons = find_reasons(
-        connection,
-        asked.pipeline,
-        {(before.publish_id, after.publish_id): _gap(before, after) for before, after in pairs},
-    )
     values = _read_values(connection, asked, [each.last.publish_id for each in shown], pairs)
     checks = _read_checks(connection, asked, [each.last for each in shown])
     points: dict[str, dict[date, Point]] = {name: {} for name in asked.names}
@@ -146,23 +145,28 @@ def read_points(connection: Connection[Any], asked: Asked, latest: Mapping[str, 
             own.values,
             count,
             warnings,
-            [
-                Restatement(
-                    load_date,
-                    after.publish_id,
-                    before.publish_id,
-                    after.published_at,
-                    reasons[before.publish_id, after.publish_id],
-                    values.get(before.publish_id, _NO_VALUES).like(values.get(after.publish_id, _NO_VALUES)),
-                    values.get(after.publish_id, _NO_VALUES).values,
-                    values.get(after.publish_id, _NO_VALUES).versions,
-                )
-                for before, after in of_day.restated
-            ],
+            [_restatement(asked, before, after, values) for before, after in of_day.restated],
             last.dropped_at if _is_before(last.dropped_at, asked.as_of) else None,
             own.versions,
         )
     return points
+
+
+def _restatement(asked: Asked, before: _Publish, after: _Publish, values: Mapping[int, "_Values"]) -> Restatement:
+    was, now = (values.get(each.publish_id, _NO_VALUES) for each in (before, after))
+    assert after.cause
+    return Restatement(
+        after.load_date,
+        after.publish_id,
+        before.publish_id,
+        after.published_at,
+        reason(asked.pipeline, after.load_date, causes.differences(after.differences), _gap(before, after)),
+        was.like(now),
+        now.values,
+        now.versions,
+        after.cause,
+        after.caused_by or (),
+    )
 
 
 def _is_before(instant: datetime | None, as_of: datetime | None) -> bool:

@@ -1,6 +1,6 @@
 """Reads the rows of one table and load_date, or of a live view, as readers see them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
@@ -12,6 +12,7 @@ from kpi_assets.ledger import publishes
 from kpi_assets.ledger.publishes import Publish
 from kpi_assets.model.excerpt import sql_cut
 from kpi_assets.model.names import LOW_VOLUME
+from kpi_assets.model.pii import MASKED
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.table import Table
 from kpi_assets.warehouse.content import find_lost, published_rows
@@ -87,37 +88,51 @@ def read_rows(
     limit: int | None = None,
     cut: bool = False,
     everything: bool = False,
+    personal: bool = False,
 ) -> Rows:
     """Return the rows of a load_date, by default the latest, or the latest one up to the day `as_of`.
 
-    Long values are shortened if `cut` is set, and rows of low volume left out unless `everything` is set. Raises
-    UserError, which names the `place` of the data, if the load_date is not published, was dropped by retention, or has
-    lost its rows.
+    Long values are shortened if `cut` is set, and rows of low volume left out unless `everything` is set. Values of
+    personal columns are masked, and are texts then, unless `personal` is set. Raises UserError, which names the `place`
+    of the data, if the load_date is not published, was dropped by retention, or has lost its rows.
     """
     if as_of is None:
         publish = find_publish(connection, pipeline, table, load_date, place=place)
     else:
         publish = find_publish_up_to(connection, pipeline, table, as_of, place=place)
     stored = stored_rows(connection, table, publish, everything=everything)
+    masked = hidden(table, stored.types) if not personal else frozenset()
+    stored = replace(stored, masked=masked)
     order = [name for name in table.header.grain if name in stored.all_types] or [*stored.types]
     found = stored.texts([sql.SQL("t.{}").format(sql.Identifier(name)) for name in order], limit=limit, cut=cut)
     shown = publish.rows
     if table.header.min_volume and not everything:
         shown = stored.count()
-    return Rows(publish.load_date, [*stored.types], [*stored.types.values()], found, shown, publish.rows)
+    return Rows(publish.load_date, [*stored.types], _shown_types(stored.types, masked), found, shown, publish.rows)
+
+
+def hidden(table: Table, columns: Iterable[str]) -> frozenset[str]:
+    """Return those of the columns whose values are masked."""
+    return frozenset(name for name in columns if table.pii.hides(name))
+
+
+def _shown_types(types: Mapping[str, str], masked: Collection[str]) -> list[str]:
+    return ["text" if name in masked else type_ for name, type_ in types.items()]
 
 
 @dataclass(frozen=True)
 class StoredRows:
     """The stored rows of a publish as readers see them: `source` is a FROM clause, whose relation is called t.
 
-    `types` are the columns that are shown, as name -> type, and `all_types` those that the rows have.
+    `types` are the columns that are shown, as name -> type, and `all_types` those that the rows have. The values of the
+    columns `masked` are.
     """
 
     connection: Connection[Any]
     types: Mapping[str, str]
     all_types: Mapping[str, str]
     source: sql.Composable
+    masked: Collection[str] = ()
 
     def where(self, condition: sql.Composable) -> "StoredRows":
         """Return those of the rows that satisfy a condition."""
@@ -127,14 +142,15 @@ class StoredRows:
         self, order: Sequence[sql.Composable], *, limit: int | None = None, offset: int = 0, cut: bool = False
     ) -> Sequence[Sequence[str | None]]:
         """Return the rows in an order, with all values as texts."""
-        return _texts(self.connection, self.types, self.source, order, limit=limit, offset=offset, cut=cut)
+        query = _query(self.types, self.source, order, self.masked, limit=limit, offset=offset, cut=cut)
+        return self.connection.execute(query).fetchall()
 
     def parts(
         self, order: Sequence[sql.Composable], *, size: int, limit: int | None = None, offset: int = 0
     ) -> Iterator[Sequence[Sequence[str | None]]]:
         """Yield the same rows a part at a time, at most `size` each; at least one part, which may be empty."""
         with self.connection.cursor(name="parts") as cursor:
-            cursor.execute(_query(self.types, self.source, order, limit=limit, offset=offset, cut=False))
+            cursor.execute(_query(self.types, self.source, order, self.masked, limit=limit, offset=offset, cut=False))
             part = cursor.fetchmany(size)
             yield part
             while len(part) == size and (part := cursor.fetchmany(size)):
@@ -158,35 +174,31 @@ def stored_rows(connection: Connection[Any], table: Table, publish: Publish, *, 
     return StoredRows(connection, shown, types, source)
 
 
-def read_live(connection: Connection[Any], table: Table, *, place: str, limit: int | None = None, cut: bool) -> Rows:
+def read_live(
+    connection: Connection[Any],
+    table: Table,
+    *,
+    place: str,
+    limit: int | None = None,
+    cut: bool,
+    personal: bool = False,
+) -> Rows:
     """Return the rows that a live view shows now. Raises UserError, which names the `place`, if it is not there yet."""
     if not types_of(connection, table.relation):
         raise UserError(f"The live view {table.relation} is not there yet in {place}: the next run makes it.")
     source = sql.SQL("from {} as t").format(identifier(table.relation))
     order = [sql.SQL("t.{}").format(sql.Identifier(name)) for name in table.header.grain]
-    found = _texts(connection, table.types, source, order, limit=limit, cut=cut)
+    masked = hidden(table, table.types) if not personal else frozenset()
+    found = connection.execute(_query(table.types, source, order, masked, limit=limit, offset=0, cut=cut)).fetchall()
     count = _count(connection, source) if limit else len(found)
-    return Rows(None, table.columns, list(table.types.values()), found, count, count)
-
-
-def _texts(
-    connection: Connection[Any],
-    types: Mapping[str, str],
-    source: sql.Composable,
-    order: Sequence[sql.Composable],
-    *,
-    limit: int | None,
-    offset: int = 0,
-    cut: bool,
-) -> Sequence[Sequence[str | None]]:
-    query = _query(types, source, order, limit=limit, offset=offset, cut=cut)
-    return connection.execute(query).fetchall()
+    return Rows(None, table.columns, _shown_types(table.types, masked), found, count, count)
 
 
 def _query(
     types: Mapping[str, str],
     source: sql.Composable,
     order: Sequence[sql.Composable],
+    masked: Collection[str],
     *,
     limit: int | None,
     offset: int,
@@ -197,7 +209,12 @@ def _query(
     Values are read as text, because Python has no value for a date such as infinity. ORDER BY needs the qualified
     names: a bare name would mean the text, which sorts differently.
     """
-    texts = [f't."{column}"::{type_}::text' for column, type_ in types.items()]
+    texts = [
+        f"case when t.\"{column}\" is not null then '{MASKED}' end"
+        if column in masked
+        else f't."{column}"::{type_}::text'
+        for column, type_ in types.items()
+    ]
     return sql.SQL("select {} {} order by {} limit {} offset {}").format(
         sql.SQL(", ").join(map(sql.SQL, map(sql_cut, texts) if cut else texts)),
         source,

@@ -10,6 +10,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Literal
 
+from kpi_assets.ledger.causes import Cause
 from kpi_assets.model.measure import Measure
 from kpi_assets.model.number_format import digits_of, is_percent, write
 from kpi_assets.read.kpis import KpiState, Point
@@ -51,6 +52,8 @@ class RestatedValue:
     was_text: str
     now_text: str
     is_like_shown: bool = True  # whether the same expression gave the value that is shown of the load_date now
+    cause: Cause = "rebuilt"
+    caused_by: Sequence[int] = ()  # the publishes at the root
 
 
 @dataclass(frozen=True)
@@ -176,6 +179,8 @@ def _restated_of(kpi: KpiState, name: str, measure: Measure) -> list[RestatedVal
                     now,
                     *texts,
                     is_like_shown,
+                    each.cause,
+                    each.caused_by,
                 )
             )
     return found

@@ -10,7 +10,7 @@ of raw rows (origin.py).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
@@ -23,6 +23,7 @@ from kpi_assets.model.excerpt import cut, sql_cut
 from kpi_assets.model.history import EFFECTIVE
 from kpi_assets.model.names import LOAD_DATE, InputName, Relation, quoted
 from kpi_assets.model.passed_on import ROW, Link, Passed, Reading, passed_on
+from kpi_assets.model.pii import MASKED, masked
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.table import Table
 from kpi_assets.read.beginnings import find_beginnings
@@ -166,6 +167,17 @@ def add_origins(connection: Connection[Any], store: Store, step: Step, watch: Wa
         if found.problem:
             for raw in {id(each): each for each in of}.values():
                 raw.notes = [*raw.notes, found.problem]
+
+
+def mask(step: Step) -> None:
+    """Mask the personal values of a trace, and the whole records of raw rows that have some."""
+    pii = step.table.pii
+    for row in step.rows:
+        row.values = {name: masked(value) if pii.hides(name) else value for name, value in row.values.items()}
+        if pii.personal and row.origin:
+            row.origin = replace(row.origin, record=MASKED)
+    for source in step.sources:
+        mask(source)
 
 
 @dataclass(frozen=True)

@@ -1,25 +1,22 @@
-"""The publishes at which a load_date that grows said something else than before, and not only more.
+"""The publishes of load_dates that grow: the last one, and those at which it said something else than before.
 
 A KPI that comes from streams is published with every tick, tens of thousands of times a day. So its publishes are not
-read one by one: the first and the last of a load_date are compared, and only if they differ by more than events, the
-publish in the middle is looked at. What was changed and changed back in between is not found.
+read one by one: the ledger says of each whether it did more than add events.
 
-Belongs here: which publishes are compared. Not here: the comparison (restated.py).
+Belongs here: which publishes are read. Not here: why they differ (restated.py).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
 from typing import Any, NamedTuple
 
 from psycopg import Connection
 
-from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.read.asked import Asked
-from kpi_assets.read.restated import Pair, find_grown
 
-_MOST = 16  # pairs of one load_date that are looked into, the newest first
+Pair = tuple[int, int]  # the publish_ids before and after
 
-# The index is asked for the next load_date, and the first and the last publish of each: the others are not read.
+# The index is asked for the next load_date, and the last publish of each: the others are not read.
 _ENDS = """
 with recursive next_days as (
     select w.asset, (
@@ -39,14 +36,8 @@ days as (
     select w.asset, o.load_date
     from unnest(%(assets)s::text[]) as w (asset) cross join unnest(%(others)s::date[]) as o (load_date)
 )
-select d.asset, d.load_date, f.publish_id, l.publish_id
+select d.asset, d.load_date, l.publish_id
 from days as d
-cross join lateral (
-    select p.publish_id from ops.publishes as p
-    where p.asset = d.asset and p.load_date = d.load_date and p.published_at <= %(at)s::timestamptz
-    order by p.publish_id
-    limit 1
-) as f
 cross join lateral (
     select p.publish_id from ops.publishes as p
     where p.asset = d.asset and p.load_date = d.load_date and p.published_at <= %(at)s::timestamptz
@@ -54,20 +45,19 @@ cross join lateral (
     limit 1
 ) as l
 """
-_BETWEEN = """
-select w.first, w.last, coalesce(
-    (
-        select max(p.publish_id) from ops.publishes as p
-        where p.asset = w.asset and p.load_date = w.load_date and p.publish_id > w.first
-        and p.publish_id <= (w.first + w.last) / 2
-    ),
-    (
-        select min(p.publish_id) from ops.publishes as p
-        where p.asset = w.asset and p.load_date = w.load_date and p.publish_id < w.last
-        and p.publish_id > (w.first + w.last) / 2
-    )
-)
-from unnest(%s::text[], %s::date[], %s::bigint[], %s::bigint[]) as w (asset, load_date, first, last)
+_PAIRS = """
+select a.asset, a.load_date, b.publish_id, a.publish_id
+from ops.publishes as a
+cross join lateral (
+    select p.publish_id from ops.publishes as p
+    where p.asset = a.asset and p.load_date = a.load_date and p.publish_id < a.publish_id
+    order by p.publish_id desc
+    limit 1
+) as b
+where
+    a.asset = any(%(assets)s) and (a.load_date between %(first)s and %(last)s or a.load_date = any(%(others)s))
+    and a.cause is not null and a.published_at <= %(at)s::timestamptz
+order by a.publish_id
 """
 
 
@@ -90,38 +80,9 @@ def read_turns(
     names = growing_names(asked)
     if not names:
         return {}
-    rows = connection.execute(
-        _ENDS,
-        {"assets": names, "first": first, "last": asked.last, "others": list(others), "at": asked.at},
-    ).fetchall()
-    turned = _turns(connection, asked.pipeline, rows)
-    return {(asset, load_date): Turns(end, sorted(turned[asset, load_date])) for asset, load_date, _, end in rows}
-
-
-def _turns(
-    connection: Connection[Any], pipeline: Pipeline, ends: Iterable[tuple[str, date, int, int]]
-) -> Mapping[tuple[str, date], list[Pair]]:
-    found: dict[tuple[str, date], list[Pair]] = {}
-    todo: list[tuple[str, date, int, int]] = []
-    for asset, load_date, begin, end in ends:
-        found[asset, load_date] = []
-        if begin != end:
-            todo.append((asset, load_date, begin, end))
-    while todo:
-        grown = find_grown(connection, pipeline, [(begin, end) for _, _, begin, end in todo])
-        todo = [each for each in todo if each[2:] not in grown]
-        middles: dict[Pair, int | None] = {}
-        if todo:
-            columns = [list(column) for column in zip(*todo, strict=True)]
-            middles = {(begin, end): middle for begin, end, middle in connection.execute(_BETWEEN, columns).fetchall()}
-        halves: dict[tuple[str, date], list[tuple[str, date, int, int]]] = {}
-        for asset, load_date, begin, end in todo:
-            middle = middles.get((begin, end))
-            if middle is None:
-                found[asset, load_date].append((begin, end))
-            else:
-                halves.setdefault((asset, load_date), []).extend(
-                    [(asset, load_date, begin, middle), (asset, load_date, middle, end)]
-                )
-        todo = [each for of_day in halves.values() for each in of_day[-_MOST:]]
-    return found
+    asked_for = {"assets": names, "first": first, "last": asked.last, "others": list(others), "at": asked.at}
+    pairs: dict[tuple[str, date], list[Pair]] = {}
+    for asset, load_date, before, after in connection.execute(_PAIRS, asked_for).fetchall():
+        pairs.setdefault((asset, load_date), []).append((before, after))
+    ends = connection.execute(_ENDS, asked_for).fetchall()
+    return {(asset, load_date): Turns(last, pairs.get((asset, load_date), ())) for asset, load_date, last in ends}

@@ -1,22 +1,27 @@
 """The objects of decisions on S3, `decisions/<schema>.<table>/load_date=D/NNNN.jsonl`: listed, read, and added to.
 
-They are never overwritten: what is decided later stands in an object with a higher number.
-Belongs here: the objects. Not here: the content of a line (model/decision.py), and the lock that keeps two people from
-adding at once (materialize/decisions.py).
+They are never overwritten: what is decided later stands in an object with a higher number. An object has decisions on
+rows, or one ruling. An empty object `NNNN.used` says that a build was published by the ruling of that number; it
+changes nothing for other builds, and is no part of the state of the decisions.
+Belongs here: the objects. Not here: the content of a line (model/decision.py, model/ruling.py), and the lock that keeps
+two people from adding at once (materialize/decisions.py).
 """
 
 import re
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
+from typing import Protocol
 
 from kpi_assets.lake_places import object_url
 from kpi_assets.model.decision import Decision, DecisionError, read_lines
 from kpi_assets.model.manifest import etag_of_parts
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.model.ruling import Ruling, read_ruling, standing
 from kpi_assets.model.table import Table
 from kpi_assets.sources.objects import Entry, TakenError
 from kpi_assets.sources.refusals import LakeError
@@ -28,18 +33,27 @@ MOST_OBJECTS = 2_000  # of one table and load_date
 MOST_BYTES = 32 << 20  # of these together; as Python objects they take some ten times as much memory
 _KEY = re.compile(rf"{FOLDER}([a-z0-9_]+\.[a-z0-9_]+)/load_date=([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})/(.+)")
 _NAME = re.compile(r"([0-9]{4})\.jsonl")
+_USED = ".used"
+
+
+class Line(Protocol):
+    """A decision, ruling or revocation."""
+
+    def line(self) -> str:
+        """Return it as its line of JSON, with the line's end."""
 
 
 @dataclass(frozen=True)
 class DecisionObjects:
     """The objects of the decisions on one table and load_date, in the order of their numbers, as a listing shows them.
 
-    Nothing is known of their content.
+    Nothing is known of their content. `used` are the keys of those whose ruling was used.
     """
 
     table: Relation
     load_date: date
     entries: tuple[Entry, ...] = ()
+    used: frozenset[str] = frozenset()
 
     @property
     def hash(self) -> str:
@@ -67,22 +81,43 @@ def may_be_decided(table: Table) -> bool:
     return table.has_object or (table.header.quarantine is not None and not table.stream)
 
 
+def may_be_ruled_on(table: Table) -> bool:
+    """Whether there may be rulings on builds of a table: not on what has no checks, nor on batches of what grows."""
+    return table.storage.has_checks and not table.grows
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the objects of one table and load_date say: the decisions on rows, and the rulings as they stand."""
+
+    decisions: tuple[Decision, ...] = ()
+    rulings: tuple[Ruling, ...] = ()
+    hash_of_decisions: str = ""  # of the objects that have decisions on rows
+
+
 def find(store: Store, table: Relation, load_date: date) -> DecisionObjects:
     """Return the objects of the decisions on a table and load_date. Raises LakeError."""
-    entries = (entry for entry in store.entries(_prefix(table, load_date)) if not entry.key.endswith("/"))
-    return DecisionObjects(table, load_date, tuple(entries))
+    entries = [entry for entry in store.entries(_prefix(table, load_date)) if not entry.key.endswith("/")]
+    used = frozenset(entry.key.removesuffix(_USED) + ".jsonl" for entry in entries if entry.key.endswith(_USED))
+    return DecisionObjects(
+        table, load_date, tuple(entry for entry in entries if not entry.key.endswith(_USED)), used=used
+    )
 
 
 def find_all(store: Store, pipeline: Pipeline, first: date, last: date) -> dict[date, dict[str, str]]:
     """Return the hash of what is decided of each load_date of a range, by load_date and table (`schema.table`).
 
-    It is one listing; a pipeline without a table that may have decisions needs none. Raises LakeError.
+    It is one listing; a pipeline without a table that may have decisions or rulings needs none. Raises LakeError.
     """
-    tables = {str(relation): relation for relation, table in pipeline.tables.items() if may_be_decided(table)}
+    tables = {
+        str(relation): relation
+        for relation, table in pipeline.tables.items()
+        if may_be_decided(table) or may_be_ruled_on(table)
+    }
     found: dict[tuple[date, str], list[Entry]] = {}
     for entry in store.entries(FOLDER) if tables else ():
         there = _KEY.fullmatch(entry.key)
-        if there is None or there[1] not in tables or entry.key.endswith("/"):
+        if there is None or there[1] not in tables or entry.key.endswith(("/", _USED)):
             continue
         day = _date(there[2])
         if day is not None and first <= day <= last:
@@ -93,31 +128,36 @@ def find_all(store: Store, pipeline: Pipeline, first: date, last: date) -> dict[
     return by_load_date
 
 
-def read(store: Store, table: Table, objects: DecisionObjects) -> list[Decision]:
-    """Return the decisions of some objects, in the order in which they were made.
+def read(store: Store, table: Table, objects: DecisionObjects, *, only_rulings: bool = False) -> Said:
+    """Return what some objects say, in the order in which it was decided; of decisions on rows nothing if so asked.
 
-    Raises DecisionError if an object or a line of it is no decision on the table, and LakeError if an object cannot be
-    read as it was listed.
+    Raises DecisionError if an object or a line of it is no decision or ruling on the table, and LakeError if an object
+    cannot be read as it was listed.
     """
     _check_bounds(objects)
-    for entry in objects.entries:
-        _number(entry.key)
+    numbers = [_number(entry.key) for entry in objects.entries]
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="decisions") as pool:
-        bodies = pool.map(partial(_read, store), objects.entries)
-        return [
-            decision
-            for entry, body in zip(objects.entries, bodies, strict=True)
-            for decision in read_lines(body, table, entry.key)
-        ]
+        bodies = [*pool.map(partial(_read, store), objects.entries)]
+    rulings = [read_ruling(body, entry.key) for entry, body in zip(objects.entries, bodies, strict=True)]
+    on_rows = [
+        (entry, body)
+        for entry, body, ruling in zip(objects.entries, bodies, rulings, strict=True)
+        if ruling is None and not only_rulings
+    ]
+    return Said(
+        tuple(decision for entry, body in on_rows for decision in read_lines(body, table, entry.key)),
+        standing([(n, each) for n, each in zip(numbers, rulings, strict=True) if each], objects.used),
+        etag_of_parts(entry for entry, _ in on_rows),
+    )
 
 
-def add(store: Store, objects: DecisionObjects, decisions: Sequence[Decision]) -> str:
-    """Write decisions as one further object, and return its key; call it while nobody else may add to these objects.
+def add(store: Store, objects: DecisionObjects, lines: Sequence[Line]) -> str:
+    """Write decisions, or one ruling, as one further object, and return its key.
 
-    Raises LakeError if somebody did nevertheless, where the store notices that, and DecisionError if there are too many
-    objects.
+    Call it while nobody else may add to these objects. Raises LakeError if somebody did nevertheless, where the store
+    notices that, and DecisionError if there are too many objects.
     """
-    body = "".join(decision.line() for decision in decisions).encode()
+    body = "".join(each.line() for each in lines).encode()
     key = objects.next_key(len(body))
     try:
         store.put(key, body, "application/x-ndjson", only_new=True)
@@ -127,6 +167,17 @@ def add(store: Store, objects: DecisionObjects, decisions: Sequence[Decision]) -
             "give the command again."
         ) from None
     return key
+
+
+def add_use(store: Store, key: str) -> None:
+    """Write beside the object of a ruling that a build was published by it; safe to repeat. Raises LakeError."""
+    with suppress(TakenError):
+        store.put(key.removesuffix(".jsonl") + _USED, b"", "application/octet-stream", only_new=True)
+
+
+def number_of(key: str) -> int:
+    """Return the number of the object of a ruling. Raises DecisionError if it has none."""
+    return _number(key)
 
 
 def places(decisions: Collection[Decision], key: str) -> list[str]:

@@ -14,7 +14,8 @@ from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.table import Table
 from kpi_assets.warehouse import references
 from kpi_assets.warehouse.candidates import Candidate
-from kpi_assets.warehouse.ddl import DefinitionError, identifier, one_line, types_of
+from kpi_assets.warehouse.ddl import DefinitionError, identifier, types_of
+from kpi_assets.warehouse.error_reasons import one_line
 from kpi_assets.warehouse.shape import Changes, Published, UnlikeTypesError, common_type, plan_changes
 from kpi_assets.warehouse.views import without_views
 
@@ -56,7 +57,7 @@ def alter_columns(connection: Connection[Any], table: Table, needed: Changes) ->
                 connection.execute(sql.SQL("alter table {} {}").format(name, sql.SQL(", ").join(steps)))
     except (psycopg.errors.DependentObjectsStillExist, psycopg.errors.FeatureNotSupported, psycopg.DataError) as error:
         raise DefinitionError(
-            f"{table.path}: {table.relation} cannot be altered to the header's columns ({one_line(error)}): "
+            f"{table.path}: {table.relation} cannot be altered to the header's columns ({one_line(error, table.pii)}): "
             "drop what depends on it, or keep the column."
         ) from None
 

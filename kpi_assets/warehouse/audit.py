@@ -16,9 +16,11 @@ from psycopg import Connection, Cursor, sql
 from kpi_assets.model import excerpt
 from kpi_assets.model.checks.base import AuditFacts, TableCheck
 from kpi_assets.model.names import LOAD_DATE
+from kpi_assets.model.pii import masked_row
 from kpi_assets.model.query import Query
 from kpi_assets.model.results import SAMPLES, CheckResult
 from kpi_assets.model.table_ref import THIS
+from kpi_assets.warehouse.error_reasons import reason_of
 from kpi_assets.warehouse.scan import Scan, ScanPlan, plan_scan, run_scan
 
 ASIDE = sql.SQL("pg_temp.aside")
@@ -68,9 +70,9 @@ def audit(
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             if connection.closed or not isinstance(error, psycopg.errors.QueryCanceled):
                 raise
-            result = check.errored(str(error))
+            result = check.errored(reason_of(error, facts.pii))
         except psycopg.Error as error:
-            result = check.errored(str(error))
+            result = check.errored(reason_of(error, facts.pii))
         results.append(check.with_counts(result, scan.rows))
     return Audit(scan.rows, scan.checksum, results)
 
@@ -142,12 +144,15 @@ class _Measured:
         rows = self._on_build(query)
         return int(self._first(sql.SQL("select {} from (\n{}\n) as {}").format(aggregate, rows, _BAD_ROWS)))
 
-    def samples(self, query: Query | str) -> list[dict[str, Any]]:
+    def samples(self, query: Query | str, *, by_name: bool = False) -> list[dict[str, Any]]:
         values = excerpt.sql_cut_values(f"to_jsonb({_BAD_ROWS.as_string()}) - '{LOAD_DATE}'", "jsonb")
         statement = sql.SQL("select {} from (\n{}\n) as {} limit {}").format(
             sql.SQL(values), self._on_build(query), _BAD_ROWS, sql.Literal(SAMPLES)
         )
-        return [row for (row,) in self._execute(statement)]
+        rows, pii = [row for (row,) in self._execute(statement)], self._facts.pii
+        if by_name or isinstance(query, str) or query.row_predicate:
+            return [masked_row(row, pii.names) for row in rows]
+        return pii.masked_rows(query, rows)
 
     def _first(self, statement: sql.SQL | sql.Composed) -> Any:
         row = self._execute(statement).fetchone()

@@ -51,6 +51,10 @@ SESSION = {
 # its own, reads it a million times. Postgres still uses these joins if no other plan is possible.
 BULK = {"enable_nestloop": "off", "enable_mergejoin": "off"}
 NOTHING: Mapping[str, str] = {}
+# Set where values about a person are read: the server's log would quote those of failed statements. A login that may
+# not set it works without it; `grant set on parameter log_min_messages to LOGIN` lets it.
+_LOGGED = "log_min_messages"
+UNLOGGED = {_LOGGED: "fatal"}
 READ_ONLY = {"default_transaction_read_only": "on"}  # so that a session that only reads cannot write by mistake
 # source of default_transaction_read_only -> (where it was set, how to remove it). It is never overridden.
 _READ_ONLY_SOURCES = {
@@ -167,12 +171,16 @@ def _configure(
     settings = sql.SQL(", ").join(
         sql.SQL("set_config({}, {}, false)").format(sql.Literal(key), sql.Literal(value))
         for key, value in values.items()
+        if key != _LOGGED
     )
     facts = "select pg_backend_pid(), pg_is_in_recovery(), current_setting('transaction_read_only'), {}"
     row = connection.execute(sql.SQL(facts).format(settings)).fetchone()
     assert row is not None
     pid, standby, refuses_writes = row[:3]
     now = pid
+    if _LOGGED in values:
+        with suppress(psycopg.errors.InsufficientPrivilege):
+            connection.execute("select set_config(%s, %s, false)", [_LOGGED, values[_LOGGED]])
     with suppress(psycopg.errors.InvalidParameterValue):  # not supported on every operating system
         interval = "select pg_backend_pid(), set_config('client_connection_check_interval', '5s', false)"
         now = connection.execute(interval).fetchall()[0][0]

@@ -11,7 +11,6 @@ import psycopg
 from psycopg import Connection, sql
 
 from kpi_assets.errors import UserError
-from kpi_assets.model import excerpt
 from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.table import Table
 
@@ -87,8 +86,3 @@ def lock_if_free(connection: Connection[Any], *relations: Relation) -> bool:
     except psycopg.errors.LockNotAvailable:
         return False
     return True
-
-
-def one_line(error: psycopg.Error) -> str:
-    """Return the message of an error in one line, for use within a sentence."""
-    return excerpt.cut(" ".join(str(error).split()), excerpt.MESSAGE)

@@ -3,11 +3,13 @@
 Not here: recording them (ledger/drift.py).
 """
 
+from dataclasses import replace
 from typing import Any
 
 from psycopg import Connection, sql
 
 from kpi_assets.model.names import RECEIVED_AT, STREAM_PARTITION, STREAM_POSITION, UNEXPECTED
+from kpi_assets.model.pii import MASKED
 from kpi_assets.model.records import Drifted
 from kpi_assets.warehouse.candidates import Candidate
 
@@ -43,4 +45,6 @@ def of_candidate(connection: Connection[Any], candidate: Candidate) -> list[Drif
         sample=sql.Literal(SAMPLE),
         most=sql.Literal(MOST),
     )
-    return [Drifted(*row) for row in connection.execute(query).fetchall()]
+    found = [Drifted(*row) for row in connection.execute(query).fetchall()]
+    # A field that nobody has declared may be about the persons that other columns are about.
+    return [replace(each, sample=MASKED) for each in found] if candidate.table.pii.personal else found

@@ -18,7 +18,8 @@ from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.query import digest
 from kpi_assets.model.table import Table
 from kpi_assets.warehouse import references
-from kpi_assets.warehouse.ddl import DefinitionError, identifier, lock_if_free, one_line, types_of
+from kpi_assets.warehouse.ddl import DefinitionError, identifier, lock_if_free, types_of
+from kpi_assets.warehouse.error_reasons import one_line
 
 LOCK_TIMEOUT = "2s"  # of the proof, for which others wait as they do for a publish
 # The indexes of a relation: (name, whether it is unique, its columns, the constraint that it belongs to).
@@ -69,8 +70,8 @@ def ensure(connection: Connection[Any], table: Table) -> None:
                 connection.execute(sql.SQL("drop index {}").format(name))
     except psycopg.errors.DependentObjectsStillExist as error:
         raise DefinitionError(
-            f"{table.path}: {table.relation} cannot get another key ({one_line(error)}): drop what depends on it, or "
-            "keep the grain."
+            f"{table.path}: {table.relation} cannot get another key ({one_line(error, table.pii)}): drop what depends "
+            "on it, or keep the grain."
         ) from None
     _allow_nulls(connection, table, wanted)
     for statement in (

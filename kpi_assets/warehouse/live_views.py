@@ -23,7 +23,8 @@ from kpi_assets.model.query import digest
 from kpi_assets.model.table import Table
 from kpi_assets.warehouse import tables
 from kpi_assets.warehouse.connection import may_act_as
-from kpi_assets.warehouse.ddl import DefinitionError, identifier, one_line, relkind_of, types_of
+from kpi_assets.warehouse.ddl import DefinitionError, identifier, relkind_of, types_of
+from kpi_assets.warehouse.error_reasons import one_line
 from kpi_assets.warehouse.provision import role_of
 from kpi_assets.warehouse.views import View, find_view, grant_again
 

@@ -11,6 +11,7 @@ from typing import Any
 from psycopg import Connection, sql
 
 from kpi_assets.model.kpi import Chart
+from kpi_assets.model.pii import MASKED
 from kpi_assets.model.results import ChartRows
 from kpi_assets.model.table import Table
 from kpi_assets.warehouse.candidates import Candidate
@@ -44,7 +45,7 @@ def _first(
 ) -> list[dict[str, str | None]]:
     rows = connection.execute(
         sql.SQL("select {} from (select {} from {} as b order by {} limit {}) as t").format(
-            sql.SQL(", ").join(sql.SQL("left(t.{}::text, {})").format(sql.Identifier(c), LETTERS) for c in columns),
+            sql.SQL(", ").join(_shown(table, name) for name in columns),
             sql.SQL(", ").join(map(sql.Identifier, columns)),
             source,
             sql.SQL(", ").join(map(sql.Identifier, table.header.grain)),
@@ -52,6 +53,13 @@ def _first(
         )
     ).fetchall()
     return [dict(zip(columns, row, strict=True)) for row in rows]
+
+
+def _shown(table: Table, column: str) -> sql.Composable:
+    """Return SQL for the text that a preview shows of a value."""
+    if table.pii.hides(column):
+        return sql.SQL("case when t.{} is not null then {} end").format(sql.Identifier(column), sql.Literal(MASKED))
+    return sql.SQL("left(t.{}::text, {})").format(sql.Identifier(column), LETTERS)
 
 
 def chart_rows(connection: Connection[Any], candidate: Candidate, chart: Chart) -> ChartRows:

@@ -1,12 +1,14 @@
 """Provisions a pipeline's database: the database itself, its schemas, and the grants of its roles. Safe to repeat.
 
-There are four roles for the whole server, to be granted to logins:
+There are five roles for the whole server, to be granted to logins:
   kpi_loader    creates and replaces the tables of the raw layer.
   kpi_builder   creates and replaces the tables of the other layers; reads the raw layer and its builds.
   kpi_reader    reads the schemas that pipeline.yaml lists as readers, and the columns of ops without delivered values.
   kpi_reviewer  reads all of ops: quarantined records, samples of bad rows, and errors that quote them.
-The first two roles write to ops and delete nothing there but locks. A build acts as the role of its table's layer. So
-the table belongs to the role, any login that has the role can replace it, and a marts file cannot change a raw table.
+  kpi_decider   reads all of ops, and writes what people rule on builds.
+The first two roles write to all of ops but the rulings, and delete nothing there but locks. A build acts as the role of
+its table's layer. So the table belongs to the role, any login that has the role can replace it, and a marts file cannot
+change a raw table.
 Not here: the tables, which their first publish creates (tables.py), and the tables of ops (ledger/schema.py).
 """
 
@@ -27,10 +29,11 @@ from kpi_assets.warehouse.connection import WarehouseError, connect, may_act_as,
 
 BUILDS = "builds"  # the schema of all candidates, also of those that are published as partitions
 LOADER, BUILDER, READER, REVIEWER = "kpi_loader", "kpi_builder", "kpi_reader", "kpi_reviewer"
+DECIDER = "kpi_decider"
 MAKERS = (LOADER, BUILDER)
 OF_PRODUCT = (*MAKERS, READER)  # what the login of KPI_POSTGRES_URL needs: `kpi serve` acts as kpi_reader
 READER_CONNECTIONS = 50  # of the 100 connections of the embedded server; the others are for runs
-ROLES = (*MAKERS, READER, REVIEWER)
+ROLES = (*MAKERS, READER, REVIEWER, DECIDER)
 # Errors of one of two sessions that change the same role at the same time; it must try again.
 _CONFLICTS = (psycopg.errors.InternalError_, psycopg.errors.UniqueViolation, psycopg.errors.DuplicateObject)
 _ATTEMPTS = 20
@@ -183,7 +186,7 @@ def ensure_access(server: SecretStr, database: str, login: str) -> None:
 
 
 def restrict_advisory_locks(connection: Connection[Any]) -> None:
-    """Let only MAKERS take advisory locks in this database: any other user could fill the server's lock table.
+    """Let only MAKERS and kpi_decider take advisory locks in this database: others could fill the server's lock table.
 
     Only a superuser may change that, so this is for the embedded server. Safe to repeat.
     """
@@ -192,8 +195,10 @@ def restrict_advisory_locks(connection: Connection[Any]) -> None:
         "inner join pg_type as t on t.oid = a.type order by a.n) "
         "from pg_proc as p where p.pronamespace = 'pg_catalog'::regnamespace "
         "and (starts_with(p.proname, 'pg_advisory_') or starts_with(p.proname, 'pg_try_advisory_')) "
-        "and exists (select 1 from aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) where grantee = 0) "
-        "order by 1, 2"
+        "and (exists (select 1 from aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) where grantee = 0) "
+        # A database of an earlier version was restricted before there was this role.
+        "or not has_function_privilege(to_regrole(%s), p.oid, 'execute')) order by 1, 2",
+        [DECIDER],
     ).fetchall()
     if not found:
         return
@@ -204,9 +209,13 @@ def restrict_advisory_locks(connection: Connection[Any]) -> None:
         )
         for name, types in found
     )
-    makers = sql.SQL(", ").join(map(sql.Identifier, MAKERS))
+    who = [*MAKERS, *([DECIDER] if _exists(connection, DECIDER) else [])]
     with connection.transaction():
-        connection.execute(sql.SQL("grant execute on function {} to {}").format(functions, makers))
+        connection.execute(
+            sql.SQL("grant execute on function {} to {}").format(
+                functions, sql.SQL(", ").join(map(sql.Identifier, who))
+            )
+        )
         connection.execute(sql.SQL("revoke execute on function {} from public").format(functions))
 
 
@@ -239,8 +248,10 @@ def ensure_grants(connection: Connection[Any], layers: Mapping[str, Layer], read
             _grant_read(connection, BUILDER, schema, owner)
         if READER in roles:
             _grant_read(connection, READER, schema, owner, allowed=schema in readers)
-    if REVIEWER in roles:
-        _grant_read(connection, REVIEWER, "ops", None)
+    for role in sorted({REVIEWER, DECIDER}.intersection(roles)):
+        _grant_read(connection, role, "ops", None)
+    if DECIDER in roles:
+        _grant_ruling(connection)
     if READER in roles:
         _grant_read_ops(connection)
 
@@ -255,9 +266,10 @@ def _grant_create(connection: Connection[Any], role: str, schemas: Collection[st
     for statement in (
         "grant usage on schema ops to {role}",
         "grant select, insert, update on all tables in schema ops to {role}",
-        "revoke insert, update on ops.migrations from {role}",
+        "revoke insert, update on ops.migrations, ops.rulings from {role}",
         "grant delete on ops.locks to {role}",
         "grant execute on function ops.prune_growth, ops.prune_batches, ops.prune_stream_objects to {role}",
+        "grant execute on function ops.record_rulings, ops.take_ruling to {role}",
         "grant usage on all sequences in schema ops to {role}",
     ):
         connection.execute(sql.SQL(statement).format(**words))
@@ -272,6 +284,16 @@ def _grant_create(connection: Connection[Any], role: str, schemas: Collection[st
     ).fetchall()
     for schema, name in found:  # ALTER TABLE changes the owner of views too
         connection.execute(sql.SQL("alter table {} owner to {role}").format(sql.Identifier(schema, name), **words))
+
+
+def _grant_ruling(connection: Connection[Any]) -> None:
+    """Let kpi_decider write rulings, under the lock that builds take too."""
+    for statement in (
+        "grant insert, update on ops.rulings to {role}",
+        "grant insert, update, delete on ops.locks to {role}",
+        "grant execute on function ops.record_rulings to {role}",
+    ):
+        connection.execute(sql.SQL(statement).format(role=sql.Identifier(DECIDER)))
 
 
 def _grant_read(

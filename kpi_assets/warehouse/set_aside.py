@@ -17,6 +17,7 @@ from kpi_assets.model.checks.bad_rows import BadRows
 from kpi_assets.model.checks.base import AuditFacts
 from kpi_assets.model.decision import Decision
 from kpi_assets.model.names import LOAD_DATE, LOW_VOLUME
+from kpi_assets.model.pii import MASKED, masked_row
 from kpi_assets.model.records import SetAside
 from kpi_assets.model.results import SAMPLES
 from kpi_assets.model.table import Table
@@ -155,7 +156,8 @@ def _samples(connection: Connection[Any], candidate: Candidate) -> list[dict[str
         sql.SQL(", ").join(sql.Identifier("a", name) for name in candidate.table.header.grain),
         sql.Literal(SAMPLES),
     )
-    return [{"rules broken": rules, **row} for rules, row in connection.execute(statement)]
+    personal = candidate.table.pii.personal
+    return [{"rules broken": rules, **masked_row(row, personal)} for rules, row in connection.execute(statement)]
 
 
 def _columns(table: Table, of: str = "") -> sql.Composable:
@@ -300,7 +302,13 @@ def _keep_what_has_no_key_of_its_own(connection: Connection[Any], candidate: Can
     grain = candidate.table.header.grain
     key = sql.SQL(", ").join(map(sql.Identifier, grain))
     shown = sql.SQL(" || ', ' || ").join(
-        sql.SQL("{} || coalesce(r.{}::text, 'NULL')").format(sql.Literal(f"{name} "), sql.Identifier(name))
+        sql.SQL("{} || case when r.{} is null then 'NULL' else {} end").format(
+            sql.Literal(f"{name} "),
+            sql.Identifier(name),
+            sql.Literal(MASKED)
+            if name in candidate.table.pii.personal
+            else sql.SQL("r.{}::text").format(sql.Identifier(name)),
+        )
         for name in grain
     )
     connection.execute(

@@ -16,7 +16,8 @@ from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.table import Table
 from kpi_assets.warehouse import candidates, indexes, references
 from kpi_assets.warehouse.alter import drop_columns
-from kpi_assets.warehouse.ddl import DefinitionError, identifier, object_type, one_line, types_of
+from kpi_assets.warehouse.ddl import DefinitionError, identifier, object_type, types_of
+from kpi_assets.warehouse.error_reasons import one_line
 from kpi_assets.warehouse.kinds import stored_strategy, strategy_of
 from kpi_assets.warehouse.shape import Published
 from kpi_assets.warehouse.views import latest_of, put_latest_view

@@ -14,7 +14,8 @@ from psycopg import Connection, sql
 
 from kpi_assets.model.names import LOAD_DATE, LOW_VOLUME, Relation
 from kpi_assets.model.table import Table
-from kpi_assets.warehouse.ddl import DefinitionError, identifier, one_line, types_of
+from kpi_assets.warehouse.ddl import DefinitionError, identifier, types_of
+from kpi_assets.warehouse.error_reasons import one_line
 from kpi_assets.warehouse.provision import MAKERS
 
 

@@ -9,6 +9,7 @@ from kpi_assets.assets.factory import pipeline_assets
 from kpi_assets.assets.progress import to_log
 from kpi_assets.assets.resources import OUTCOME, plain_s3, run_log
 from kpi_assets.automation.jobs import recheck_job
+from kpi_assets.materialize.rule import AskedWaiver, keep_out, waive
 from kpi_assets_tests.pipeline_harness import DAY, DOUBLED, GOOD, MART, NEXT, RAW_THINGS, PipelineHarness
 
 RESOURCES = {"s3": plain_s3, "run_log": run_log, "progress": dg.ResourceDefinition.hardcoded_resource(to_log)}
@@ -220,6 +221,46 @@ def test_a_failed_warning_is_recorded_and_published(things: PipelineHarness, ins
     assert event.asset_materialization is not None
     assert event.asset_materialization.metadata["verdict"].value == "5 of 6 checks passed; light (1 bad row)"
     assert materialized(instance, things, "marts.weighed") == {str(DAY)}
+
+
+def test_a_failure_that_somebody_waived_is_a_warning_that_names_the_person(
+    things: PipelineHarness, instance: dg.DagsterInstance
+) -> None:
+    heavy = "checks:\n  range: {weight: [0, 10]}\n@end"
+    things.file("raw/things.sql", RAW_THINGS.replace("@end", heavy))
+    things.put_things(GOOD)
+    assert not run(things, instance).success
+    context = things.context()
+    reason = "the scale was replaced"
+    asked = AskedWaiver(context.pipeline.table("raw.things"), DAY, ["range__weight"], reason, "ana")
+    made = waive(context, asked)
+    assert made.expires_at is not None
+
+    result = run(things, instance)
+    assert result.success
+    assert materialized(instance, things, "marts.weighed") == {str(DAY)}
+    [found] = [each for each in result.get_asset_check_evaluations() if each.check_name == "range__weight"]
+    assert (found.passed, found.severity, found.blocking) == (False, dg.AssetCheckSeverity.WARN, False)
+    assert {name: value.value for name, value in found.metadata.items() if "waived" in name or name == "ruling"} == {
+        "waived_by": "ana",
+        "waived_because": reason,
+        "waived_until": f"{made.expires_at:%Y-%m-%d %H:%M} UTC",
+        "ruling": made.object_key,
+    }
+
+
+def test_a_build_that_somebody_keeps_out_is_held_without_an_evaluation_of_that(
+    things: PipelineHarness, instance: dg.DagsterInstance
+) -> None:
+    things.put_things(GOOD)
+    assert run(things, instance).success
+    context = things.context()
+    keep_out(context, context.pipeline.table("raw.things"), DAY, "the tills were wrong", "ana")
+    result = run(things, instance)
+    assert not result.success
+    assert steps(result)["marts.weighed"] == "STEP_SKIPPED"
+    assert "raw.things:not_ruled_out" not in evaluations(result)
+    assert things.rows("select status from ops.data_quality_results where check_name = 'not_ruled_out'") == [("fail",)]
 
 
 def test_a_score_is_shown_at_the_build_and_at_its_check(things: PipelineHarness, instance: dg.DagsterInstance) -> None:

@@ -39,7 +39,7 @@ def test_the_week_is_published_set_aside_held_corrected_and_released(demo: Outpu
     after = demo.out.partition("What a reader sees now")[2].partition("5. Friday")[0]
     assert "warehouse.kpi_conversion_funnel, load_date 2025-06-04" in after
     assert demo.out.count("\ncorrected row ") == 11
-    assert "stale 2025-06-05: Held, and somebody decided on its rows since: staging.orders_clean." in demo.out
+    assert "stale 2025-06-05: Held, and somebody decided on it since: staging.orders_clean." in demo.out
     assert [day for day in WEEK if f"published ecommerce, load_date {day}: 6 assets" in demo.out] == WEEK[4:]
 
 

@@ -85,6 +85,9 @@ def test_a_difference_names_keys_and_columns(crm: Crm) -> None:
         "C1 changed score 1.0 1.00",
         "C2 went",
         "C3 came",
+        "column type changed sum before sum after sum changed by",
+        "city text 1",
+        "score numeric 1 3.0 1.00 -2.00",
         "1 came, 1 went, 1 changed (city 1, score 1), 0 unchanged.",
     ]
     assert crm("diff", RAW, FIRST, SECOND).out.splitlines()[-1] == "0 came, 0 went, 1 changed (city 1), 1 unchanged."
@@ -114,6 +117,89 @@ def test_a_difference_is_exported(crm: Crm) -> None:
         f"{DIM} of 2025-03-04 is not published in the home {crm.kpi.home}: land and run the load_date first.",
         *("diff", DIM, FIRST, "2025-03-04"),
     )
+
+
+def test_a_difference_by_column(crm: Crm) -> None:
+    said = crm("diff", DIM, FIRST, THIRD, "--columns", "--format", "csv")
+    assert said.out == (
+        "column,type,changed,sum_before,sum_after,sum_changed_by\n"
+        "name,text,0,,,\ncity,text,1,,,\nscore,numeric,1,3.0,1.00,-2.00\n"
+    )
+    assert said.err == "1 came, 1 went, 1 changed (city 1, score 1), 0 unchanged.\n"
+    assert json.loads(crm("diff", DIM, FIRST, THIRD, "--columns", "--format", "json").out)[2] == {
+        "column": "score",
+        "type": "numeric",
+        "changed": 1,
+        "sum_before": "3.0",
+        "sum_after": "1.00",
+        "sum_changed_by": "-2.00",
+    }
+    shown = crm("diff", DIM, FIRST, THIRD, "--columns")
+    assert shown.line("score numeric") == "score numeric 1 3.0 1.00 -2.00"
+    assert shown.line("name text") == "name text 0"
+    assert shown.line(" to ") == f"{DIM} from {FIRST} to {THIRD}"
+    crm.fails(
+        "--limit counts keys, and --columns prints none: leave one of them out.",
+        *("diff", DIM, FIRST, SECOND, "--columns", "--limit", 3),
+        code=2,
+    )
+
+
+def test_what_a_held_candidate_would_change(crm: Crm) -> None:
+    """The object of a load_date is replaced by one that has a customer twice, and another city."""
+    key = f"raw/customers/load_date={SECOND}/customers.csv"
+    bad = HEAD + "C1,John,Rome,1.00\nC2,Ann,LA,2\nC2,Ann,NYC,2\nC4,Ann,LA,7\n"
+    crm.kpi.s3.put_object(Bucket=BUCKET, Key=key, Body=bad.encode())
+    crm("run", "--load-date", SECOND, code=3)
+    words = ("diff", RAW, "--load-date", SECOND, "--candidate")
+    said = crm(*words)
+    lines = [" ".join(line.split()) for line in said.out.splitlines() if line.strip()[:1] not in {"", "─"}]
+    note = lines.pop(-3)
+    assert lines == [
+        f"{RAW} from {SECOND} to the held candidate of {SECOND}",
+        "customer_id change column before after",
+        "C1 changed city LA Rome",
+        "C2 repeated 2 rows",
+        "C4 came",
+        "column type changed sum before sum after sum changed by",
+        "city text 1",
+        "score numeric 0 3.00 12.00 9.00",
+        f"customer_id is not unique in the held candidate of {SECOND}, which cannot be published: 1 key is in several "
+        "of its rows, and its values are not compared.",
+        "1 came, 0 went, 1 changed (city 1), 1 repeated, 0 unchanged.",
+    ]
+    assert "was held by grain; read from s3://" in note
+    assert json.loads(crm(*words, "--format", "json").out)[1] == {
+        "change": "repeated",
+        "key": {"customer_id": "C2"},
+        "columns": {},
+        "rows": 2,
+    }
+    assert crm(*words, "--format", "csv").out == (
+        "customer_id,change,column,before,after\nC1,changed,city,LA,Rome\nC2,repeated,,,\nC4,came,,,\n"
+    )
+    of_first = crm("diff", RAW, FIRST, "--load-date", SECOND, "--candidate")
+    assert of_first.line(" to the held") == f"{RAW} from {FIRST} to the held candidate of {SECOND}"
+    crm.kpi.s3.put_object(Bucket=BUCKET, Key=key, Body=(HEAD + OBJECTS[SECOND]).encode())
+    crm("run", "--load-date", SECOND)
+    assert crm("diff", RAW, SECOND, SECOND.replace(day=5)).line("unchanged").endswith(", 1 unchanged.")
+
+
+def test_a_difference_has_two_sides(crm: Crm) -> None:
+    for sentence, words in (
+        ("Two sides are compared: give two load_dates, or --load-date and --candidate.", (FIRST,)),
+        ("--candidate is that of one load_date: give --load-date too.", (FIRST, "--candidate")),
+        (
+            f"{SECOND} is the load_date to compare with, and so is --candidate: leave one of them out.",
+            (FIRST, SECOND, "--candidate", "--load-date", THIRD),
+        ),
+        (
+            "--load-date names the load_date of a held candidate: give --candidate too; two published load_dates are "
+            "given by their dates alone.",
+            (FIRST, "--load-date", SECOND),
+        ),
+    ):
+        crm.fails(sentence, "diff", DIM, *words, code=2)
 
 
 def test_a_load_date_is_taken_out_and_built_again(crm: Crm) -> None:

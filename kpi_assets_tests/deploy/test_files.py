@@ -376,7 +376,9 @@ def test_whoever_decides_may_add_decisions_and_whoever_runs_may_read_them(
     key = decisions.add(stores["decide"], decisions.find(stores["decide"], table.relation, day), [decision])
     for policy in ("decide", "run"):
         found = decisions.find(stores[policy], table.relation, day)
-        assert decisions.read(stores[policy], table, found) == [replace(decision, place=f"{key}:1")]
+        assert decisions.read(stores[policy], table, found).decisions == (replace(decision, place=f"{key}:1"),)
+        decisions.add_use(stores[policy], key)
+        assert decisions.find(stores["run"], table.relation, day).used == {key}
     for policy in ("run", "land"):
         with pytest.raises(LakeError, match="access is refused"):
             decisions.add(stores[policy], decisions.find(stores[policy], table.relation, day), [decision])

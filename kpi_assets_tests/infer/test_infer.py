@@ -78,6 +78,22 @@ def test_a_german_shop_is_read_as_it_is(tmp_path: Path) -> None:
     assert "a text, because numbers would lose their leading zeros" in text
 
 
+def test_a_column_that_seems_personal_is_marked_and_none_of_its_values_is_written(tmp_path: Path) -> None:
+    lines = [f"{n};Jos\u00e9;canary{n}@example.org;shop {n % 2};0{n}/02/1980" for n in range(1, 9)]
+    body = "\n".join(["id;first_name;contact;shop;birth_date", *lines, ""])
+    text = inferred(tmp_path, body.encode("cp1252"))
+    assert "canary" not in text
+    assert "Jos" not in text, "neither as a line to judge the encoding by, nor as the only value"
+    assert "/1980" not in text, "nor as an example of a date with two readings"
+    text = inferred(tmp_path, body.replace("0", "2").encode("cp1252"), name="others.csv")
+    columns = header_of(text).columns
+    assert {name: column.pii for name, column in columns.items() if column.pii} == {
+        "first_name": "name",
+        "contact": "email",
+        "birth_date": "text",
+    }
+
+
 def test_what_two_readings_explain_does_not_load_before_one_is_chosen(tmp_path: Path) -> None:
     text = inferred(tmp_path, b"id;due;price\n1;01/02/2025;1.234\n2;03/04/2025;5.678\n")
     with pytest.raises(ModelError, match=r"columns\.(due|price)\.type"):

@@ -45,13 +45,15 @@ RELEASED = {
     "0018_growth.sql": "fec1adb453a8834a6d0e9fbf990ff591397c125cd9ee3e2abc8ff4d35c64790d",
     "0019_upkeep.sql": "e2089b34332a587c6ba10f9751eafd618e9a9184fe569c39735402f140f47f25",
     "0020_grown.sql": "8f746f42441a0f649d92d8646e4d723e2bc4b3ef278f0e2204fc524d849a50cd",
+    "0021_rulings.sql": "3371eacbb4fa143b2ec0e1adc7ebac527698fefb5bd808d81dbae4b804503df4",
+    "0022_restatements.sql": "3f192e7e2df8664d722bda172a45fe19d4a9694fcc3b34eb0323de85cf0ff23f",
 }
 NUMBERS = [number for number, _ in schema.migrations()]
 TABLES = [
     *("alert_deliveries", "alerts", "api_turns", "bad_rows", "batches", "data_quality_results", "drift"),
     *("growth", "holds"),
     *("kpi_tiles", "kpi_trust", "kpi_values", "kpis", "locks", "manifest_parts", "manifests"),
-    *("migrations", "pipeline_runs", "published", "publishes", "quarantine", "requests"),
+    *("migrations", "pipeline_runs", "published", "publishes", "quarantine", "requests", "restatements", "rulings"),
     *("stream_closings", "stream_objects", "stream_positions"),
 ]
 RELATIONS = "select relname from pg_class where relnamespace = 'ops'::regnamespace and relkind in ('r', 'v') order by 1"
@@ -141,7 +143,7 @@ COMMENTS = """
 select relname, attname, col_description(c.oid, attnum)
 from pg_class as c inner join pg_attribute as a on attrelid = c.oid and attnum > 0 and not attisdropped
 where relnamespace = 'ops'::regnamespace and relname <> 'migrations'
-and (relkind = 'r' or relkind = 'v' and starts_with(relname, 'kpi_'))
+and (relkind = 'r' or relkind = 'v' and (starts_with(relname, 'kpi_') or relname = 'restatements'))
 union all select relname, '', obj_description(oid, 'pg_class')
 from pg_class where relnamespace = 'ops'::regnamespace and relkind in ('r', 'v') and relname <> 'migrations'
 order by 1, 2
@@ -281,6 +283,9 @@ def test_a_database_of_the_first_version_is_migrated_with_all_its_rows(
     after = everything(lab, old)
     assert [json.loads(row).pop("state") for (row,) in after["quarantine"]] == ["waiting"], "nobody has decided on it"
     after["quarantine"] = [(row.replace('"state": "waiting", ', ""),) for (row,) in after["quarantine"]]
+    for name in ("publishes", "published"):
+        assert [json.loads(row)["rulings"] for (row,) in after[name]] == [[]], "nobody has ruled on it"
+        after[name] = [(row.replace('"rulings": [], ', ""),) for (row,) in after[name]]
     assert after == before
     assert [name for (name,) in lab.rows(RELATIONS)] == TABLES
     assert lab.rows("select count(*) from ops.alerts") == [(0,)], "no alert is sent for old events"

@@ -23,6 +23,17 @@ from kpi_assets.sources.store import Store
 from kpi_assets_tests.pipeline_harness import DAY, DOUBLED, PipelineHarness
 from kpi_assets_tests.two_source_pipeline import TwoSourcePipeline
 
+SHOWN = """\
+/* @asset
+description: Things that were weighed, as a view.
+owner: team:tests
+grain: [thing_id]
+storage: view
+columns:
+  thing_id: {type: integer, description: Thing.}
+@end */
+select thing_id from marts.weighed where load_date = %(load_date)s
+"""
 AT = datetime(2025, 3, 2, 9, 30, tzinfo=timezone.utc)
 QUARANTINED = "quarantine: {rows: 1}\n@end"
 
@@ -60,7 +71,7 @@ def test_a_decision_makes_a_published_load_date_stale_and_only_what_it_must_is_b
     key = decide(shop, "raw.things", shop.day, decision(shop.key("things")))
     assert key == f"decisions/raw.things/load_date={shop.day}/0001.jsonl"
     after = shop.status()
-    reason = "Built before somebody decided on its rows: raw.things."
+    reason = "Built before somebody decided on it: raw.things."
     assert stale(shop) == ("stale", "decisions", reason, ("raw.things", "marts.weighed", "marts.heavy"))
     assert after.is_due(rebuild_on_sql_change=False)
     assert after.input_fingerprint != before.input_fingerprint
@@ -94,10 +105,13 @@ def test_an_object_that_was_put_by_hand_or_removed_is_noticed(shop: TwoSourcePip
     assert (known.rows, known.size_bytes) == (0, 0)
 
 
-def test_the_sensor_of_a_pipeline_whose_tables_set_nothing_aside_lists_nothing(shop: TwoSourcePipeline) -> None:
+def test_the_sensor_of_a_pipeline_on_which_nobody_may_decide_lists_nothing(shop: TwoSourcePipeline) -> None:
+    shop.file("marts/shown.sql", SHOWN)
     pipeline = shop.pipeline()
-    tables = {relation: table for relation, table in pipeline.tables.items() if not table.has_object}
-    assert [objects.may_be_decided(table) for table in pipeline.tables.values()] == [True, True, False, False]
+    assert [objects.may_be_decided(table) for table in pipeline.tables.values()] == [True, True, False, False, False]
+    may = {str(relation): objects.may_be_ruled_on(table) for relation, table in pipeline.tables.items()}
+    assert [name for name, each in may.items() if not each] == ["marts.shown"]
+    tables = {relation: table for relation, table in pipeline.tables.items() if not may[str(relation)]}
     nobody = Store.on_s3(None, shop.bucket)  # any request fails
     assert objects.find_all(nobody, replace(pipeline, tables=tables), shop.day, shop.day) == {}
 
@@ -107,7 +121,7 @@ def test_a_held_load_date_can_be_built_again_after_a_decision(shop: TwoSourcePip
     assert shop.run()["raw.things"] == "held"
     assert shop.status().state == "held"
     put(shop, "raw.things", shop.day, decision(shop.key("things")))
-    reason = "Held, and somebody decided on its rows since: raw.things."
+    reason = "Held, and somebody decided on it since: raw.things."
     assert stale(shop) == ("stale", "released", reason, ())
     assert shop.run()["raw.things"] == "held", "nothing in it is decided on"
     assert shop.status().state == "held", "it was held in the knowledge of the decision"
@@ -225,8 +239,7 @@ def test_a_decision_that_is_made_during_a_build_is_not_overlooked(things: Pipeli
     with pytest.raises(UpstreamError) as error:
         build(context, context.pipeline.table("raw.things"), DAY)
     assert str(error.value) == (
-        f"raw.things of {DAY} was not published: somebody decided on rows of it while it was being built; build it "
-        "again."
+        f"raw.things of {DAY} was not published: somebody decided on it while it was being built; build it again."
     )
     assert things.rows("select asset from ops.publishes") == [("raw.things",), ("decisions.raw__things",)]
     things.build("raw.things")

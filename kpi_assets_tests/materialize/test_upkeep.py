@@ -4,12 +4,11 @@ from datetime import date, timedelta
 
 import pytest
 
-from kpi_assets.ledger import batches, recorded
+from kpi_assets.ledger import recorded
 from kpi_assets.ledger.recorded import Lookback
 from kpi_assets.materialize.build import build
 from kpi_assets.materialize.tick import finish, tick
 from kpi_assets.materialize.upkeep import EVERY, KEPT_BATCHES, Upkeep, prune
-from kpi_assets.model.names import Relation
 from kpi_assets.read.lineage import read_lineage
 from kpi_assets.stream.described import CLOSED
 from kpi_assets_tests.clicks_pipeline import BY_MINUTE, KPI, ClicksPipeline
@@ -224,8 +223,7 @@ def test_of_a_load_date_that_was_built_as_a_whole_that_stays_known(clicks: Click
         *((1, None, False), (3, 2, False)),
         *((1, None, True), (4, 2, True)),
     ]
-    with clicks.session() as session:
-        assert batches.built_once(session, [(Relation("raw", "clicks"), day)]) == set()
+    assert clicks.rows(f"select ops.has_continued('raw.clicks', '{day}', 0, 0)") == [(False,)]
 
 
 def test_a_live_run_prunes_with_its_first_tick_and_then_every_ten_minutes(

@@ -173,6 +173,11 @@ def test_options_are_part_of_the_versions_of_the_checks_alone(tree: Tree) -> Non
 
     plain = versions("not_null: [name]")
     assert versions("not_null: {columns: [name]}") == plain
+    assert versions("not_null: {columns: [name], waivable: false}") == plain
+    severe = versions("not_null: {columns: [name], severity: warn}")
+    assert versions("not_null: {columns: [name], severity: warn, waivable: false}") == severe
+    own = "light: {bad_rows: 'select * from {this}'WORD}"
+    assert versions(own.replace("WORD", ", waivable: false")) == versions(own.replace("WORD", ""))
     assert versions("severity: error\n  not_null: [name]") == plain
     found = [
         versions(checks)
@@ -260,3 +265,11 @@ def test_a_wait_that_makes_no_sense_is_refused(check: str, problem: str) -> None
     with pytest.raises(ModelError) as error:
         expanded(f"  {check}\n")
     assert problem in str(error.value)
+
+
+def test_a_word_and_a_check_of_ones_own_may_say_that_nobody_waives_them() -> None:
+    checks = expanded(
+        "  range: {weight: [0, null], waivable: false}\n  not_null: [user]\n"
+        "  heavy: {bad_rows: 'select * from {this}', waivable: false}\n"
+    )
+    assert [name for name, check in checks.items() if not check.waivable] == ["range__weight", "heavy"]

@@ -230,6 +230,12 @@ def test_a_folder_that_cannot_name_a_database_is_refused(tree: Tree, folder: str
             "5: automation.interval_seconds: 1 is too small: write 5 or more",
         ),
         ("readers", "automation:\n  every: 5\nreaders", "6: unknown word 'automation.every'"),
+        (
+            "readers",
+            "waivers: {approvals: 2}\nreaders",
+            "5: waivers.approvals: 2 is not possible: one person rules, so write 1, or take the word out",
+        ),
+        ("readers", "waivers: {most_hours: 0}\nreaders", "5: waivers.most_hours: 0 is too small: write 1 or more"),
         (YAML, "", "1: 'description' is missing"),
     ],
 )

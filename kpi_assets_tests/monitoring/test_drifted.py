@@ -55,6 +55,16 @@ def test_growing_adds_the_fields_of_a_batch_and_a_replay_replaces_them(clicks: C
     assert clicks.rows(ROWS) == found, "a replay of the same objects finds the same"
 
 
+def test_no_value_of_an_unknown_field_is_kept_beside_a_personal_column(clicks: ClicksPipeline) -> None:
+    clicks.file("raw/clicks.sql", RAW_CLICKS.replace("description: Event.}", "description: Event., pii: id}"))
+    land(clicks, {"mail": "canary@example.org"})
+    assert clicks.rows(ROWS) == [("mail", "string", 1, "(masked)")]
+    land(clicks, {"event_id": None, "mail": "canary@example.org"}, {"occurred_at": "canary"}, {})
+    [(bad,)] = clicks.rows("select count(*) from ops.quarantine where record like '%canary%'")
+    assert bad == 2
+    assert clicks.rows("select check_name from ops.data_quality_results as r where r::text like '%canary%'") == []
+
+
 def test_a_field_that_the_header_does_not_name_is_an_incident_until_it_does(clicks: ClicksPipeline) -> None:
     land(clicks, {})
     assert judge(clicks) == []

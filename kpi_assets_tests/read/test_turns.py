@@ -7,6 +7,7 @@ import pytest
 
 from kpi_assets.materialize.build import build
 from kpi_assets.materialize.tick import finish, tick
+from kpi_assets.materialize.upkeep import prune
 from kpi_assets.monitoring.declared_kpis import record_declared
 from kpi_assets.read.kpis import KpiState, read_kpis
 from kpi_assets.stream.described import CLOSED
@@ -18,6 +19,10 @@ TRUST = """
 select kpi, gate, load_date, publish_id, stopped_load_date, stopped_at, stopped_since, due_by, through, restated,
     restated_at
 from ops.kpi_trust
+"""
+RESTATEMENTS = """
+select kpi, load_date, measure, was, "is", was_publish_id, publish_id, cause, caused_by
+from ops.restatements order by kpi, publish_id
 """
 TILES = """
 select kpi, measure, load_date, value, publish_id, was_publish_id, was_value, restated
@@ -47,6 +52,7 @@ def are_as_other_tools_are_told(clicks: ClicksPipeline, found: list[KpiState]) -
     with connect(clicks.server, clicks.name, "test", role=READER, read_only=True) as reader:
         trust = {row[0]: row[1:] for row in reader.execute(TRUST).fetchall()}
         tiles = reader.execute(TILES).fetchall()
+        restatements = reader.execute(RESTATEMENTS).fetchall()
     for kpi in found:
         latest, stop = kpi.latest, kpi.stop
         assert latest
@@ -66,6 +72,17 @@ def are_as_other_tools_are_told(clicks: ClicksPipeline, found: list[KpiState]) -
         for point in kpi.points
         for name, value in point.values.items()
         for last in [next((each for each in reversed(point.restated) if name in each.was), None)]
+    ]
+    assert restatements == [
+        (
+            *(str(kpi.table.relation), point.load_date, name, each.was[name], each.now[name]),
+            *(each.was_publish_id, each.publish_id, each.cause, list(each.caused_by)),
+        )
+        for kpi in found
+        for point in kpi.points
+        for each in point.restated
+        for name in each.was
+        if each.was[name] != each.now[name]
     ]
 
 
@@ -110,6 +127,23 @@ def test_sql_that_was_changed_is_a_restatement_at_its_publish(
         grow(clicks, f"d{number}")
     assert publishes(clicks) == 8
     assert restated(clicks) == [(2, 30, why)]
+    causes = "select asset, cause from ops.publishes where cause is not null order by publish_id"
+    changed = f"{path.replace('/', '.').removesuffix('.sql')}"
+    order = ["stg.clicks_by_minute", "marts.kpi_clicks", "marts.kpi_total"]
+    assert clicks.rows(causes) == [(name, "sql") for name in order[order.index(changed) :]]
+
+
+def test_what_was_changed_and_changed_back_is_told_too(clicks: ClicksPipeline) -> None:
+    grow(clicks, "a")
+    clicks.file("marts/kpi_clicks.sql", KPI.replace("sum(clicks)::bigint", "sum(clicks * 10)::bigint"))
+    grow(clicks, "b")
+    grow(clicks, "c")
+    clicks.file("marts/kpi_clicks.sql", KPI)
+    grow(clicks, "d")
+    why = "its SQL was changed"
+    assert restated(clicks) == [(1, 20, why), (30, 4, why)]
+    prune(clicks.context(), clicks.day)
+    assert restated(clicks) == [(1, 20, why), (30, 4, why)], "what it was stays, and what it became"
 
 
 def test_a_replay_by_the_same_sql_is_no_restatement(clicks: ClicksPipeline) -> None:
@@ -137,7 +171,7 @@ def test_a_load_date_that_is_closed_is_as_it_was_before(clicks: ClicksPipeline) 
     assert finish(clicks.context(), clicks.day) == []
     [(left,)] = clicks.rows("select count(*) from ops.publishes where asset = 'stg.clicks_by_minute'")
     assert left == 3, "superseded publishes of growing tables are deleted, but those that these are made from"
-    assert [each[:2] for each in restated(clicks)] == [(2, 30)]
+    assert restated(clicks) == before, "what was compared is gone, and what was found is still known"
 
 
 def test_what_readers_saw_at_an_instant_has_what_had_happened(clicks: ClicksPipeline) -> None:

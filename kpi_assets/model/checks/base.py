@@ -16,6 +16,7 @@ from kpi_assets.model.column_reads import unknown_columns
 from kpi_assets.model.history import HistoryRead
 from kpi_assets.model.lookback import Key, Window
 from kpi_assets.model.names import BATCH, LOAD_DATE, Relation
+from kpi_assets.model.pii import Pii
 from kpi_assets.model.quality import CheckCount, Dimension
 from kpi_assets.model.query import Query
 from kpi_assets.model.records import SetAside
@@ -112,6 +113,7 @@ class AuditFacts:
     records_before: int = 0  # of a stream: in the batches of the load_date that are published
     quarantined_before: int = 0  # of these
     substitutes: Mapping[Relation, str] = field(default_factory=dict)  # subqueries (candidates.cast_to_declared)
+    pii: Pii = Pii()  # the personal columns, whose values no sample or message may have
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -169,8 +171,12 @@ class Measured(Protocol):
     def total(self, column: str, query: Query) -> int:
         """Return the sum of a column over the rows of a query for bad rows."""
 
-    def samples(self, query: Query | str) -> list[dict[str, Any]]:
-        """Return a few of the rows of a query for bad rows."""
+    def samples(self, query: Query | str, *, by_name: bool = False) -> list[dict[str, Any]]:
+        """Return a few of the rows of a query for bad rows, with their personal values masked.
+
+        `by_name` says that the returned columns, and the keys of objects in them, have the names of the columns whose
+        values they are, as those of a str always have. Else the lineage of the query says it.
+        """
 
 
 @dataclass(frozen=True)
@@ -180,6 +186,8 @@ class Check:
     A check with a `dimension` counts in the quality score.
 
     One with an `alert` opens an incident when it has failed on the published rows for that long.
+
+    If a check is not `waivable`, nobody may have a build published that fails it.
 
     This class itself is a check of an S3 object, which materialize/verify_object.py makes.
     """
@@ -192,6 +200,7 @@ class Check:
     line: int = 1
     dimension: Dimension | None = None
     alert: Wait | None = None
+    waivable: bool = True
 
 
 @dataclass(frozen=True)

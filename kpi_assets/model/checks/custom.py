@@ -11,7 +11,14 @@ from pydantic import Field, model_validator
 from kpi_assets.model.affects import Affects
 from kpi_assets.model.checks.bad_rows import BadRows
 from kpi_assets.model.checks.base import TableCheck
-from kpi_assets.model.checks.options import FOR_MEANING, SEVERITY_MEANING, Severity, alert_of, check_for
+from kpi_assets.model.checks.options import (
+    FOR_MEANING,
+    SEVERITY_MEANING,
+    WAIVABLE_MEANING,
+    Severity,
+    alert_of,
+    check_for,
+)
 from kpi_assets.model.checks.reconcile import ReconcileSpec, reconcile_check
 from kpi_assets.model.checks.word import TableDeclaration
 from kpi_assets.model.field_types import Expression, Sentence
@@ -44,6 +51,9 @@ class CustomCheck(Strict):
         default=None,
         description="The dimension of the quality score to which the check belongs. Without this word it is "
         "`validity`, and `consistency` for a reconciliation; with `severity: alert` the check belongs to none.",
+    )
+    waivable: Annotated[bool, Affects.NOTHING] = Field(
+        default=True, description=WAIVABLE_MEANING, examples=["waivable: false"]
     )
     description: Annotated[Sentence | None, Affects.CHECKS] = Field(
         default=None, description="What the check demands. People read it in the UI and in alerts."
@@ -83,5 +93,6 @@ def custom_check(name: str, spec: CustomCheck, table: TableDeclaration) -> Table
         blocking=spec.severity == "error",
         dimension=spec.dimension or usual,
         alert=alert_of(spec.severity, spec.for_),
+        waivable=spec.waivable,
         line=table.lines.of(*place),
     )

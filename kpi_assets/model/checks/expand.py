@@ -227,4 +227,10 @@ def _with_options(make: Callable[[], TableCheck], word: CheckWord, options: Word
     """Make a check of a word, with the options that the header gives it. Raises ModelError."""
     check = make()
     blocking = check.blocking if options.severity is None else options.severity == "error"
-    return replace(check, blocking=blocking, dimension=options.dimension or word.dimension, alert=options.alert)
+    return replace(
+        check,
+        blocking=blocking,
+        dimension=options.dimension or word.dimension,
+        alert=options.alert,
+        waivable=options.waivable,
+    )

@@ -1,4 +1,4 @@
-"""Options of a built-in word below `checks`: the severity of its checks, and the dimension of quality they measure.
+"""Options of a built-in word below `checks`: severity, dimension of quality, and whether a failure may be waived.
 
 Belongs here: the options, and taking them out of the value of a word. Not here: what words demand (the families of
 checks), and the same two words of a check of the user's own (custom.py).
@@ -26,7 +26,11 @@ FOR_MEANING = (
     "For `severity: alert`: how long the check must fail before the incident is opened, as `10 minutes` or as "
     "`3 load_dates` in a row. Without this word it is opened at once."
 )
-OPTIONS = ("severity", "dimension", "for")
+WAIVABLE_MEANING = (
+    "Whether somebody may rule with `kpi waive` that one build is published although this check fails. With `false`, "
+    "nobody may."
+)
+OPTIONS = ("severity", "dimension", "for", "waivable")
 _COLUMNS = "columns"  # the word for the list of a word whose value is a list
 _OWN = "it is no column or key here: for one of this name, write a check of your own"
 
@@ -56,6 +60,9 @@ class WordOptions(Strict):
     )
     dimension: Annotated[Dimension | None, BeforeValidator(_dimension), Affects.CHECKS] = Field(
         default=None, description="The dimension of the quality score to which the checks of the word belong."
+    )
+    waivable: Annotated[bool, Affects.NOTHING] = Field(
+        default=True, description=WAIVABLE_MEANING, examples=["waivable: false"]
     )
 
     @model_validator(mode="after")

@@ -122,7 +122,7 @@ class RowComparison:
     def samples(self, measured: Measured) -> list[dict[str, Any]]:
         """Return a few rows that are unexplained: their keys, and each column that differs, from what to what."""
         assert self.unlike
-        return measured.samples(self.unlike)
+        return measured.samples(self.unlike, by_name=True)
 
     def _shared(self, there: Mapping[str, str]) -> tuple[str, ...]:
         """Return the columns that are compared: those with the same name, without those that join the rows."""

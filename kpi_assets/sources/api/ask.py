@@ -51,10 +51,12 @@ class Asking:
         deadline: Deadline,
         take_turn: Callable[[], None],
         on_retry_after: Callable[[float], None],
+        *,
+        is_personal: bool = False,
     ) -> None:
         self.server, self._client, self.deadline = server, client, deadline
         self._take_turn, self.on_retry_after = take_turn, on_retry_after
-        self.hidden = Hidden(server.open_secrets.values())
+        self.hidden = Hidden(server.open_secrets.values(), is_personal=is_personal)
 
     def ask(
         self,

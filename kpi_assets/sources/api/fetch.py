@@ -47,13 +47,14 @@ def fetch(
     take_turn: Callable[[], None] = lambda: None,
     on_page: Callable[[int, int | None], None] = lambda _records, _total: None,
     on_retry_after: Callable[[float], None] = lambda _seconds: None,
+    is_personal: bool = False,
     clock: Clock = _CLOCK,
 ) -> Iterator[Fetched]:
     """Ask for every page. The body is there within the context. Raises ApiError.
 
     `records` is the field of the list of records in a page; None if a page is an array. `take_turn` is called before
     each request to the server, `on_page` after each page with the records so far and their total, and `on_retry_after`
-    with the seconds that the server wants to pass until the next request.
+    with the seconds that the server wants to pass until the next request. No error quotes an answer that `is_personal`.
     """
     begun, asked_at = clock.now(), clock.date()
     deadline = Deadline(clock, server.api.deadline_minutes * 60)
@@ -66,7 +67,7 @@ def fetch(
 
     try:
         with Client(server.api.timeout_seconds, deadline) as client:
-            asking = Asking(server, client, deadline, take_turn, on_retry_after)
+            asking = Asking(server, client, deadline, take_turn, on_retry_after, is_personal=is_personal)
             whole = Pages(server, call, records, load_date, asking, spool, name).fetch(begin, on_page)
         yield Fetched(spool.file, spool.size, whole.pages, whole.records, whole.total, asked_at, clock.now() - begun)
     finally:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from urllib.parse import quote, quote_plus, unquote_plus
 
 from kpi_assets.model import excerpt
+from kpi_assets.model.pii import MASKED
 from kpi_assets.printable import printable
 
 QUOTED = 200  # letters of an answer
@@ -19,9 +20,10 @@ _LEAST = 4  # letters of a part of a secret that is looked for by itself
 
 
 class Hidden:
-    """The secrets that a text may hold."""
+    """The secrets that a text may hold. With `is_personal`, an answer has values about persons, and none is quoted."""
 
-    def __init__(self, secrets: Iterable[str]) -> None:
+    def __init__(self, secrets: Iterable[str], *, is_personal: bool = False) -> None:
+        self._is_personal = is_personal
         self._secrets: set[str] = set()
         self._forms: tuple[str, ...] = ()
         for secret in secrets:
@@ -35,6 +37,8 @@ class Hidden:
 
     def excerpt(self, start: bytes, *, is_whole: bool) -> str:
         """Return the first letters of an answer without the secrets; `is_whole` says whether `start` is all of it."""
+        if self._is_personal and start:
+            return MASKED
         text = self.out_of(start.decode(errors="replace"))
         if not is_whole:  # a secret may have been cut at its end
             text = text[: max(0, len(text) - max(map(len, self._forms), default=0))]

@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from kpi_assets.ledger.causes import Cause
 from kpi_assets.model.number_format import write
 from kpi_assets.read import said
 from kpi_assets.read.breakdown import dimensions_of
@@ -126,6 +127,10 @@ class KpisAnswer(Answer):
     """Every KPI."""
 
     kpis: list[KpiAnswer]
+    mixed: bool = Field(
+        description="Whether numbers of it rest on different publishes of one raw table: a load_date is being "
+        "restated, or a KPI of it is held."
+    )
     links: dict[str, str]
 
 
@@ -180,6 +185,12 @@ class Restated(Answer):
     publish_id: int
     at: datetime = Field(description="When the one took the place of the other.")
     why: str
+    cause: Cause = Field(
+        description="What counts most of `why`; `rebuilt` if nothing that the number was made from differs."
+    )
+    caused_by: list[int] = Field(
+        description="The publishes at the root: those whose object, SQL or decisions differ, or that came or went."
+    )
 
 
 class RestatementsAnswer(Answer):
@@ -507,6 +518,8 @@ def restatements_answer(
             publish_id=each.publish_id,
             at=each.at,
             why=each.why,
+            cause=each.cause,
+            caused_by=list(each.caused_by),
         )
         for name in kpi.measures
         for each in tile_of(kpi, name).restated

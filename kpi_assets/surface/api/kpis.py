@@ -3,13 +3,18 @@
 Not here: rows (rows.py), checks and lineage (checks.py).
 """
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 
+from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.sentences import shown
 from kpi_assets.model.table import Table
+from kpi_assets.read.kpis import KpiState
+from kpi_assets.read.mixed import are_mixed
 from kpi_assets.surface.answer import Body, Problem, Reading, answer
 from kpi_assets.surface.api.answers import (
     API,
@@ -59,12 +64,17 @@ async def kpis(
     def make(reading: Reading) -> Body:
         in_time(as_of, reading.now)
         today = reading.now.date()
-        found = [
-            kpi_answer(kpi)
-            for name in names
-            for kpi in states_of(reading, pipelines[name], as_of=as_of, first=today, last=today)
-        ]
-        return Body(dumps(KpisAnswer(kpis=found, links={"self": address_of(request), "page": "/"})), JSON)
+        found = {name: states_of(reading, pipelines[name], as_of=as_of, first=today, last=today) for name in names}
+        return Body(
+            dumps(
+                KpisAnswer(
+                    kpis=[kpi_answer(kpi) for of_pipeline in found.values() for kpi in of_pipeline],
+                    mixed=any(_are_mixed(reading, pipelines[name], found[name], as_of) for name in names),
+                    links={"self": address_of(request), "page": "/"},
+                )
+            ),
+            JSON,
+        )
 
     return await answer(request, names, make)
 
@@ -139,6 +149,12 @@ async def restatements(
         return Body(dumps(restatements_answer(state, first, last, itself=address_of(request))), JSON)
 
     return await answer(request, [found.name], make)
+
+
+def _are_mixed(reading: Reading, pipeline: Pipeline, kpis: Sequence[KpiState], as_of: datetime | None) -> bool:
+    """Return whether the latest load_dates of KPIs rest on different publishes of one raw table."""
+    publishes = [kpi.latest.publish_id for kpi in kpis if kpi.latest]
+    return bool(publishes) and are_mixed(reading.of(pipeline), publishes, as_of)
 
 
 def measure_named(table: Table, name: str | None) -> str:

@@ -15,7 +15,8 @@ from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.table import Table
 from kpi_assets.warehouse.alter import alter_columns, drop_columns, find_changes, match_columns
 from kpi_assets.warehouse.candidates import Candidate
-from kpi_assets.warehouse.ddl import DefinitionError, identifier, one_line, types_of
+from kpi_assets.warehouse.ddl import DefinitionError, identifier, types_of
+from kpi_assets.warehouse.error_reasons import one_line
 from kpi_assets.warehouse.kinds.strategy import StorageStrategy
 from kpi_assets.warehouse.shape import Changes, Published
 from kpi_assets.warehouse.versions import Compared, VersionChanges, Versions, holds_on, rows_on
@@ -245,7 +246,9 @@ def _wanted_generated(connection: Connection[Any], table: Table) -> Generated:
             connection.execute(sql.SQL("create temporary table probe ({})").format(sql.SQL(", ").join(columns)))
             return _generated(connection, sql.Identifier("pg_temp", "probe"))
     except psycopg.ProgrammingError as error:
-        reason = error.diag.message_primary or one_line(error)  # without the lines of a statement that nobody wrote
+        reason = error.diag.message_primary or one_line(
+            error, table.pii
+        )  # without the lines of a statement that nobody wrote
         raise DefinitionError(
             f"{table.path}: the columns of `adds` cannot be generated ({reason}): correct the expression; it "
             "may use only functions that give the same for the same dates in every session."
@@ -269,6 +272,6 @@ def _alter(connection: Connection[Any], table: Table, steps: Sequence[sql.Compos
         connection.execute(sql.SQL("alter table {} {}").format(identifier(table.relation), sql.SQL(", ").join(steps)))
     except (psycopg.errors.DependentObjectsStillExist, psycopg.errors.DuplicateColumn) as error:
         raise DefinitionError(
-            f"{table.path}: the columns of `adds` of {table.relation} cannot be changed ({one_line(error)}): drop what "
-            "depends on them, or give the column another name."
+            f"{table.path}: the columns of `adds` of {table.relation} cannot be changed "
+            f"({one_line(error, table.pii)}): drop what depends on them, or give the column another name."
         ) from None

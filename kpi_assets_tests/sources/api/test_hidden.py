@@ -87,3 +87,9 @@ def test_an_excerpt_is_short_and_printable() -> None:
     assert shown.startswith("a b\\x00�ccc")
     assert shown.endswith("… (cut)")
     assert len(shown) == QUOTED + len("\\x00") - 1
+
+
+def test_nothing_of_an_answer_about_persons_is_quoted() -> None:
+    hidden = Hidden([], is_personal=True)
+    assert hidden.excerpt(b'{"email": "canary@example.org"}', is_whole=True) == "(masked)"
+    assert hidden.excerpt(b"", is_whole=True) == "", "there is nothing to mask"

@@ -3,12 +3,15 @@
 import json
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
+from kpi_assets.embedded.stack import Stack
 from kpi_assets.settings import settings
+from kpi_assets_tests.read.kpi_shop import KPI, MORE_THINGS, KpiShop
 from kpi_assets_tests.surface.api.conftest import Site
 from kpi_assets_tests.surface.server import serving
 
@@ -36,7 +39,9 @@ def publishes(site: Site) -> list[int]:
 
 
 def test_every_kpi(site: Site) -> None:
-    [kpi] = ask(site, "/api/v1/kpis")["kpis"]
+    found = ask(site, "/api/v1/kpis")
+    [kpi] = found["kpis"]
+    assert found["mixed"] is False
     assert kpi == ask(site, f"/api/v1/kpis?pipeline={site.shop.name}")["kpis"][0]
     assert kpi == ask(site, site.base)
     assert [(each["name"], each["value"], each["text"]) for each in kpi["measures"]] == [
@@ -50,6 +55,22 @@ def test_every_kpi(site: Site) -> None:
     assert (gate["state"], gate["load_date"], gate["table"]) == ("held", str(site.held), "raw.things")
     assert gate["reason"] == "1 row of things stands twice"
     assert b"anvil again" not in site.client.get(site.base).data, "no row that failed is quoted"
+
+
+def test_kpis_of_which_one_is_not_built_since_its_data_was_corrected_are_mixed(stack: Stack, tmp_path: Path) -> None:
+    with KpiShop.open(stack, tmp_path) as shop:
+        assert isinstance(shop, KpiShop)
+        shop.stock().prepared()
+        shop.file("marts/light.sql", KPI)
+        shop.land()
+        assert set(shop.run().values()) == {"published"}
+        [(before,)] = shop.rows("select clock_timestamp()")
+        shop.land(things=MORE_THINGS)
+        for name in ("raw.things", "marts.weighed", "marts.light"):
+            shop.build(name, shop.day)
+        with serving(settings(), {shop.name: shop.pipeline()}) as client:
+            assert client.json("/api/v1/kpis")["mixed"] is True
+            assert client.json(f"/api/v1/kpis?as_of={quote(before.isoformat())}")["mixed"] is False
 
 
 def test_a_load_date_of_one_kpi(site: Site) -> None:
@@ -97,6 +118,9 @@ def test_what_was_restated(site: Site) -> None:
     assert (found["measure"], found["was"], found["now"]) == ("kilograms", Decimal("30.00"), Decimal("40.00"))
     assert (found["was_publish_id"], found["publish_id"]) == (publishes(site)[0], publishes(site)[2])
     assert (found["was_text"], found["now_text"]) == ("30.0", "40.0")
+    raw = "select publish_id from ops.published where asset = 'raw.things' order by load_date limit 1"
+    assert (found["cause"], found["caused_by"]) == ("objects", [site.shop.rows(raw)[0][0]])
+    assert found["why"] == "the source object of things was replaced"
     assert ask(site, f"{site.base}/restatements?from={site.latest}")["restatements"] == []
 
 

@@ -137,6 +137,6 @@ def test_a_bi_tool_may_send_every_query_of_the_guide(served: Served) -> None:
         for query in queries:
             in_grafana = query.replace("$__timeFrom()", "'2000-01-01T00:00:00Z'").replace("$__timeTo()", "'2100-01-01'")
             answers.append(reader.execute(in_grafana).fetchall())  # type: ignore[call-overload]
-    [[tile], trend, [panel], [(not_current,)]] = answers
+    [[tile], trend, restated, [panel], [(not_current,)]] = answers
     assert tile[:6] == (3000, "late", DAY, None, None, None)
-    assert (trend, panel[1], not_current) == ([(DAY, 3000, None)], 3000, 3)
+    assert (trend, restated, panel[1], not_current) == ([(DAY, 3000, None)], [], 3000, 3)

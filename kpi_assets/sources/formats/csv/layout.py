@@ -11,6 +11,7 @@ from datetime import date
 
 from kpi_assets.model import excerpt
 from kpi_assets.model.dialect import Dialect, Field
+from kpi_assets.model.pii import MASKED
 from kpi_assets.sources.formats.csv.encoding import BYTE_ORDER_MARK, UTF8, misfit, to_utf8
 from kpi_assets.sources.formats.csv.grammar import Grammar
 from kpi_assets.sources.formats.csv.records import GrammarError, cut_record
@@ -123,7 +124,11 @@ def _difference(names: Sequence[str], dialect: Dialect, load_date: date) -> str:
         unknown = []
     if not (missing or unknown or twice):
         return ""
-    return _written_otherwise(names, dialect, known) or _listed(names, known, missing, unknown, twice)
+    if problem := _written_otherwise(names, dialect, known):
+        return problem
+    if dialect.is_personal:  # a file without a header has values where its names should be
+        names, unknown = ([name if name in known else MASKED for name in each] for each in (names, unknown))
+    return _listed(names, known, missing, unknown, twice)
 
 
 def _listed(names: Sequence[str], known: Sequence[str], *which: Sequence[str]) -> str:

@@ -1,0 +1,46 @@
+"""Why a load_date was published again with other rows: ops.publishes.cause, caused_by and differences.
+
+It is found when the load_date is published, by comparing the publish with the one before, and all that both were made
+from. Who asks later is told the same, also if what was compared is gone by then.
+
+Belongs here: recording causes, and reading what was recorded. Not here: the comparison (ops.differences and ops.causes
+in migrations/), and how causes are said to readers (read/restated.py).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from typing import Any, Literal, NamedTuple
+
+from psycopg import Connection
+
+# What counts most is the first. `rebuilt`: nothing that it was made from differs.
+Cause = Literal["objects", "decision", "sql", "window", "inputs", "rollback", "erasure", "rebuilt"]
+
+
+class Difference(NamedTuple):
+    """What differs between two publishes, or in something that they were made from. The lowest `rank` counts most."""
+
+    rank: int
+    difference: str
+    asset: str
+    load_date: date
+
+
+def record(connection: Connection[Any], publish_ids: Sequence[int]) -> None:
+    """Record why publishes have other rows than those before them, in the transaction that shows them to readers.
+
+    Of a table that grows, the batch must be recorded before: that there are more events is no cause.
+    """
+    connection.execute(
+        "update ops.publishes as p set cause = c.cause, caused_by = c.caused_by, differences = c.differences "
+        "from ops.causes(%s) as c where p.publish_id = c.publish_id",
+        [list(publish_ids)],
+    )
+
+
+def differences(found: Iterable[Mapping[str, Any]] | None) -> list[Difference]:
+    """Return ops.publishes.differences with its types; nothing differs if it is NULL."""
+    return [
+        Difference(each["rank"], each["difference"], each["asset"], date.fromisoformat(each["load_date"]))
+        for each in found or ()
+    ]
