@@ -33,6 +33,7 @@ AUTOMATION = (
 RUN, SUPERVISOR = "a run", "kpi up"
 KINDS = {"instance.web": "the web UI", "_daemon": "the daemon", "grpc": "a code server", "spawn_main": RUN}
 LEAST_PAUSE, MOST_PAUSE = 2.0, 12.0  # seconds between two kills
+STARTS = 3  # attempts to start `kpi up`
 HEALING = 2400.0  # seconds: a load_date whose runs failed several times is requested again after a quarter of an hour
 # The first load_date, and the size of the samples. The load_dates of retail are the last ones that are over.
 FILES = {"instacart": (date(2025, 3, 1), 2000), "storefront": (date(2025, 1, 6), 300)}
@@ -128,16 +129,20 @@ class Soak:
         for process in psutil.Process(self.web.process.pid).children(recursive=True):
             with suppress(psutil.Error):
                 words = " ".join(process.cmdline())
-                for word, kind in KINDS.items():
-                    if word in words and is_alive(process):
-                        yield kind, process
-                        break
+                kind = next((kind for word, kind in KINDS.items() if word in words), None)
+                if kind and "python" in process.name() and is_alive(process):
+                    yield kind, process
 
     def _revive(self) -> None:
         """Start `kpi up` again if it has ended, which it does when it loses a process that it needs."""
         if self.web.process.poll() is not None:
             said = (self.web.process.communicate()[1] or "").strip().splitlines()[-1:]
             say(f"kpi up ended: {said}")
+            for _ in range(STARTS - 1):  # a busy machine may be too slow for it, which it says
+                with suppress(AssertionError):
+                    self.web.start()
+                    return
+                say("kpi up did not start, again")
             self.web.start()
 
     def runs(self) -> list[psutil.Process]:
