@@ -88,7 +88,7 @@ class Cluster:
             self._process = None
 
     def crash(self) -> None:
-        """Shut the server down like `pg_ctl stop -m immediate`: without a checkpoint, so that the next start recovers."""
+        """Shut the server down without a checkpoint, so that the next start recovers."""
         if self._process:
             self._process.send_signal(signal.SIGQUIT)
             self._process.wait(PATIENCE)

@@ -75,4 +75,6 @@ def test_a_table_of_hundreds_of_columns_is_published_whole(lab: PipelineHarness)
     outcome = lab.build("raw.wide")
     assert (outcome.held, outcome.rows) == (False, 40)
     texts = ", ".join(f"{name}::text" for name in NAMES)
-    assert lab.rows(f"select thing_id::text, {texts} from raw.wide as w order by w.thing_id") == [tuple(row) for row in rows]
+    assert lab.rows(f"select thing_id::text, {texts} from raw.wide as w order by w.thing_id") == [
+        tuple(row) for row in rows
+    ]

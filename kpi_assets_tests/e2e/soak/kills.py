@@ -94,7 +94,9 @@ class Soak:
         """Land the files of a load_date, once all servers answer."""
         self._revive()
         out = self.folder / "landed" / f"{delivery.pipeline}-{delivery.day}-{delivery.orders}"
-        generator = GENERATORS[delivery.pipeline].sized(events=None, days=None if delivery.pipeline == "instacart" else 1)
+        generator = GENERATORS[delivery.pipeline].sized(
+            events=None, days=None if delivery.pipeline == "instacart" else 1
+        )
         written = generator.write(out, load_date=delivery.day, orders=delivery.orders, seed=1)
         of_day = ("--load-date", str(delivery.day)) if delivery.pipeline == "instacart" else ()
         said = self.web.kpi("land", delivery.pipeline, *of_day, "--from", str(out), "--replace")

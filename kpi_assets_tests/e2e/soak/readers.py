@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from threading import Event
@@ -23,7 +23,9 @@ COUNTS = sql.SQL(
     "select p.load_date, p.rows, (select count(*) from {} as t where t.load_date = p.load_date) "
     "from ops.published as p where p.asset = {}"
 )
-AWAY = 0.5  # seconds to wait for a server that was killed
+# A server that was killed, or a table that no build has published yet
+NOT_THERE = (psycopg.OperationalError, psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName)
+AWAY = 0.5  # seconds to wait for them
 
 
 @dataclass
@@ -60,11 +62,11 @@ def reading(urls: Mapping[str, str], pipelines: Mapping[str, Pipeline]) -> Itera
         draw = random.Random(number)
         while not over.is_set():
             name, relation = draw.choice(places)
-            with suppress(psycopg.OperationalError, psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+            try:
                 with psycopg.connect(urls[name], autocommit=True) as connection:
                     found.look(connection, name, relation)
-                    continue
-            time.sleep(AWAY)
+            except NOT_THERE:
+                time.sleep(AWAY)
 
     with ThreadPoolExecutor(READERS) as pool:
         try:
