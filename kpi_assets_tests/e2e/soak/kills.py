@@ -34,6 +34,7 @@ RUN, SUPERVISOR = "a run", "kpi up"
 KINDS = {"instance.web": "the web UI", "_daemon": "the daemon", "grpc": "a code server", "spawn_main": RUN}
 LEAST_PAUSE, MOST_PAUSE = 2.0, 12.0  # seconds between two kills
 STARTS = 3  # attempts to start `kpi up`
+LONG = 600.0  # seconds after which a run must have been killed
 HEALING = 2400.0  # seconds: a load_date whose runs failed several times is requested again after a quarter of an hour
 # The first load_date, and the size of the samples. The load_dates of retail are the last ones that are over.
 FILES = {"instacart": (date(2025, 3, 1), 2000), "storefront": (date(2025, 1, 6), 300)}
@@ -185,6 +186,7 @@ def kills(folder: Path, seconds: float, seed: int) -> None:
         with reading(urls, pipelines) as reader:
             soak.disturb(seconds, deliveries(seed, seconds, count))
             say(f"killed: {soak.killed}")
+            assert soak.killed.get(RUN) or seconds < LONG, "no run was killed, so that little is proven"
             soak.heal()
         say(f"readers looked {reader.looks} times")
         for name in PIPELINES:
