@@ -75,6 +75,11 @@ class Table:
         return Relation(self.relation.schema, f"{self.relation.table}_latest")
 
     @property
+    def masked_view(self) -> Relation:
+        """The view of a table with `readers: mask`, in which personal values are masked."""
+        return Relation(self.relation.schema, f"{self.relation.table}_masked")
+
+    @property
     def has_object(self) -> bool:
         """Whether the rows of each load_date come from one S3 object, which is an asset of its own."""
         return self.header.has_object

@@ -26,6 +26,6 @@ def rows_before(connection: Connection[Any], table: Table, load_date: date, *, i
     if not stored:
         return None
     day = sql.SQL("{}::date").format(sql.Literal(load_date))
-    rows = current_rows(table.relation, day) if is_latest else rows_on(table.relation, day)
+    rows = current_rows(table.relation, day) if is_latest else rows_on(identifier(table.relation), day)
     types = {name: common_type(type_, stored[name]) or "text" for name, type_ in table.types.items() if name in stored}
     return Earlier(load_date, rows.as_string(connection), types)
