@@ -1,7 +1,8 @@
 """Prepares a pipeline's database for builds; safe to repeat, and cheap when nothing is missing.
 
 Belongs here: the order of the steps, and which of them need the owner. Not here: roles, schemas and grants
-(warehouse/provision.py, reader_rights.py), the migrations (ledger/schema.py), and the SQL of live views (warehouse/live_views.py).
+(warehouse/provision.py, reader_rights.py), the migrations (ledger/schema.py), and the SQL of live views
+(warehouse/live_views.py).
 """
 
 from collections.abc import Iterable, Mapping

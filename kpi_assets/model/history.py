@@ -150,7 +150,8 @@ class HistoryRead:
     ) -> "HistoryRead":
         """Return how a history with these columns of its rows, without those that it adds, is read.
 
-        `source` is a subquery that is read in the place of the table. The values of the surrogate key follow from the grain, so it belongs to the version too.
+        `source` is a subquery that is read in the place of the table. The values of the surrogate key follow from the
+        grain, so it belongs to the version too.
         """
         versions = _known_versions(source or quoted(*relation), spec, columns)
         rows = f"(select * from {versions} as known where {CURRENT})"  # noqa: S608

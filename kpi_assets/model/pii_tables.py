@@ -29,7 +29,9 @@ def with_pii(tables: Mapping[Relation, Table], problems: Problems) -> dict[Relat
         for line, problem in _problems_of_kpi(made):
             problems.add(made.path, line, problem)
         if made.header.readers and not made.pii.personal:
-            problems.add(made.path, 1, f"readers: {made.header.readers}: {relation} has no personal column: take it out")
+            problems.add(
+                made.path, 1, f"readers: {made.header.readers}: {relation} has no personal column: take it out"
+            )
     return found
 
 

@@ -18,10 +18,10 @@ from kpi_assets.model.neighbors import (
     check_carried,
     check_generated_names,
     check_jobs,
-    check_views,
     check_retention,
     check_sources,
     check_streams,
+    check_views,
     in_build_order,
 )
 from kpi_assets.model.pipeline import Pipeline

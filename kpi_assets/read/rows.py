@@ -105,8 +105,8 @@ def read_rows(
     stored = stored_rows(connection, table, publish, everything=everything)
     if personal and stored.unreadable:
         raise UserError(
-            f"This login may not read the personal columns of {table.relation} ({', '.join(sorted(stored.unreadable))}): "
-            f"have an administrator grant it {PII_READER}, or leave --pii out."
+            f"This login may not read the personal columns of {table.relation} ("
+            f"{', '.join(sorted(stored.unreadable))}): have an administrator grant it {PII_READER}, or leave --pii out."
         )
     masked = hidden(table, stored.types) if not personal else frozenset()
     stored = replace(stored, masked=masked)
@@ -168,9 +168,7 @@ class StoredRows:
         """Return the number of rows."""
         return _count(self.connection, self.source)
 
-    def _query(
-        self, order: Sequence[sql.Composable], *, limit: int | None, offset: int, cut: bool
-    ) -> sql.Composed:
+    def _query(self, order: Sequence[sql.Composable], *, limit: int | None, offset: int, cut: bool) -> sql.Composed:
         """Return a query for the rows, with all columns as texts.
 
         Values are read as text, because Python has no value for a date such as infinity. ORDER BY needs the qualified
@@ -189,7 +187,9 @@ class StoredRows:
         if column not in self.masked:
             return f't."{column}"::{type_}::text'
         # Of a column that nobody may read, it is not even known whether it has a value.
-        return f"'{MASKED}'" if column in self.unreadable else f"case when t.\"{column}\" is not null then '{MASKED}' end"
+        return (
+            f"'{MASKED}'" if column in self.unreadable else f"case when t.\"{column}\" is not null then '{MASKED}' end"
+        )
 
 
 def stored_rows(connection: Connection[Any], table: Table, publish: Publish, *, everything: bool = False) -> StoredRows:

@@ -11,7 +11,7 @@ from psycopg import Connection, sql
 
 from kpi_assets.model.checks.base import Earlier
 from kpi_assets.model.table import Table
-from kpi_assets.warehouse.ddl import types_of
+from kpi_assets.warehouse.ddl import identifier, types_of
 from kpi_assets.warehouse.shape import common_type
 from kpi_assets.warehouse.versions import current_rows, rows_on
 

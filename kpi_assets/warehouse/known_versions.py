@@ -32,7 +32,12 @@ def version_types(table: Table, types: Mapping[str, str]) -> dict[str, str]:
 
 
 def known_versions(
-    table: Table, types: Mapping[str, str], load_date: date, source: sql.Composable | None = None, *, ended: bool = False
+    table: Table,
+    types: Mapping[str, str],
+    load_date: date,
+    source: sql.Composable | None = None,
+    *,
+    ended: bool = False,
 ) -> sql.Composable:
     """Return the versions that held on a day as they were known then, as a subquery for FROM without an alias.
 

@@ -224,8 +224,8 @@ def restrict_advisory_locks(connection: Connection[Any]) -> None:
 def ensure_grants(connection: Connection[Any], layers: Mapping[str, Layer], readers: Collection[str]) -> None:
     """Grant the existing roles what they need in this database, and revoke what readers may no longer read.
 
-    PUBLIC loses all rights, even if the roles do not exist. What kpi_reader may read of the tables that exist is left to
-    reader_rights.py.
+    PUBLIC loses all rights, even if the roles do not exist. What kpi_reader may read of the tables that exist is left
+    to reader_rights.py.
     """
     database = sql.Identifier(connection.info.dbname)
     connection.execute(sql.SQL("revoke all on database {} from public").format(database))
@@ -249,17 +249,20 @@ def ensure_grants(connection: Connection[Any], layers: Mapping[str, Layer], read
         owner = role_of(layer) if role_of(layer) in makers else None
         if owner == LOADER and BUILDER in makers:
             _grant_read(connection, BUILDER, schema, owner)
-        for role in (READER, PII_READER):
-            if role in roles:
-                by_table = role == READER and schema in readers
-                _grant_read(connection, role, schema, owner, allowed=schema in readers, existing=not by_table)
+        for role in (each for each in (READER, PII_READER) if each in roles):
+            by_table = role == READER and schema in readers
+            _grant_read(connection, role, schema, owner, allowed=schema in readers, existing=not by_table)
+    _grant_ops(connection, roles)
+
+
+def _grant_ops(connection: Connection[Any], roles: Collection[str]) -> None:
+    """Grant these roles what they may read of ops, and kpi_decider what it may write there."""
     for role in sorted({REVIEWER, DECIDER}.intersection(roles)):
         _grant_read(connection, role, "ops", None)
     if DECIDER in roles:
         _grant_ruling(connection)
-    for role in (READER, PII_READER):
-        if role in roles:
-            _grant_read_ops(connection, role)
+    for role in (each for each in (READER, PII_READER) if each in roles):
+        _grant_read_ops(connection, role)
 
 
 def _grant_create(connection: Connection[Any], role: str, schemas: Collection[str]) -> None:
@@ -311,7 +314,10 @@ def _grant_read(
     allowed: bool = True,
     existing: bool = True,
 ) -> None:
-    """Grant a role, or revoke, reading a schema's `existing` tables and those that `owner` (or this user) creates later."""
+    """Grant a role, or revoke, reading a schema's tables, the `existing` ones and those that `owner` creates later.
+
+    Without an `owner`, those that this user creates.
+    """
     words = {
         "verb": sql.SQL("grant" if allowed else "revoke"),
         "to": sql.SQL("to" if allowed else "from"),

@@ -19,7 +19,6 @@ from kpi_assets.warehouse.ddl import DefinitionError, identifier, types_of
 from kpi_assets.warehouse.error_reasons import one_line
 from kpi_assets.warehouse.provision import MAKERS
 
-
 _BARRIER = " with (security_barrier)"  # no function of a reader's query sees rows or values before the view's own
 
 

@@ -37,7 +37,9 @@ select
 from (values (7, 'Canary', 'Rome', 41), (8, null, 'Oslo', 35)) as v (person_id, name, city, age)
 """
 AGE = "  age: {type: integer, description: Age.}\n"
-HISTORY = "history: {surrogate_key: person_sk, adds: {since: {type: date, value: effective_date, description: Since.}}}\n"
+HISTORY = (
+    "history: {surrogate_key: person_sk, adds: {since: {type: date, value: effective_date, description: Since.}}}\n"
+)
 KPI = """\
 kpi:
   chart: {x: city, y: people}
@@ -53,7 +55,8 @@ grain: [name, city]
   city: {{type: text, description: City.}}
   people: {{type: bigint, description: How many.}}
 @end */
-select name, city, people::bigint as people from (values ('B', 'Rome', 2), ('A', 'Rome', 1), ('C', 'Oslo', 1)) as v (name, city, people)
+select name, city, people::bigint as people
+from (values ('B', 'Rome', 2), ('A', 'Rome', 1), ('C', 'Oslo', 1)) as v (name, city, people)
 """
 
 
@@ -80,6 +83,14 @@ def readable(lab: PipelineHarness, name: str, role: str = READER) -> list[str]:
         f"and has_column_privilege('{role}', attrelid, attnum, 'select') order by attnum"
     )
     return [column for (column,) in found]
+
+
+def type_of(lab: PipelineHarness, name: str, column: str) -> str:
+    [(found,)] = lab.rows(
+        f"select format_type(atttypid, atttypmod) from pg_attribute where attrelid = '{name}'::regclass "
+        f"and attname = '{column}'"
+    )
+    return str(found)
 
 
 def published(lab: PipelineHarness, text: str, day: Any = DAY, name: str = "marts.people") -> None:
@@ -134,9 +145,9 @@ def test_the_word_takes_a_right_away_and_gives_it_back(lab: PipelineHarness, sta
     lab.file("marts/people.sql", plain)
     prepare(lab.pipeline(), lab.server)
     assert readable(lab, "marts.people") == every
-    assert lab.rows("select count(*) from pg_attribute where attacl is not null and attrelid = 'marts.people'::regclass") == [
-        (0,)
-    ]
+    assert lab.rows(
+        "select count(*) from pg_attribute where attacl is not null and attrelid = 'marts.people'::regclass"
+    ) == [(0,)]
 
 
 def test_a_right_of_an_earlier_version_is_taken_away(lab: PipelineHarness) -> None:
@@ -190,11 +201,16 @@ def test_a_view_that_is_made_again_is_not_readable_as_a_whole(lab: PipelineHarne
     """Postgres cannot alter the type of a column that a view shows, so the view is dropped meanwhile."""
     published(lab, people(columns=AGE), name="stg.people")
     view = people(columns=AGE, storage="view")
-    view = view[: view.index("select\n")] + "select person_id, name, city, age from stg.people\nwhere load_date = %(load_date)s\n"
+    view = (
+        view[: view.index("select\n")]
+        + "select person_id, name, city, age from stg.people\nwhere load_date = %(load_date)s\n"
+    )
     published(lab, view)
     assert readable(lab, "marts.people") == ["load_date", "city", "age"]
+    lab.file("marts/people.sql", view.replace("age: {type: integer", "age: {type: bigint"))
     wide = people(columns=AGE.replace("integer", "bigint")).replace("age::integer", "age::bigint")
     published(lab, wide, NEXT, name="stg.people")
+    assert type_of(lab, "marts.people", "age") == "bigint"
     assert readable(lab, "marts.people") == ["load_date", "city", "age"]
 
 
@@ -233,7 +249,9 @@ def test_the_versions_of_a_history_are_masked_too(lab: PipelineHarness) -> None:
     columns = ["person_sk", "person_id", "name", "city", "effective_date", "end_date", "is_current", "since"]
     assert readable(lab, "marts.people") == ["city", "effective_date", "end_date", "is_current", "since"]
     assert readable(lab, "marts.people_masked") == columns
-    published(lab, people(mask.replace("value: effective_date", 'value: "effective_date + 1"'), storage="history"), NEXT)
+    published(
+        lab, people(mask.replace("value: effective_date", 'value: "effective_date + 1"'), storage="history"), NEXT
+    )
     with acting(lab, READER) as reader:
         found = reader.execute("select person_sk, name, since - effective_date from marts.people_masked order by city")
         assert found.fetchall() == [("(masked)", None, 1), ("(masked)", "(masked)", 1)]
@@ -262,8 +280,8 @@ def test_rows_are_shown_to_who_may_not_read_their_personal_columns(lab: Pipeline
         with pytest.raises(UserError) as refused:
             read_rows(reader, pipeline, table, place="here", personal=True)
     assert str(refused.value) == (
-        "This login may not read the personal columns of marts.people (name, person_id): have an administrator grant it "
-        "kpi_pii_reader, or leave --pii out."
+        "This login may not read the personal columns of marts.people (name, person_id): have an administrator grant "
+        "it kpi_pii_reader, or leave --pii out."
     )
 
 
