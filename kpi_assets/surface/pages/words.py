@@ -24,12 +24,13 @@ BADGES: Mapping[KpiGate, BadgeLook] = {
     "warned": BadgeLook("!", "warned", "The newest day; it passed with a warning."),
     "late": BadgeLook("◷", "late", "A newer day is due and not there."),
     "running": BadgeLook("↻", "running", "This day passed; a newer one is being built."),
+    "waiting": BadgeLook("↻", "running", "This day passed; a newer one waits for the other KPIs."),
     "held": BadgeLook("◔", "held", "The last good day: it passed, and a newer one did not."),
     "failed": BadgeLook("◔", "failed", "The last good day: it passed, and building a newer one failed."),
     "none": BadgeLook("–", "none", "Nothing is published yet."),
 }
-SIGNS = {"held": "✕", "failed": "✕", "running": "↻", "late": "◷"}  # of banners
-COLORS = {"held": "red", "failed": "red", "running": "blue", "late": "amber"}
+SIGNS = {"held": "✕", "failed": "✕", "running": "↻", "waiting": "↻", "late": "◷"}  # of banners
+COLORS = {"held": "red", "failed": "red", "running": "blue", "waiting": "blue", "late": "amber"}
 
 
 def pipeline_title(pipeline: Pipeline) -> str:
