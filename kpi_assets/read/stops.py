@@ -168,7 +168,7 @@ def _read_waiting(connection: Connection[Any], asked: Asked) -> dict[str, list[S
     ).fetchall()
     for load_date, of_day in groupby(rows, key=lambda row: row[0]):
         published = {asset: rest for _, asset, *rest in of_day}
-        lacking = [str(kpi) for kpi in asked.pipeline.kpis_due(load_date) if str(kpi) not in published]
+        lacking = sorted(str(kpi) for kpi in asked.pipeline.kpis_due(load_date) if str(kpi) not in published)
         for name in (each for each in asked.names if lacking and each in published):
             since, build_id, run_id = published[name]
             found.setdefault(name, []).append(Stop(load_date, "waiting", since, lacking[0], build_id, run_id))

@@ -47,13 +47,15 @@ RELEASED = {
     "0020_grown.sql": "8f746f42441a0f649d92d8646e4d723e2bc4b3ef278f0e2204fc524d849a50cd",
     "0021_rulings.sql": "3371eacbb4fa143b2ec0e1adc7ebac527698fefb5bd808d81dbae4b804503df4",
     "0022_restatements.sql": "3f192e7e2df8664d722bda172a45fe19d4a9694fcc3b34eb0323de85cf0ff23f",
+    "0026_releases.sql": "9e58f1a9202f088f7ad81720ea254bd2a2edfe615c2649b753c90b320e9d0fa3",
 }
 NUMBERS = [number for number, _ in schema.migrations()]
 TABLES = [
     *("alert_deliveries", "alerts", "api_turns", "bad_rows", "batches", "data_quality_results", "drift"),
     *("growth", "holds"),
     *("kpi_tiles", "kpi_trust", "kpi_values", "kpis", "locks", "manifest_parts", "manifests"),
-    *("migrations", "pipeline_runs", "published", "publishes", "quarantine", "requests", "restatements", "rulings"),
+    *("migrations", "pipeline_runs", "published", "publishes", "quarantine", "releases", "requests", "restatements"),
+    "rulings",
     *("stream_closings", "stream_objects", "stream_positions"),
 ]
 RELATIONS = "select relname from pg_class where relnamespace = 'ops'::regnamespace and relkind in ('r', 'v') order by 1"

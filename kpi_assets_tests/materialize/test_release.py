@@ -1,5 +1,6 @@
 """`release: together`: readers are shown a load_date once all of its KPIs are published, and all of them at once."""
 
+import shutil
 import threading
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta, timezone
@@ -14,6 +15,7 @@ from kpi_assets.ledger import kpis, releases
 from kpi_assets.materialize.prepare import prepare
 from kpi_assets.model.names import Relation
 from kpi_assets.model.strict_yaml import ModelError
+from kpi_assets.model.tree import load_pipelines
 from kpi_assets.read import said
 from kpi_assets.read.kpis import KpiState, read_kpis
 from kpi_assets.read.newest import newest_load_date
@@ -83,6 +85,8 @@ def shown(lab: PipelineHarness) -> list[date]:
     assert read == days
     tiles = dict(lab.rows("select kpi, max(load_date) from ops.kpi_tiles group by kpi"))
     assert [tiles[name] for name in NAMES] == days
+    assert [day for (day,) in lab.rows("select load_date from ops.kpi_trust order by kpi")] == days
+    assert [kpi.gate for kpi in states] == [gate for (gate,) in lab.rows("select gate from ops.kpi_trust order by kpi")]
     return days
 
 
@@ -105,10 +109,7 @@ def test_a_load_date_is_shown_once_all_of_its_kpis_are_published(lab: PipelineHa
     assert shown(lab) == [DAY, DAY, DAY]
     publish(lab, NEXT, "marts.pears")
     assert shown(lab) == [NEXT, NEXT, NEXT]
-    ids = {
-        name: publish_id
-        for name, publish_id in lab.rows(f"select asset, publish_id from ops.published where load_date = '{NEXT}'")
-    }
+    ids = dict(lab.rows(f"select asset, publish_id from ops.published where load_date = '{NEXT}'"))
     assert recorded(lab)[1] == (NEXT, ids, False)
     assert [kpi.latest.load_date for kpi in kpi_states(lab, before) if kpi.latest] == [DAY, DAY, DAY]
 
@@ -123,7 +124,11 @@ def test_one_that_is_held_keeps_all_at_the_day_before_and_they_say_so(lab: Pipel
     apples, pears, plums = kpi_states(lab)
     assert [kpi.gate for kpi in (apples, pears, plums)] == ["waiting", "held", "waiting"]
     assert apples.stop is not None
-    assert (apples.stop.load_date, apples.stop.asset, apples.stop.kept) == (NEXT, "marts.pears", None)
+    stop = apples.stop
+    assert (stop.load_date, stop.asset, stop.kept) == (NEXT, "marts.pears", None)
+    assert lab.rows("select stopped_load_date, stopped_at, stopped_since from ops.kpi_trust order by kpi limit 1") == [
+        (stop.load_date, stop.asset, stop.since)
+    ]
     assert said.headline(apples.stop) == "Sun 2 Mar waits for the other KPIs."
     assert said.reasons(apples.pipeline, apples.stop) == ["Pears is not published yet, and all KPIs are shown together"]
     assert said.gate(apples) == "Sat 1 Mar; Sun 2 Mar waits for the other KPIs"
@@ -224,6 +229,14 @@ def test_a_load_date_that_is_not_shown_yet_can_be_asked_for(lab: PipelineHarness
         assert read_rows(session, pipeline, pipeline.table("marts.apples"), NEXT, place="here").rows == [("1", "1")]
         with pytest.raises(UserError, match="is not published in here"):
             read_rows(session, pipeline, pipeline.table("marts.pears"), NEXT, place="here")
+
+
+def test_kpis_that_grow_are_refused(tmp_path: Path) -> None:
+    shutil.copytree(Path(__file__).resolve().parents[2] / "sql/realtime", tmp_path / "realtime")
+    config = tmp_path / "realtime/pipeline.yaml"
+    config.write_text(config.read_text() + "release: together\n")
+    with pytest.raises(ModelError, match=r"release: together: marts\.\w+ grows all day, and is shown at once: take"):
+        load_pipelines(tmp_path)
 
 
 def test_a_word_that_is_not_known_is_refused(lab: PipelineHarness) -> None:
