@@ -40,8 +40,8 @@ def catch_up(connection: Connection[Any], pipeline: Pipeline) -> None:
         return
     names = [str(relation) for relation, table in pipeline.tables.items() if table.header.kpi]
     rows = connection.execute(
-        "select distinct load_date from ops.published where asset = any(%s) and load_date > coalesce(%s::date, '-infinity') "
-        "order by load_date desc",
+        "select distinct load_date from ops.published where asset = any(%s) "
+        "and load_date > coalesce(%s::date, '-infinity') order by load_date desc",
         [names, shown],
     ).fetchall()
     for (load_date,) in rows:
