@@ -65,8 +65,8 @@ def read_kpis(
     tables = [only] if only else kpi_tables(pipeline)
     if not tables:
         return []
-    until = releases.newest(connection, as_of) or date.max
-    asked = Asked(pipeline, tables, as_of, first or date.min, last or date.max, until)
+    newest = releases.newest(connection, as_of) or date.max
+    asked = Asked(pipeline, tables, as_of, first or date.min, last or date.max, newest)
     latest = read_latest(connection, asked)
     points = read_points(connection, asked, latest)
     attempts = read_attempts(connection, asked, latest)

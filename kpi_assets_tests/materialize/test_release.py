@@ -20,9 +20,11 @@ from kpi_assets.read import said
 from kpi_assets.read.kpis import KpiState, read_kpis
 from kpi_assets.read.newest import newest_load_date
 from kpi_assets.read.rows import read_rows
+from kpi_assets.settings import settings
 from kpi_assets.warehouse.connection import connect, one_snapshot
 from kpi_assets.warehouse.provision import READER
 from kpi_assets_tests.pipeline_harness import DAY, NEXT, PipelineHarness
+from kpi_assets_tests.surface.server import serving
 
 KPI = """\
 /* @asset
@@ -136,8 +138,16 @@ def test_one_that_is_held_keeps_all_at_the_day_before_and_they_say_so(lab: Pipel
         ("held", 1),
         ("waiting", 2),
     ]
-    write(lab, "marts.pears", number=5)
-    publish(lab, NEXT, "marts.pears")
+    with serving(settings(), {lab.name: lab.pipeline()}) as client:
+        gate = client.json(f"/api/v1/kpis/{lab.name}/apples")["trust"]["gate"]
+        assert (gate["state"], gate["load_date"], gate["table"]) == ("waiting", NEXT.isoformat(), "marts.pears")
+        [stopped] = client.json(f"/api/v1/kpis/{lab.name}/apples/series?measure=number")["not_published"]
+        assert (stopped["load_date"], stopped["state"]) == (NEXT.isoformat(), "waiting")
+        for page in (f"/kpi/{lab.name}/apples", f"/pipelines/{lab.name}"):
+            assert "Sun 2 Mar waits for the other KPIs." in client.get(page).data.decode()
+        write(lab, "marts.pears", number=5)
+        publish(lab, NEXT, "marts.pears")
+        assert client.json(f"/api/v1/kpis/{lab.name}/apples")["trust"]["gate"]["state"] == "published"
     assert shown(lab) == [NEXT, NEXT, NEXT]
     assert {kpi.gate for kpi in kpi_states(lab)} == {"published"}
 
