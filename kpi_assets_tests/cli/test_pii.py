@@ -5,6 +5,7 @@ import io
 import json
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from kpi_assets.settings import settings
 from kpi_assets.warehouse.connection import connect, one_snapshot
 from kpi_assets_tests.alerts.receivers import Web
 from kpi_assets_tests.cli.command import CliHarness, Output
-from kpi_assets_tests.surface.server import serving
+from kpi_assets_tests.surface.server import Client, serving
 
 NAME, BUCKET = "persons", "kpi-persons"
 GOOD, CHANGED, CAST, TWICE, HEADLESS = (date(2025, 4, day) for day in range(1, 6))
@@ -215,7 +216,7 @@ owner: team:tests
 columns:
   minutes: {title: Minutes, format: integer}
 @end */
-select sum(minutes) as minutes from marts.kpi_visits where load_date = %(load_date)s
+select sum(minutes) as minutes from marts.kpi_visits where load_date = %(load_date)s order by minutes
 """,
 }
 
@@ -264,6 +265,14 @@ def persons(kpi: CliHarness, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     kpi.stack.make_bucket(OTHER_BUCKET)
     with Web.open() as web:
         yield _ran(Persons(kpi, sql, web))
+
+
+@contextmanager
+def served(persons: Persons) -> Iterator[Client]:
+    """Run `kpi serve` on the pipelines."""
+    url = SecretStr(persons.kpi.servers["KPI_POSTGRES_URL"])
+    with serving(settings().model_copy(update={"postgres_url": url}), load_pipelines(Path(persons.sql))) as client:
+        yield client
 
 
 def _ran(made: Persons) -> Persons:
@@ -343,10 +352,9 @@ def test_alerts_say_none(persons: Persons) -> None:
 
 
 def test_pages_and_the_api_have_none(persons: Persons) -> None:
-    pipelines = load_pipelines(Path(persons.sql))
     kpis = [f"/api/v1/kpis/{kpi}" for kpi in ("persons/kpi_people", "shapes/kpi_visits")]
     found: dict[str, bytes] = {}
-    with serving(settings(), pipelines) as client:
+    with served(persons) as client:
         wanted = ["/", "/questions", "/api/v1/kpis", "/api/v1/questions", "/metrics", *kpis]
         for kpi in kpis:
             wanted += [f"{kpi}/rows?load_date={GOOD}", f"{kpi}/rows?load_date={GOOD}&format=csv", f"{kpi}/checks"]
@@ -364,7 +372,7 @@ def test_pages_and_the_api_have_none(persons: Persons) -> None:
 
 
 def test_files_of_rows_have_none(persons: Persons) -> None:
-    with serving(settings(), load_pipelines(Path(persons.sql))) as client:
+    with served(persons) as client:
         for kpi, columns in (("persons/kpi_people", ["city", "people"]), ("shapes/kpi_visits", ["minutes", "calls"])):
             answer = client.get(f"/api/v1/kpis/{kpi}/rows?load_date={GOOD}", Accept="application/vnd.apache.parquet")
             assert answer.status == 200, answer.data

@@ -14,6 +14,7 @@ from kpi_assets.errors import UserError
 from kpi_assets.materialize.prepare import prepare
 from kpi_assets.model.names import Relation
 from kpi_assets.model.strict_yaml import ModelError
+from kpi_assets.read.ask import answer, prepare_question
 from kpi_assets.read.breakdown import read_breakdown
 from kpi_assets.read.rows import read_rows
 from kpi_assets.warehouse import reader_rights
@@ -312,3 +313,46 @@ def test_what_may_not_be_read_is_found_without_reading_it(lab: PipelineHarness) 
     with acting(lab, READER) as reader:
         assert reader_rights.unreadable(reader, Relation("marts", "people")) == {"person_id", "name"}
         assert reader_rights.unreadable(reader, Relation("marts", "nothing")) == frozenset()
+
+
+QUESTION = """\
+/* @question
+title: How many?
+description: Rows by city.
+owner: team:tests
+{more}columns:
+  city: {{title: City}}
+  n: {{title: Rows, format: integer}}
+@end */
+select city, count(*) as n from marts.{table} where load_date {condition} group by city order by city
+"""
+WINDOW = "between %(window_start)s and %(load_date)s"
+
+
+@pytest.mark.parametrize(
+    ("table", "more", "condition", "rows"),
+    [
+        ("people", "", "= %(load_date)s", [["Oslo", "1"], ["Rome", "1"]]),
+        ("people", "lookback: {days: 2, rows: all}\n", WINDOW, [["Oslo", "2"], ["Rome", "2"]]),
+        ("versions", "", "is not null", [["Oslo", "1"], ["Rome", "1"]]),
+    ],
+)
+def test_a_question_reads_the_other_columns(
+    lab: PipelineHarness, table: str, more: str, condition: str, rows: list[list[str]]
+) -> None:
+    for day in (DAY, NEXT):
+        published(lab, people(), day)
+    published(lab, people(HISTORY, storage="history"), NEXT, name="marts.versions")
+    text = QUESTION.format(more=more, table=table, condition=condition)
+    lab.file("questions/how_many.sql", text.replace(" where load_date is not null", ""))
+    pipeline = lab.pipeline()
+    with acting(lab, READER) as reader, one_snapshot(reader):
+        asked = prepare_question(reader, pipeline, pipeline.questions["how_many"], {})
+        assert answer(reader, pipeline, asked).rows == rows
+
+
+def test_a_question_cannot_look_for_the_latest_row_of_a_person(lab: PipelineHarness) -> None:
+    lab.file("marts/people.sql", people("versions: latest\n"))
+    lab.file("questions/how_many.sql", QUESTION.format(more="lookback: 2\n", table="people", condition=WINDOW))
+    with pytest.raises(ModelError, match=r"its latest rows are found by person_id, which readers may not read"):
+        lab.pipeline()

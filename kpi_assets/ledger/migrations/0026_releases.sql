@@ -341,8 +341,6 @@ left join stops as t on s.kpi = t.kpi
 left join restated as r on s.kpi = r.kpi;
 comment on column ops.kpi_trust.gate is
 'First of: held, failed, running (a newer load_date or a correction), waiting, none, late, waived, warned, published.';
-comment on column ops.kpi_trust.waived is
-'Number of rulings by which the number, or what it was made from, is published although checks failed: ops.rulings.';
 comment on column ops.kpi_trust.stopped_load_date is
 'The newest load_date, or correction of one, that is held, failed, running or waiting; NULL if there is none.';
 comment on column ops.kpi_trust.stopped_at is
