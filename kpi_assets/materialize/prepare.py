@@ -14,6 +14,7 @@ from psycopg import Connection
 from pydantic import SecretStr
 
 from kpi_assets.ledger import locks, runs, schema
+from kpi_assets.materialize import release
 from kpi_assets.materialize.retry import LOCK_TIMEOUT, retry_on_lock
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
@@ -83,6 +84,7 @@ def _prepare(pipeline: Pipeline, server: SecretStr, reader_password: SecretStr |
         else:
             _check_prepared(connection, layers)
         _ensure_live_views(connection, pipeline, dropped)
+        release.catch_up(connection, pipeline)
         runs.close_dead_rows(connection)
 
 

@@ -396,6 +396,18 @@ def check_boards(pipeline: Pipeline, folder: Folder, problems: Problems) -> None
                 problems.add(folder.config_path, line, f"boards.{board}: {name!r} {problem}")
 
 
+def check_release(pipeline: Pipeline, folder: Folder, problems: Problems) -> None:
+    """Add a problem for KPIs that grow in a pipeline that shows its KPIs together: they have no last publish."""
+    growing = [table for table in pipeline.tables.values() if table.header.kpi and pipeline.streams_of(table)]
+    if pipeline.config.release and growing:
+        problems.add(
+            folder.config_path,
+            folder.lines.of("release") if folder.lines else 1,
+            f"release: {pipeline.config.release}: {growing[0].relation} grows all day, and is shown at once: take the "
+            "word out",
+        )
+
+
 def check_views(folder: Folder, problems: Problems) -> None:
     """Add a problem for a file with the name `<table>_latest` or `<table>_masked` of a view that a table has."""
     for relation, table in folder.tables.items():

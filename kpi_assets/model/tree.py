@@ -18,6 +18,7 @@ from kpi_assets.model.neighbors import (
     check_carried,
     check_generated_names,
     check_jobs,
+    check_release,
     check_retention,
     check_sources,
     check_streams,
@@ -129,4 +130,5 @@ def _pipeline_of(folder: Folder, problems: Problems) -> Pipeline | None:
         check_carried(pipeline, problems)
         check_apis(pipeline, problems)
         check_boards(pipeline, folder, problems)
+        check_release(pipeline, folder, problems)
     return pipeline if is_whole else None

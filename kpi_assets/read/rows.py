@@ -2,13 +2,13 @@
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from psycopg import Connection, sql
 
 from kpi_assets.errors import UserError
-from kpi_assets.ledger import publishes
+from kpi_assets.ledger import publishes, releases
 from kpi_assets.ledger.publishes import Publish
 from kpi_assets.model.excerpt import sql_cut
 from kpi_assets.model.names import LOW_VOLUME
@@ -42,8 +42,13 @@ class Rows:
 def find_publish(
     connection: Connection[Any], pipeline: Pipeline, table: Table, load_date: date | None, *, place: str
 ) -> Publish:
-    """Return the publish of a load_date, by default the latest, whose rows are there. Raises UserError as read_rows."""
-    day = load_date or publishes.latest_load_date(connection, table.relation)
+    """Return the publish of a load_date, by default the latest that readers are shown, whose rows are there.
+
+    Raises UserError as read_rows does.
+    """
+    until = releases.newest(connection) if table.header.kpi and load_date is None else None
+    before = until + timedelta(days=1) if until else None
+    day = load_date or publishes.latest_load_date(connection, table.relation, before=before)
     current = publishes.current(connection, [table.relation], day) if day else {}
     if day is None or table.relation not in current:
         if day and (gone := publishes.dropped(connection, [table.relation], day)):

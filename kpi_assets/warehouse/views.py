@@ -76,7 +76,8 @@ def put_latest_view(connection: Connection[Any], table: Table, names: Iterable[s
     """
     query = sql.SQL(
         "select {columns} from {table} where {shown} and {date} = "
-        "(select max(p.load_date) from ops.published as p where p.asset = {asset})"
+        "(select max(p.load_date) from ops.published as p where p.asset = {asset} and p.load_date <= "
+        "coalesce((select max(r.load_date) from ops.releases as r where r.ended_at is null), 'infinity'))"
     ).format(
         shown=for_readers(stored),
         columns=sql.SQL(", ").join(
