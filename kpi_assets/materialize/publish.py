@@ -24,6 +24,7 @@ from kpi_assets.materialize.audit import AuditedCandidate
 from kpi_assets.materialize.batch import PublishedRows, add, record_batch
 from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.measures import Computed
+from kpi_assets.materialize.release import release
 from kpi_assets.materialize.retry import LOCK_TIMEOUT, retry_on_lock, wait_for_snapshots
 from kpi_assets.materialize.rulings import WaiverGoneError
 from kpi_assets.model.names import Relation
@@ -140,6 +141,7 @@ def _publish(
             views = (each.publish_id for of_view in shown.values() for each in of_view)
             causes.record(connection, [publish_id, *views])
         warnings = _record_values(context, connection, candidate, publish_id, shown, computed)
+        release(connection, context.pipeline, [table.relation, *shown], load_date)
         layer = context.pipeline.layer(table.relation)
         runs.close_build(connection, candidate.build_id, "success", layer=layer, counts=audited.counts)
     return PublishOutcome(publish_id, versions, warnings=warnings)

@@ -209,6 +209,12 @@ class Header(Strict):
         "ends at 24:00 UTC. A KPI that reads tables that grow may count in minutes.",
         examples=["freshness: {within_hours: 36}", "freshness: {within_minutes: 3}"],
     )
+    readers: Annotated[Literal["mask"] | None, Affects.NOTHING] = Field(
+        default=None,
+        description="`mask`, for a table with personal columns, which `kpi_reader` may not read: readers get the view "
+        "`<table>_masked`, which has all columns and `(masked)` in the place of each personal value.",
+        examples=["readers: mask"],
+    )
     refresh: Annotated[Refresh | None, Affects.NOTHING] = Field(
         default=None,
         description="For a table that reads tables that grow: a live run builds it again only so long after its last "

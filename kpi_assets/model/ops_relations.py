@@ -28,6 +28,7 @@ FOR_READERS: Mapping[str, Collection[str]] = {
     "published": (),
     "publishes": (),
     "quarantine": ("record", "value", "reason", "key", "corrected"),
+    "releases": (),
     "requests": (),
     "restatements": (),
     "rulings": (),

@@ -100,6 +100,10 @@ class Pipeline:
         """The tables that are due on a load_date, in build order."""
         return [table for table in self.tables.values() if self.is_table_due(table, load_date)]
 
+    def kpis_due(self, load_date: date) -> list[Relation]:
+        """The KPIs that are due on a load_date, in build order."""
+        return [table.relation for table in self.due_tables(load_date) if table.header.kpi]
+
     def undue_between(self, first: date, last: date, names: Iterable[Relation] | None = None) -> list[tuple[date, str]]:
         """The (load_date, table) of a range for each table, or each named one, that is not due on a load_date."""
         wanted = {relation: self.calendars[relation] for relation in (self.tables if names is None else names)}

@@ -157,6 +157,13 @@ class PipelineConfig(Strict):
         description="How builds may be published although checks of them fail.",
         examples=["waivers: {most_hours: 24}"],
     )
+    release: Literal["together"] | None = Field(
+        default=None,
+        description="`together`: readers are shown a load_date once all of its KPIs are published, and all of them at "
+        "once. If one is held, all show the load_date before. Without this word, each KPI is shown as soon as it is "
+        "published. A pipeline whose KPIs read streams cannot have it.",
+        examples=["release: together"],
+    )
     boards: dict[Board, Annotated[list[TileName], Field(min_length=1)]] = Field(
         default={},
         description="Groups of tiles, for readers who watch numbers of several KPIs together: each board has a name "

@@ -18,10 +18,11 @@ from kpi_assets.model.neighbors import (
     check_carried,
     check_generated_names,
     check_jobs,
-    check_latest_views,
+    check_release,
     check_retention,
     check_sources,
     check_streams,
+    check_views,
     in_build_order,
 )
 from kpi_assets.model.pipeline import Pipeline
@@ -113,7 +114,7 @@ def _pipeline_of(folder: Folder, problems: Problems) -> Pipeline | None:
     """Return the pipeline of a folder, or None if it or one of its tables has an error."""
     before = len(problems.found)
     ordered = in_build_order(folder, problems)
-    check_latest_views(folder, problems)
+    check_views(folder, problems)
     if folder.config is None:
         return None
     tables = {relation: table for relation, table in ordered.items() if table.storage.has_load_date}
@@ -129,4 +130,5 @@ def _pipeline_of(folder: Folder, problems: Problems) -> Pipeline | None:
         check_carried(pipeline, problems)
         check_apis(pipeline, problems)
         check_boards(pipeline, folder, problems)
+        check_release(pipeline, folder, problems)
     return pipeline if is_whole else None

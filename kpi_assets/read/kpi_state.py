@@ -23,7 +23,8 @@ from kpi_assets.model.table import Table
 #   waived     its newest load_date, or what it was made from, is published on a person's word: checks failed
 #   warned     its newest load_date passed with warnings
 #   published  its newest load_date passed
-KpiGate = Literal["none", "held", "failed", "running", "late", "waived", "warned", "published"]
+#   waiting    a newer load_date is published, and waits for the other KPIs, which are shown together with it
+KpiGate = Literal["none", "held", "failed", "running", "waiting", "late", "waived", "warned", "published"]
 Values = Mapping[str, Decimal | None]  # measure -> its value; None if there is none
 
 
@@ -107,10 +108,12 @@ class Stop:
     `asset` is the table or object (`s3.x`) at which it stopped: the KPI itself or one that it comes from. `kept` is the
     publish that readers are shown of the load_date meanwhile, so that a correction of it is what was stopped; None if
     they are shown nothing of it.
+
+    A load_date is `waiting` if the KPI is published and another one, `asset`, is not: they are shown together.
     """
 
     load_date: date
-    state: Literal["held", "failed", "running"]
+    state: Literal["held", "failed", "running", "waiting"]
     since: datetime
     asset: str
     build_id: int

@@ -31,13 +31,13 @@ def read_latest(connection: Connection[Any], asked: Asked) -> dict[str, date]:
         cross join lateral (
             select p.load_date
             from ops.publishes as p
-            where p.asset = w.asset and p.published_at <= %(at)s::timestamptz
+            where p.asset = w.asset and p.published_at <= %(at)s::timestamptz and p.load_date <= %(until)s
             and (p.removed_at is null or p.removed_at > %(at)s::timestamptz)
             order by p.load_date desc
             limit 1
         ) as l
         """,
-        {"assets": asked.names, "at": asked.at},
+        {"assets": asked.names, "at": asked.at, "until": asked.until},
     ).fetchall()
     return dict(rows)
 
@@ -91,7 +91,7 @@ def _read_days(connection: Connection[Any], asked: Asked, begin: date, others: C
         {
             "assets": [name for name in asked.names if name not in growing],
             "first": begin,
-            "last": asked.last,
+            "last": min(asked.last, asked.until),
             "others": [*others],
             "at": asked.at,
         },

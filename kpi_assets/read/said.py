@@ -20,7 +20,8 @@ from kpi_assets.read.kpis import FailedCheck, KpiGate, KpiState, Point, Stop, Wa
 from kpi_assets.read.said_of_checks import found_by
 from kpi_assets.read.titles import asset_title, day
 
-_ORDER: Sequence[KpiGate] = ("held", "failed", "late", "waived", "running")  # of banners; the other states need none
+# Of banners; the other states need none.
+_ORDER: Sequence[KpiGate] = ("held", "failed", "late", "waived", "waiting", "running")
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Banner:
     are published on a person's word.
     """
 
-    state: KpiGate  # held, failed, late, waived or running
+    state: KpiGate  # held, failed, late, waived, waiting or running
     load_date: date  # that is not shown, or not as it should be
     headline: str  # `Wed 25 Nov is held: its data did not pass.`
     shown: str  # `All KPIs show Tue 24 Nov, the last good day.`
@@ -56,6 +57,8 @@ def reasons(pipeline: Pipeline, stop: Stop) -> list[str]:
         return [f"{_of(stop.asset, title)} did not pass"]
     if stop.state == "failed":
         return [f"{_of(stop.asset, title)} could not be {'verified' if is_object(stop.asset) else 'built'}"]
+    if stop.state == "waiting":
+        return [f"{title} is not published yet, and all KPIs are shown together"]
     return [f"{_of(stop.asset, title)} is being {'verified' if is_object(stop.asset) else 'built'}"]
 
 
@@ -89,6 +92,8 @@ def headline(stop: Stop) -> str:
         return f"{what} is held: its data did not pass."
     if stop.state == "failed":
         return f"{of_day} could not be built{' again' * stop.is_correction}."
+    if stop.state == "waiting":
+        return f"{of_day} waits for the other KPIs."
     return f"{of_day} is being built{' again' * stop.is_correction}."
 
 
@@ -148,7 +153,7 @@ def gate(kpi: KpiState) -> str:
     if stop and stop.state == "held":
         return f"{of_day}{word or ', the last good day'}"
     if stop:
-        became = "failed" if stop.state == "failed" else "is being built"
+        became = {"failed": "failed", "waiting": "waits for the other KPIs"}.get(stop.state, "is being built")
         return f"{of_day}{word}; {day(stop.load_date)} {became}"
     if kpi.late and kpi.through:
         more = f"{word}, with the events until {kpi.through:%H:%M} UTC"
@@ -219,7 +224,7 @@ def _shown(who: str, kpis: Sequence[KpiState]) -> str:
     stops = [kpi.stop for kpi in kpis if kpi.stop]
     if stops and all(stop.is_correction for stop in stops):
         return f"{who} {of_days} as it was before."
-    if stops and all(stop.state == "running" for stop in stops):
+    if stops and all(stop.state in ("running", "waiting") for stop in stops):
         return f"{who} {of_days} until then."
     if stops and not any(kpi.latest.waived for kpi in kpis if kpi.latest):
         return f"{who} {of_days}, the last good day{'s' * (' to ' in of_days)}."

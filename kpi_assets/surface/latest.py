@@ -31,6 +31,7 @@ select
     (select coalesce(max(id), 0) from ops.data_quality_results) as result_id,
     (select count(*) from ops.alerts) as alerts,
     (select count(*) || '-' || coalesce(sum(occurrences), 0) from ops.alerts where closed_at is null) as open_alerts,
+    (select count(*) || '-' || count(ended_at) from ops.releases) as releases,
     (select count(delivered_at) from ops.alert_deliveries) as delivered,
     (select count(*) || '-' || coalesce(sum(hashtext(measure_version)), 0) from ops.kpi_values{of_values}) as measured
 """
@@ -55,6 +56,7 @@ class Version(NamedTuple):
     result_id: int = 0
     alerts: int = 0
     open_alerts: str = ""
+    releases: str = ""
     delivered: int = 0
     measured: str = ""  # `kpi measures --refresh` computes values anew, without a publish
     late: tuple[str, ...] = ()  # it changes with the clock alone

@@ -12,6 +12,7 @@ from psycopg import Connection, sql
 
 from kpi_assets.model.table import Table
 from kpi_assets.warehouse.checksum import checksum_of
+from kpi_assets.warehouse.ddl import identifier
 from kpi_assets.warehouse.kinds import stored_strategy, strategy_of
 
 
@@ -26,13 +27,16 @@ def find_lost(connection: Connection[Any], table: Table, load_dates: Collection[
     return stored.find_lost(connection, table.relation, load_dates) if load_dates else set()
 
 
-def published_rows(connection: Connection[Any], table: Table, load_date: date) -> sql.Composable:
+def published_rows(
+    connection: Connection[Any], table: Table, load_date: date, source: sql.Composable | None = None
+) -> sql.Composable:
     """Return the stored rows of a load_date, as a subquery for FROM without an alias.
 
-    They are read from where they are stored, even if the file now declares another storage.
+    They are read from where they are stored, even if the file now declares another storage; or from `source`, a
+    subquery with the same columns.
     """
     stored = stored_strategy(connection, table.relation, declared=table.storage.name) or strategy_of(table)
-    return stored.rows_of(table.relation, load_date)
+    return stored.rows_of(source or identifier(table.relation), load_date)
 
 
 def rows_and_checksum(
@@ -42,7 +46,9 @@ def rows_and_checksum(
     stored = stored_strategy(connection, table.relation, declared=table.storage.name) or strategy_of(table)
     checksum = checksum_of(columns, bitwise=stored.kind.keeps_versions)
     row = connection.execute(
-        sql.SQL("select count(*), {} from {} as t").format(sql.SQL(checksum), stored.rows_of(table.relation, load_date))
+        sql.SQL("select count(*), {} from {} as t").format(
+            sql.SQL(checksum), stored.rows_of(identifier(table.relation), load_date)
+        )
     ).fetchone()
     assert row is not None
     return int(row[0]), str(row[1])

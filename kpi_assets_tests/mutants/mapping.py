@@ -42,6 +42,7 @@ _TESTS = {
     "warehouse/error_reasons": ("model/test_pii.py", "cli/test_pii.py"),
     "model/versions": ("model/test_versions.py", "model/test_pipeline.py", "model/test_lookback.py"),
     "ledger/upkeep": ("materialize/test_upkeep.py",),
+    "ledger/releases": ("materialize/test_release.py",),
     "stream/reader": ("stream/test_reader.py",),
     "stream/kafka": ("stream/test_reader.py", "stream/test_settings.py"),
     "embedded/weed": ("embedded/test_attacks.py", "embedded/test_s3.py"),

@@ -174,7 +174,7 @@ class NotPublished(Answer):
     """A load_date whose latest build did not reach readers."""
 
     load_date: date
-    state: Literal["held", "failed", "running"]
+    state: Literal["held", "failed", "running", "waiting"]
     table: str = Field(description="The table, or the object `s3.x`, at which it stopped.")
     since: datetime
     reason: str

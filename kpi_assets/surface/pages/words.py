@@ -25,12 +25,13 @@ BADGES: Mapping[KpiGate, BadgeLook] = {
     "waived": BadgeLook("!", "waived", "The newest day; it is published on a person's word, although checks failed."),
     "late": BadgeLook("◷", "late", "A newer day is due and not there."),
     "running": BadgeLook("↻", "running", "This day passed; a newer one is being built."),
+    "waiting": BadgeLook("↻", "running", "This day passed; a newer one waits for the other KPIs."),
     "held": BadgeLook("◔", "held", "The last good day: it passed, and a newer one did not."),
     "failed": BadgeLook("◔", "failed", "The last good day: it passed, and building a newer one failed."),
     "none": BadgeLook("–", "none", "Nothing is published yet."),
 }
-SIGNS = {"held": "✕", "failed": "✕", "running": "↻", "late": "◷", "waived": "!"}  # of banners
-COLORS = {"held": "red", "failed": "red", "running": "blue", "late": "amber", "waived": "amber"}
+SIGNS = {"held": "✕", "failed": "✕", "running": "↻", "waiting": "↻", "late": "◷", "waived": "!"}  # of banners
+COLORS = {"held": "red", "failed": "red", "running": "blue", "waiting": "blue", "late": "amber", "waived": "amber"}
 
 INSTEAD = "A newer day did not reach readers; this one is published on a person's word, although checks failed."
 

@@ -112,10 +112,13 @@ class StorageStrategy(ABC):
         """Return whether a relation of the database, which has this relkind, is stored as this kind."""
         return relkind == self.kind.relkind
 
-    def rows_of(self, relation: Relation, load_date: date) -> sql.Composable:
-        """Return the published rows of a load_date, with load_date, as a subquery for FROM without an alias."""
-        return sql.SQL("(select * from {} where {} = {})").format(
-            identifier(relation), sql.Identifier(LOAD_DATE), sql.Literal(load_date)
+    def rows_of(self, source: sql.Composable, load_date: date) -> sql.Composable:
+        """Return the published rows of a load_date, with load_date, as a subquery for FROM without an alias.
+
+        `source` is the published relation, or a subquery with its columns.
+        """
+        return sql.SQL("(select * from {} as s where s.{} = {})").format(
+            source, sql.Identifier(LOAD_DATE), sql.Literal(load_date)
         )
 
     def find_lost(self, connection: Connection[Any], relation: Relation, load_dates: Collection[date]) -> set[date]:
