@@ -48,7 +48,7 @@ RELEASED = {
     "0021_rulings.sql": "3371eacbb4fa143b2ec0e1adc7ebac527698fefb5bd808d81dbae4b804503df4",
     "0022_restatements.sql": "3f192e7e2df8664d722bda172a45fe19d4a9694fcc3b34eb0323de85cf0ff23f",
     "0023_waived.sql": "1dc25eddb94e113f438632559aa643013ba52607ffdfff1d3c89f9bb1246ba40",
-    "0026_releases.sql": "024fe9e664c65bb22dd002d8b53a2528ae8de1253c87880ce9f7f79075879bd9",
+    "0025_releases.sql": "024fe9e664c65bb22dd002d8b53a2528ae8de1253c87880ce9f7f79075879bd9",
 }
 NUMBERS = [number for number, _ in schema.migrations()]
 TABLES = [
