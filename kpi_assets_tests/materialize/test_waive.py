@@ -1,4 +1,4 @@
-"""Who may waive what, and what happens to a waiver on its way: several people, lost candidates, and a database that fails.
+"""Who may waive what, and what happens to a waiver on its way: several people, lost candidates, a failing database.
 
 What a ruling does to builds is tested in test_rulings.py.
 """
@@ -110,7 +110,8 @@ def test_a_waiver_that_s3_has_and_the_ledger_has_not_counts_with_the_next_build(
 def test_a_candidate_that_is_gone_is_made_again_and_published_as_it_was(held: TwoSourcePipeline) -> None:
     made = waived(held, held.day)
     [(candidate,)] = held.rows(
-        "select candidate from ops.pipeline_runs where job = 'marts.weighed' and status = 'held' order by id desc limit 1"
+        "select candidate from ops.pipeline_runs where job = 'marts.weighed' and status = 'held' "
+        "order by id desc limit 1"
     )
     with held.session() as session:
         session.execute(sql.SQL("drop table {}").format(sql.Identifier(*candidate.split("."))))
@@ -156,7 +157,8 @@ def test_what_rulings_cost_in_requests(held: TwoSourcePipeline) -> None:
     waived(held, held.day)
     with asked_of_s3(held) as asked:
         assert not held.build("marts.weighed", held.day).held
-    assert asked == {"ListObjectsV2": 1, "GetObject": 1, "PutObject": 1}, "and the note that it was used"
+    first = {"ListObjectsV2": 2, "GetObject": 1, "HeadObject": 1, "PutObject": 1}
+    assert asked == first, "the ruling is new to the ledger, and its use is noted"
     with asked_of_s3(held) as asked:
         assert not held.build("marts.weighed", held.day).held
     assert asked == {"ListObjectsV2": 1, "GetObject": 1}
