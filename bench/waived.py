@@ -1,4 +1,4 @@
-"""`python -m bench.waived`: publish a table whose checks pass, and one that is published by a ruling although one fails.
+"""`python -m bench.waived`: publish a table whose checks pass, and one by a ruling although a check of it fails.
 
 Both tables have the same rows and the same checks, of which one differs in its bound: a single row is beyond it. They
 are built from the same raw table in turns. What counts is the wall time of the publish, and of the whole build.
@@ -94,9 +94,8 @@ def main() -> None:
         seconds = {name: [spent(each, what) for each in of_name] for name, of_name in outcomes.items()}
         medians = {name: statistics.median(found) for name, found in seconds.items()}
         ratio = medians["waived"] / medians["passed"]
-        out.print(
-            f"{what}: waived {medians['waived']:.3f} s, passed {medians['passed']:.3f} s: {ratio:.2f} (aim {AIM})"
-        )
+        waived_in, passed_in = (f"{medians[name]:.3f} s" for name in ("waived", "passed"))
+        out.print(f"{what}: waived {waived_in}, passed {passed_in}: {ratio:.2f} (aim: {AIM})")
         report[what] = {"seconds": seconds, "ratio": round(ratio, 3)}
     if options.json:
         options.json.write_text(json.dumps(report, indent=2) + "\n")
