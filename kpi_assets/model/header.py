@@ -191,10 +191,10 @@ class Header(Strict):
         "load_date, and only its latest row in the window counts.",
         examples=["versions: latest"],
     )
-    kpi: Annotated[Kpi | None, Affects.NOTHING] = Field(
+    kpi: Annotated[Kpi | None, Affects.CHECKS] = Field(
         default=None,
         description="Makes the table a KPI. Readers get the view `<table>_latest` and a tile for each measure, and the "
-        "UI gets a chart. No word of it changes the version of the table.",
+        "UI gets a chart. No word of it but `final` changes a version of the table.",
         examples=["kpi: {chart: {x: country, y: revenue}}", _KPI_EXAMPLE],
     )
     min_volume: Annotated[MinVolume | None, Affects.ROWS] = Field(
@@ -341,6 +341,7 @@ class Header(Strict):
             self._storage_problems(),
             self._growing_problems(),
             self._kpi_problems(),
+            self._final_problems(),
         )
         refuse(problem for found in problems for problem in found)
         if volume := self.min_volume:
@@ -393,6 +394,10 @@ class Header(Strict):
                 measure.sql(types)
             except ValueError as error:
                 yield ("kpi", "measures", name, "value"), str(error)
+
+    def _final_problems(self) -> Iterator[tuple[Loc, str]]:
+        if self.kpi and self.kpi.final and not self.storage_kind.has_checks:
+            yield ("kpi", "final"), "is for a KPI that has rows of its own, and this one shows those of another table"
 
     def _name_problems(self) -> Iterator[tuple[Loc, str]]:
         """Yield the columns with impossible names, and the words that name unknown columns."""

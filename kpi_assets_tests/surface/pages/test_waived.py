@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from kpi_assets.materialize.rule import revoke
 from kpi_assets_tests.pipeline_harness import DOUBLED
 from kpi_assets_tests.read.kpi_shop import KpiShop
 from kpi_assets_tests.surface.server import Client
@@ -58,6 +59,16 @@ def test_it_is_said_on_every_page_and_never_called_passed(shop: KpiShop, pages: 
         assert "did not reach readers; this one is published on a person&#39;s word" in text
         for never in ("last good day", "it passed", "Nothing that failed"):
             assert never not in text
+
+
+def test_what_is_revoked_says_so_at_once(shop: KpiShop, pages: Client) -> None:
+    path = f"/kpi/{shop.name}/heavy"
+    assert "revoked" not in page(pages, path)
+    [(ruling,)] = shop.rows(f"select ruling_id from ops.rulings where load_date = '{shop.day}'")
+    revoke(shop.context(), ruling, "the scale is wrong <after> all", "ben")
+    assert f"{IN_HTML}; ben revoked that: the scale is wrong &lt;after&gt; all." in page(pages, path)
+    [said] = pages.json(f"/api/v1/kpis/{shop.name}/heavy")["trust"]["waived"]
+    assert (said["revoked_by"], said["revoke_reason"]) == ("ben", "the scale is wrong <after> all")
 
 
 def test_the_api_and_files_say_it(shop: KpiShop, pages: Client) -> None:
