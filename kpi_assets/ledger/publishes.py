@@ -10,7 +10,7 @@ from psycopg.rows import class_row
 from psycopg.types.json import Json
 
 from kpi_assets.model.manifest import NO_OBJECT
-from kpi_assets.model.names import Relation
+from kpi_assets.model.names import DECISIONS, Relation
 
 _COLUMNS = (
     "publish_id, asset, load_date, build_id, run_id, manifest_hash, code_version, rows, checksum, size_bytes, "
@@ -292,6 +292,84 @@ def dropped(connection: Connection[Any], relations: Iterable[Relation], load_dat
         [[str(relation) for relation in relations], load_date],
     ).fetchall()
     return [Relation.parse(asset) for asset, dropped_at in rows if dropped_at]
+
+
+def of_id(connection: Connection[Any], publish_id: int) -> Publish | None:
+    """The publish of that number, whether readers see it or not; None if there is none."""
+    return of_ids(connection, [publish_id]).get(publish_id)
+
+
+def of_ids(connection: Connection[Any], publish_ids: Iterable[int]) -> dict[int, Publish]:
+    """The publishes of these numbers; those that are deleted are absent."""
+    with connection.cursor(row_factory=class_row(Publish)) as cursor:
+        found = cursor.execute(
+            f"select {_COLUMNS} from ops.publishes where publish_id = any(%s)",  # noqa: S608
+            [list(publish_ids)],
+        ).fetchall()
+    return {publish.publish_id: publish for publish in found}
+
+
+def past(
+    connection: Connection[Any], load_date: date, *, before: int | None = None, at: datetime | None = None
+) -> dict[Relation, Publish]:
+    """What was published of a load_date just before a publish was recorded, or at an instant, by table."""
+    with connection.cursor(row_factory=class_row(Publish)) as cursor:
+        found = cursor.execute(
+            f"select {_COLUMNS} from (select distinct on (p.asset) p.* from ops.publishes as p "  # noqa: S608
+            "where p.load_date = %(day)s and split_part(p.asset, '.', 1) <> %(decisions)s "
+            "and (p.publish_id < %(before)s or p.published_at <= %(at)s) "
+            "order by p.asset, p.publish_id desc) as last "
+            "where coalesce(least(last.removed_at, last.dropped_at), 'infinity') > coalesce(%(at)s, "
+            "(select b.published_at from ops.publishes as b where b.publish_id = %(before)s))",
+            {"day": load_date, "before": before, "at": at, "decisions": DECISIONS},
+        ).fetchall()
+    return {Relation.parse(publish.asset): publish for publish in found}
+
+
+def first_of_run(connection: Connection[Any], run_id: str, load_date: date) -> list[tuple[str, int]]:
+    """Each run whose id begins so and that published something of a load_date, with the first publish of it."""
+    return connection.execute(
+        "select run_id, min(publish_id) from ops.publishes where starts_with(run_id, %s) and load_date = %s "
+        "and split_part(asset, '.', 1) <> %s group by run_id order by 2",
+        [run_id, load_date, DECISIONS],
+    ).fetchall()
+
+
+def next_of(connection: Connection[Any], publish: Publish) -> int | None:
+    """The publish that took the place of a publish; None if it is the last one of its table and load_date."""
+    row = connection.execute(
+        "select min(publish_id) from ops.publishes where asset = %s and load_date = %s and publish_id > %s",
+        [publish.asset, publish.load_date, publish.publish_id],
+    ).fetchone()
+    return row[0] if row else None
+
+
+def showing(
+    connection: Connection[Any], view: Relation, table: Relation, publish_id: int, code_version: str
+) -> int | None:
+    """The last publish of a view, as it is defined now, that showed a publish of its table; None if there is none."""
+    row = connection.execute(
+        "select max(publish_id) from ops.publishes where asset = %s and code_version = %s "
+        "and (inputs ->> %s)::bigint = %s",
+        [str(view), code_version, str(table), publish_id],
+    ).fetchone()
+    return row[0] if row else None
+
+
+def record_restored(connection: Connection[Any], publish_id: int, restored: int) -> None:
+    """Record which publish a rollback has shown again by another one."""
+    connection.execute("update ops.publishes set restores = %s where publish_id = %s", [restored, publish_id])
+
+
+def republished_between(connection: Connection[Any], history: Relation, before: date, first: int, last: int) -> bool:
+    """Whether a load_date of a history before a day was published between two marks."""
+    row = connection.execute(
+        "select exists (select 1 from ops.publishes where asset = %s and load_date < %s and publish_id > %s "
+        "and publish_id <= %s)",
+        [str(history), before, min(first, last), max(first, last)],
+    ).fetchone()
+    assert row is not None
+    return bool(row[0])
 
 
 def record_drop(connection: Connection[Any], relations: Iterable[Relation], load_date: date) -> None:

@@ -38,6 +38,7 @@ from kpi_assets.model.names import (
 from kpi_assets.model.quality import QualitySpec
 from kpi_assets.model.quarantine import QuarantineSpec, quarantine_problems
 from kpi_assets.model.repeats import Repeats, place_problems
+from kpi_assets.model.rollback import Kept
 from kpi_assets.model.rules import RULE_WORDS
 from kpi_assets.model.sentences import Loc, listed, refuse, shown
 from kpi_assets.model.slices import KEY_TYPES
@@ -91,6 +92,7 @@ _NOT_OF_GROWING = {
     "refresh": "a table that grows is not built again, but gets each batch: take it out",
     "lookback": "a table that grows reads one batch: look back in a table that reads it",
     "kpi": "a KPI is computed again from what has grown: select it from this table, without the batch",
+    "rollback": "a replay of its events gives each load_date again: take it out",
     "quality": "a score is of a whole load_date, and a batch is a part of one: take it out",
 }
 _NOT_OF_BATCHES = {
@@ -221,6 +223,12 @@ class Header(Strict):
         description="For a table that grows and has a SELECT: a row whose grain came before is left out and counted. "
         "Without this word, the grain must name `batch`, so that no two batches share a key.",
         examples=["repeats: {keep: first, load_dates: 2}"],
+    )
+    rollback: Annotated[Kept | None, Affects.NOTHING] = Field(
+        default=None,
+        description="How much is kept of what readers saw of each load_date before, so that `kpi rollback` can show it "
+        "again. Without this word, as pipeline.yaml says.",
+        examples=["rollback: {keep: 2, days: 14}"],
     )
     time_limit: Annotated[TimeLimit | None, Affects.NOTHING] = Field(
         default=None,
@@ -417,6 +425,8 @@ class Header(Strict):
             yield ("quality",), f"a {kind.name} shows what its table shows, before any check: put it there"
         if not kind.stores_rows and self.time_limit:
             yield ("time_limit",), f"a {kind.name} has no rows to be built: put it at the table that it shows"
+        if not kind.stores_rows and self.rollback:
+            yield ("rollback",), f"a {kind.name} has no rows to be kept: put it at the table that it shows"
         if not kind.stores_rows and self.versions:
             yield ("versions",), f"a {kind.name} has what its table says: put it there"
         if self.lookback and not kind.keeps_versions and (self.source or not kind.may_look_back):
