@@ -73,7 +73,9 @@ def roll_back(context: BuildContext, planned: Planned, reason: str, by: str, tim
         if plan(connection, context.pipeline, load_date, planned.moment, only).changes != planned.changes:
             raise UserError(f"{load_date} was published again meanwhile, and nothing was changed: roll it back again.")
         for change in planned.changes:
-            _check_rows(connection, change)
+            with connection.transaction():
+                _act_for(context, connection, change)
+                _check_rows(connection, change)
         ruled = keep_out_all(context, [(each.table, each.now) for each in planned.roots], reason, by)
         decided = {
             each.table.relation: found.publish
@@ -106,6 +108,13 @@ def _lock(context: BuildContext, connection: Connection[Any], planned: Planned, 
                 f"A run of {planned.load_date} is in progress ({locks.holder(connection, lock)}), so nothing was rolled "
                 "back: let it end first."
             )
+
+
+def _act_for(context: BuildContext, connection: Connection[Any], change: Change) -> None:
+    """Act as the role that owns a table, until the transaction ends."""
+    role = role_of(context.pipeline.layer(change.table.relation))
+    if may_act_as(connection, role):
+        connection.execute(sql.SQL("set local role {}").format(sql.Identifier(role)))
 
 
 def _check_rows(connection: Connection[Any], change: Change) -> None:
@@ -182,16 +191,10 @@ class _Rollback:
                     "nothing was changed: roll it back again."
                 )
 
-    def _act_for(self, change: Change) -> None:
-        """Act as the role that owns a table, until the transaction ends."""
-        role = role_of(self._context.pipeline.layer(change.table.relation))
-        if may_act_as(self._connection, role):
-            self._connection.execute(sql.SQL("set local role {}").format(sql.Identifier(role)))
-
     def _replace(self, change: Change) -> None:
         """Replace the rows of a table, and keep what was there."""
         connection, table, load_date = self._connection, change.table, self._planned.load_date
-        self._act_for(change)
+        _act_for(self._context, connection, change)
         keep.set_publish_aside(connection, self._context.pipeline, table, change.now, Content.of(change.then))
         tables.ensure(connection, table, load_date, self._others(change))
         version = Candidate(table, load_date, change.then.build_id, version=change.kept.version_id)
@@ -289,7 +292,7 @@ class _Rollback:
         for change in sorted(self.swaps, key=lambda each: each.table.relation):
             by_role.setdefault(role_of(self._context.pipeline.layer(change.table.relation)), []).append(change)
         for changes in by_role.values():
-            self._act_for(changes[0])
+            _act_for(self._context, connection, changes[0])
             names = sql.SQL(", ").join(identifier(each.table.relation) for each in changes)
             connection.execute("select set_config('statement_timeout', %s, true)", [TABLES_TIMEOUT])
             try:
