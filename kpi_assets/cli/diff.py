@@ -1,4 +1,4 @@
-"""`kpi diff`: prints what differs between two load_dates or publishes of a table, or what a held candidate would change.
+"""`kpi diff`: prints what differs between two load_dates or publishes of a table, or what a held candidate changes.
 
 Nothing is built and nothing changes.
 """
@@ -73,8 +73,8 @@ def diff(
 ) -> None:
     """Print which keys came, went or changed between two published load_dates, and in which columns.
 
-    With --candidate, what would change if the held candidate of a load_date were published; with --publish, what changed
-    from one publish to another. Numeric columns are added up on both sides.
+    With --candidate, what would change if the held candidate of a load_date were published; with --publish, what
+    changed from one publish to another. Numeric columns are added up on both sides.
     """
     found = pipeline_of(pipeline).table(table)
     old, new = _sides(before, after, load_date, publish, candidate=candidate)
@@ -129,8 +129,8 @@ def _sides(
         return Published(before or load_date), Held(load_date)
     if load_date is not None:
         raise UsageError(
-            "--load-date names the load_date of a held candidate or of two publishes: give --candidate or --publish too; "
-            "two published load_dates are given by their dates alone."
+            "--load-date names the load_date of a held candidate or of two publishes: give --candidate or --publish "
+            "too; two published load_dates are given by their dates alone."
         )
     if before is None or after is None:
         raise UsageError("Two sides are compared: give two load_dates, or --load-date and --candidate.")

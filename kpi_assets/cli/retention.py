@@ -1,4 +1,4 @@
-"""`kpi retention`: prints or drops what is kept for longer than pipeline.yaml says: load_dates, and earlier contents."""
+"""`kpi retention`: prints or drops what is older than the files keep: load_dates, and earlier contents of them."""
 
 import uuid
 from datetime import datetime, timezone
@@ -28,8 +28,8 @@ def retention(
     --drop drops these load_dates, and what is kept longer than `rollback` says.
     """
     found = pipeline_of(pipeline)
-    with open_workspace(pipeline) as work:
-        work = work.ready() if drop else work.readable()
+    with open_workspace(pipeline) as opened:
+        work = opened.ready() if drop else opened.readable()
         with connect(work.server, pipeline, "retention", read_only=True) as connection:
             is_keeping = bool(kept.every(connection))
         if not (found.config.retention or is_keeping):
@@ -60,7 +60,9 @@ def _print_kept(work: Workspace, *, drop: bool) -> None:
         (asset, number, f"{size / 1e6:,.1f}") for asset, (number, size) in sorted(keep.bytes_by_table(found).items())
     ]
     if rows:
-        out.print(grid(f"{pipeline.name}: kept for a rollback", ("table", "contents", "MB"), rows, right=("contents", "MB")))
+        out.print(
+            grid(f"{pipeline.name}: kept for a rollback", ("table", "contents", "MB"), rows, right=("contents", "MB"))
+        )
 
 
 def _retain(work: Workspace, *, drop: bool) -> list[str]:

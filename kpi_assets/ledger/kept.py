@@ -66,8 +66,8 @@ def find_shown(connection: Connection[Any], relation: Relation, load_date: date)
 def version_of(connection: Connection[Any], publish: Publish) -> int:
     """Return the number of the version of a publish, which is made if there is none; it is locked until the commit."""
     row = connection.execute(
-        "insert into ops.versions (asset, load_date, checksum, columns_hash, rows, size_bytes) "
-        f"values (%s, %s, %s, {_HASH.format('%s')}, %s, 0) "  # noqa: S608
+        "insert into ops.versions (asset, load_date, checksum, columns_hash, rows, size_bytes) "  # noqa: S608
+        f"values (%s, %s, %s, {_HASH.format('%s')}, %s, 0) "
         "on conflict (asset, load_date, checksum, columns_hash) do update set rows = excluded.rows "
         "returning version_id",
         [publish.asset, publish.load_date, publish.checksum, _columns(publish), publish.rows],

@@ -111,8 +111,8 @@ def rule(
 ) -> str:
     """Write the ruling or revocation that `make` returns as one object on S3 and record it; return the object's key.
 
-    `make` gets the rulings that stand, and nobody else rules on this table and load_date meanwhile. If it returns one of
-    these, nothing is written. That the state of
+    `make` gets the rulings that stand, and nobody else rules on this table and load_date meanwhile. If it returns one
+    of these, nothing is written. That the state of
     the decisions has changed is recorded by the next build: who rules may write rulings, and no publishes. Raises as
     `add`.
     """

@@ -21,7 +21,7 @@ from kpi_assets.ledger.kpis import DeclaredKpi
 from kpi_assets.ledger.locks import build_lock, lock_publish, run_lock
 from kpi_assets.ledger.publishes import Publish, ViewPublish
 from kpi_assets.ledger.rulings import RecordedRuling
-from kpi_assets.materialize import keep, measures
+from kpi_assets.materialize import keep
 from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.decisions import look
 from kpi_assets.materialize.keep import Content
@@ -67,26 +67,23 @@ def roll_back(context: BuildContext, planned: Planned, reason: str, by: str, tim
     check_reason(reason)
     load_date = planned.load_date
     own = next((each.table for each in planned.changes if each.table.pii), planned.changes[0].table)
-    with context.own_session(own, f"{context.run_id[:8]} roll back {load_date}") as connection:
+    with context.login_session(own, f"{context.run_id[:8]} roll back {load_date}") as connection:
+        acting = _Acting(context, connection, planned)
         _lock(context, connection, planned, timeout)
         only = [change.table.relation for change in planned.changes]
         if plan(connection, context.pipeline, load_date, planned.moment, only).changes != planned.changes:
             raise UserError(f"{load_date} was published again meanwhile, and nothing was changed: roll it back again.")
         for change in planned.changes:
             with connection.transaction():
-                _act_for(context, connection, change)
+                acting.set_for(change)
                 _check_rows(connection, change)
         ruled = keep_out_all(context, [(each.table, each.now) for each in planned.roots], reason, by)
-        decided = {
-            each.table.relation: found.publish
-            for each in planned.roots
-            if (found := look(context, connection, each.table, load_date)).publish
-        }
-        rollback = _Rollback(context, connection, planned, {**decided}, _said(ruled))
+        decided = {each.table.relation: _decided(context, each) for each in planned.roots}
+        rollback = _Rollback(context, acting, planned, decided, _said(ruled))
         if rollback.swaps:
             wait_for_snapshots(connection, "rolled back", context.on_progress, timeout)
         retry_on_lock(rollback.run, "rolled back", context.on_progress, timeout)
-    for change in {role_of(context.pipeline.layer(each.table.relation)): each for each in planned.changes}.values():
+    for change in {acting.role(each): each for each in planned.changes}.values():
         with context.session(change.table, "drop kept rows") as connection:
             keep.drop_due_quietly(context, connection, change.table)
     return RolledBack(rollback.made, ruled, rollback.locked_seconds)
@@ -105,16 +102,36 @@ def _lock(context: BuildContext, connection: Connection[Any], planned: Planned, 
         phase = "waiting for a run of its load_date"
         if not wait_for_lock(connection, lock, phase, context.on_progress, deadline - time.monotonic()):
             raise UserError(
-                f"A run of {planned.load_date} is in progress ({locks.holder(connection, lock)}), so nothing was rolled "
-                "back: let it end first."
+                f"A run of {planned.load_date} is in progress ({locks.holder(connection, lock)}), so nothing was "
+                "rolled back: let it end first."
             )
 
 
-def _act_for(context: BuildContext, connection: Connection[Any], change: Change) -> None:
-    """Act as the role that owns a table, until the transaction ends."""
-    role = role_of(context.pipeline.layer(change.table.relation))
-    if may_act_as(connection, role):
-        connection.execute(sql.SQL("set local role {}").format(sql.Identifier(role)))
+def _decided(context: BuildContext, change: Change) -> Publish | None:
+    """Record what is decided on a table by now, also that it is kept out, and return that state in the ledger."""
+    name = f"{context.run_id[:8]} decided {change.table.relation}"
+    with context.session(change.table, name) as connection:
+        return look(context, connection, change.table, change.now.load_date).publish
+
+
+class _Acting:
+    """A session of the login, which acts for each table as the role that owns it, where the login has that role."""
+
+    def __init__(self, context: BuildContext, connection: Connection[Any], planned: Planned) -> None:
+        self.connection = connection
+        self._roles = {
+            each.table.relation: role_of(context.pipeline.layer(each.table.relation)) for each in planned.changes
+        }
+        self._granted = {role for role in {*self._roles.values()} if may_act_as(connection, role)}
+
+    def role(self, change: Change) -> str:
+        """Return the role that owns a table."""
+        return self._roles[change.table.relation]
+
+    def set_for(self, change: Change) -> None:
+        """Act as the role that owns a table, until the transaction ends."""
+        if (role := self.role(change)) in self._granted:
+            self.connection.execute(sql.SQL("set local role {}").format(sql.Identifier(role)))
 
 
 def _check_rows(connection: Connection[Any], change: Change) -> None:
@@ -136,12 +153,12 @@ class _Rollback:
     def __init__(
         self,
         context: BuildContext,
-        connection: Connection[Any],
+        acting: _Acting,
         planned: Planned,
         decided: dict[Relation, Publish | None],
         said: dict[str, str],
     ) -> None:
-        self._context, self._connection, self._planned = context, connection, planned
+        self._context, self._acting, self._connection, self._planned = context, acting, acting.connection, planned
         self._decided, self._said = decided, said
         self.swaps = [each for each in planned.changes if self._is_swap(each)]
         self.made: dict[Relation, int] = {}
@@ -152,6 +169,7 @@ class _Rollback:
         connection, load_date = self._connection, self._planned.load_date
         self.made = {}
         with connection.transaction():
+            self._acting.set_for(self._planned.changes[0])
             incidents.await_turn(connection)
             connection.execute("select set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
             for change in sorted(self._planned.changes, key=lambda each: each.table.relation):
@@ -173,9 +191,7 @@ class _Rollback:
 
     def _is_swap(self, change: Change) -> bool:
         others = self._others(change)
-        return strategy_of(change.table).publish_swaps(
-            self._connection, change.table, self._planned.load_date, others
-        )
+        return strategy_of(change.table).publish_swaps(self._connection, change.table, self._planned.load_date, others)
 
     def _others(self, change: Change) -> list[Any]:
         found = publishes.by_columns(self._connection, change.table.relation, self._planned.load_date)
@@ -194,7 +210,7 @@ class _Rollback:
     def _replace(self, change: Change) -> None:
         """Replace the rows of a table, and keep what was there."""
         connection, table, load_date = self._connection, change.table, self._planned.load_date
-        _act_for(self._context, connection, change)
+        self._acting.set_for(change)
         keep.set_publish_aside(connection, self._context.pipeline, table, change.now, Content.of(change.then))
         tables.ensure(connection, table, load_date, self._others(change))
         version = Candidate(table, load_date, change.then.build_id, version=change.kept.version_id)
@@ -222,9 +238,7 @@ class _Rollback:
         )
         restored = {relation: ViewPublish(self.made[relation], then.load_date, then.code_version)}
         for view in views_on(connection, relation):
-            for each in publishes.record_shown(
-                connection, view, relation, then.load_date, run_id=self._context.run_id
-            ):
+            for each in publishes.record_shown(connection, view, relation, then.load_date, run_id=self._context.run_id):
                 restored[view] = each
         self._record_values(change, restored)
         return [each.publish_id for each in restored.values()]
@@ -290,9 +304,9 @@ class _Rollback:
         [[before]] = connection.execute("select current_setting('statement_timeout')").fetchall()
         by_role: dict[str, list[Change]] = {}
         for change in sorted(self.swaps, key=lambda each: each.table.relation):
-            by_role.setdefault(role_of(self._context.pipeline.layer(change.table.relation)), []).append(change)
+            by_role.setdefault(self._acting.role(change), []).append(change)
         for changes in by_role.values():
-            _act_for(self._context, connection, changes[0])
+            self._acting.set_for(changes[0])
             names = sql.SQL(", ").join(identifier(each.table.relation) for each in changes)
             connection.execute("select set_config('statement_timeout', %s, true)", [TABLES_TIMEOUT])
             try:

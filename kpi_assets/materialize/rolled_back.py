@@ -139,8 +139,8 @@ def plan(
     if lacking:
         raise UserError(
             f"{load_date} cannot be rolled back to what it was {moment.said}, and nothing was changed: "
-            f"{'; '.join(lacking)}. Leave out with --select what cannot be, or build it again from S3 by the files of "
-            "that time."
+            f"{'; '.join(lacking)}. Name with --select the tables that can be, or build it again by the files of that "
+            "time."
         )
     relations = {table.relation for table, *_ in found}
     changes = [
@@ -154,7 +154,9 @@ def _gone(table: Table, shown: Publish | None) -> str:
     """Say why the rows that a table had are not there."""
     if shown is None:
         return "its rows were dropped since"
-    return "it grows: a replay of its events gives its rows again" if table.grows else "those rows are not kept any more"
+    return (
+        "it grows: a replay of its events gives its rows again" if table.grows else "those rows are not kept any more"
+    )
 
 
 def _obstacle(connection: Connection[Any], table: Table, past: Publish) -> str:
@@ -194,9 +196,7 @@ def _is_root(
 
 def _differing_inputs(connection: Connection[Any], now: Publish, then: Publish) -> Iterator[InputName]:
     """Yield the inputs of which two publishes read other rows, or only one of them anything."""
-    names = [
-        name for name in sorted({*now.inputs, *then.inputs}) if now.inputs.get(name) != then.inputs.get(name)
-    ]
+    names = [name for name in sorted({*now.inputs, *then.inputs}) if now.inputs.get(name) != then.inputs.get(name)]
     read = publishes.of_ids(connection, [of.inputs[name] for name in names for of in (now, then) if name in of.inputs])
     for name in names:
         pair = [read.get(of.inputs[name]) if name in of.inputs else None for of in (now, then)]

@@ -423,10 +423,7 @@ class Header(Strict):
             yield ("checks",), f"a {kind.name} shows what its table shows, before any check: put them there"
         if not kind.has_checks and self.quality:
             yield ("quality",), f"a {kind.name} shows what its table shows, before any check: put it there"
-        if not kind.stores_rows and self.time_limit:
-            yield ("time_limit",), f"a {kind.name} has no rows to be built: put it at the table that it shows"
-        if not kind.stores_rows and self.rollback:
-            yield ("rollback",), f"a {kind.name} has no rows to be kept: put it at the table that it shows"
+        yield from self._problems_without_rows()
         if not kind.stores_rows and self.versions:
             yield ("versions",), f"a {kind.name} has what its table says: put it there"
         if self.lookback and not kind.keeps_versions and (self.source or not kind.may_look_back):
@@ -485,6 +482,12 @@ class Header(Strict):
             yield ("repeats",), f"no row of another batch has the same grain, which names {BATCH}: take one of them out"
         if self.repeats:
             yield from place_problems(self.columns)
+
+    def _problems_without_rows(self) -> Iterator[tuple[Loc, str]]:
+        """Yield the words that need rows of the table's own."""
+        for word, done in (("time_limit", "built"), ("rollback", "kept")):
+            if not self.storage_kind.stores_rows and getattr(self, word):
+                yield (word,), f"a {self.storage} has no rows to be {done}: put it at the table that it shows"
 
     def _problems_of_history(self) -> Iterator[tuple[Loc, str]]:
         """Yield the words that a history cannot have."""

@@ -160,8 +160,8 @@ class PipelineConfig(Strict):
     )
     rollback: KeptOfPipeline = Field(
         default=KeptOfPipeline(),
-        description="How much is kept of what readers saw before, so that `kpi rollback` can show it again. A header may "
-        "say otherwise of its table. Without this word nothing is kept.",
+        description="How much is kept of what readers saw before, so that `kpi rollback` can show it again. A header "
+        "may say otherwise of its table. Without this word nothing is kept.",
         examples=["rollback: {keep: 2, days: 14}"],
     )
     boards: dict[Board, Annotated[list[TileName], Field(min_length=1)]] = Field(

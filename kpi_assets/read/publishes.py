@@ -53,9 +53,7 @@ class PublishRow:
     kept_bytes: int
 
 
-def read_publishes(
-    connection: Connection[Any], relations: Collection[Relation], load_date: date
-) -> list[PublishRow]:
+def read_publishes(connection: Connection[Any], relations: Collection[Relation], load_date: date) -> list[PublishRow]:
     """Return the publishes of a load_date of some tables, by table, the first of each first."""
     with connection.cursor(row_factory=class_row(PublishRow)) as cursor:
         return cursor.execute(_PUBLISHES, [load_date, [*map(str, relations)]]).fetchall()

@@ -113,7 +113,9 @@ class KeptPipeline(TwoSourcePipeline):
         with self.session() as session:
             return {
                 str(relation): publish
-                for relation, publish in publishes.current(session, map(Relation.parse, TABLES), day or self.day).items()
+                for relation, publish in publishes.current(
+                    session, map(Relation.parse, TABLES), day or self.day
+                ).items()
             }
 
     def content(self, day: date | None = None) -> dict[str, tuple[int, str]]:

@@ -9,7 +9,6 @@ from psycopg import sql
 from kpi_assets.embedded.stack import Stack
 from kpi_assets.errors import UserError
 from kpi_assets.ledger import marks, publishes
-from kpi_assets.materialize.build import build
 from kpi_assets.materialize.recheck import recheck
 from kpi_assets.materialize.rolled_back import Moment, at_instant, before_run, last_with
 from kpi_assets.materialize.rule import revoke
@@ -25,9 +24,9 @@ from kpi_assets_tests.materialize.kept_pipeline import (
     KeptPipeline,
     things,
 )
-from kpi_assets_tests.pipeline_harness import PipelineHarness
 
 SAID = f"rolled back by ana: {REASON}"
+NOTHING = "Nothing of {} differs from what readers see now {}: there is nothing to roll back."
 ROLLED_BACK = {name for name in STORED if name != "raw.labels"}
 
 
@@ -127,9 +126,7 @@ def test_what_was_rolled_back_is_held_until_something_new_comes(shop: KeptPipeli
     shop.land(things=things(30))
     assert shop.run()["raw.things"] == "held", "what was condemned stays out whenever it comes"
     with shop.session() as session:
-        [(ruling,)] = session.execute(
-            "select ruling_id from ops.rulings where load_date = %s", [shop.day]
-        ).fetchall()
+        [(ruling,)] = session.execute("select ruling_id from ops.rulings where load_date = %s", [shop.day]).fetchall()
     revoke(shop.context(), ruling, "the scale was right after all", "ben")
     assert set(shop.run().values()) == {"published"}
     assert shop.weights() == [30]
@@ -143,7 +140,7 @@ def test_twice_to_the_same_instant(shop: KeptPipeline) -> None:
         shop.roll_back(good)
         assert shop.content() == before
         rechecked(shop)
-    assert refused(shop, good) == f"Nothing of {shop.day} differs from what readers see now {good.said}: there is nothing to roll back."
+    assert refused(shop, good) == NOTHING.format(shop.day, good.said)
     assert shop.rows(f"select count(*)::int from ops.rulings where load_date = '{shop.day}'") == [(2,)]
 
 
@@ -207,21 +204,23 @@ def test_the_moment_is_an_instant_a_run_or_a_publish(shop: KeptPipeline) -> None
 def test_nothing_changes_if_a_version_is_gone_or_columns_are_others(shop: KeptPipeline) -> None:
     early = at_instant(shop.now().at - timedelta(days=1))  # type: ignore[operator]
     good = shop.publish(20.5)
-    assert refused(shop, early) == (
-        f"Nothing of {shop.day} was published {early.said}: there is nothing to roll back."
-    )
+    assert refused(shop, early) == (f"Nothing of {shop.day} was published {early.said}: there is nothing to roll back.")
     for weight in (30, 40, 50):
         shop.publish(weight)
     assert refused(shop, good, "marts.weighed", "marts.heavy") == (
-        f"{shop.day} cannot be rolled back to what it was {good.said}, and nothing was changed: marts.weighed (those "
-        "rows are not kept any more); marts.heavy (those rows are not kept any more). Leave out with --select what "
-        "cannot be, or build it again from S3 by the files of that time."
+        f"{shop.day} cannot be rolled back to what it was {good.said}, and nothing was changed: marts.weighed "
+        "(those rows are not kept any more); marts.heavy (those rows are not kept any more). Name with --select the "
+        "tables that can be, or build it again by the files of that time."
     )
     with shop.session() as session:
-        fourth = last_with(session, shop.day, shop.rows(
-            f"select publish_id from ops.publishes where asset = 'marts.weighed' and load_date = '{shop.day}' "
-            "order by 1 desc offset 1 limit 1"
-        )[0][0])
+        fourth = last_with(
+            session,
+            shop.day,
+            shop.rows(
+                f"select publish_id from ops.publishes where asset = 'marts.weighed' and load_date = '{shop.day}' "
+                "order by 1 desc offset 1 limit 1"
+            )[0][0],
+        )
     shop.file("marts/heavy.sql", OTHER_COLUMNS)
     assert "marts.heavy (its file declares other columns by now)" in refused(shop, fourth)
     shop.file("marts/heavy.sql", MEASURED)
@@ -335,7 +334,9 @@ def test_a_database_that_is_rebuilt_from_s3_keeps_out_what_was_condemned(shop: K
     shop.publish(30)
     shop.publish(30, day=shop.next)
     shop.roll_back(good)
-    columns = "kind, asset, load_date, manifest_hash, code_version, rows, checksum, reason, ruled_by, ruled_at, object_key"
+    columns = (
+        "kind, asset, load_date, manifest_hash, code_version, rows, checksum, reason, ruled_by, ruled_at, object_key"
+    )
     which = f"load_date between '{shop.day}' and '{shop.next}'"
     ruled = shop.rows(f"select {columns} from ops.rulings where {which}")
     later = shop.content(shop.next)
@@ -365,9 +366,10 @@ def test_a_history_reads_as_it_was_and_its_readers_go_by_their_marks(shop: KeptP
     assert shop.rows(names) == before
     with shop.session() as session:
         mark = marks.known(session, Relation("marts", "named"), shop.day).mark
-        assert mark == publishes.current(session, [Relation("marts", "named")], shop.day)[
-            Relation("marts", "named")
-        ].publish_id
+        assert (
+            mark
+            == publishes.current(session, [Relation("marts", "named")], shop.day)[Relation("marts", "named")].publish_id
+        )
     context = shop.context()
     for day in (shop.day, shop.next):
         assert all(result.passed for result in recheck(context, context.pipeline.table("marts.named"), day))
