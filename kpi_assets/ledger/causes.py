@@ -22,13 +22,16 @@ Cause = Literal["objects", "decision", "sql", "window", "inputs", "rollback", "e
 _ROLLED_BACK = """
 update ops.publishes as p
 set cause = 'rollback', differences = (
-    select jsonb_agg(
-        case when b.asset is null then d.value else d.value || '{"rank": 0, "difference": "rollback"}' end
-        order by (b.asset is null), d.number
-    )
-    from jsonb_array_elements(p.differences) with ordinality as d (value, number)
-    left join ops.publishes as b on b.publish_id = any(p.caused_by) and b.restores is not null
-    and b.asset = d.value ->> 'asset' and b.load_date = (d.value ->> 'load_date')::date
+    select jsonb_agg(s.said order by (s.said ->> 'rank')::integer, s.first)
+    from (
+        select
+            case when b.asset is null then d.value else d.value || '{"rank": 0, "difference": "rollback"}' end as said,
+            min(d.number) as first
+        from jsonb_array_elements(p.differences) with ordinality as d (value, number)
+        left join ops.publishes as b on b.publish_id = any(p.caused_by) and b.restores is not null
+        and b.asset = d.value ->> 'asset' and b.load_date = (d.value ->> 'load_date')::date
+        group by 1
+    ) as s
 )
 where p.publish_id = any(%s) and p.cause is not null and exists (
     select 1 from ops.publishes as r

@@ -47,7 +47,7 @@ RELEASED = {
     "0020_grown.sql": "8f746f42441a0f649d92d8646e4d723e2bc4b3ef278f0e2204fc524d849a50cd",
     "0021_rulings.sql": "3371eacbb4fa143b2ec0e1adc7ebac527698fefb5bd808d81dbae4b804503df4",
     "0022_restatements.sql": "3f192e7e2df8664d722bda172a45fe19d4a9694fcc3b34eb0323de85cf0ff23f",
-    "0024_versions.sql": "849c2b75c793d4c3bee36e2e6dbcf2fa4ae78084441ac836495dae8bcdc769e8",
+    "0024_versions.sql": "ea59dd561daa215bdf2db973cb835f4829d85edf64ee4d824ddb4edffad266f9",
 }
 NUMBERS = [number for number, _ in schema.migrations()]
 TABLES = [

@@ -1,5 +1,5 @@
--- What readers saw before is kept aside as long as somebody asked for, so that it can be shown again: its rows, once for
--- each content of a table and load_date, however often that was published.
+-- What readers saw before is kept aside for as long as somebody asked for, so that it can be shown again: its rows,
+-- once for each content of a table and load_date, however often that was published.
 
 create table ops.versions (
     version_id bigint generated always as identity primary key,
@@ -32,7 +32,8 @@ comment on column ops.versions.rows is 'Number of rows.';
 comment on column ops.versions.size_bytes is 'Bytes on disk when they were set aside.';
 comment on column ops.versions.kept_since is 'Since when they lie there.';
 comment on column ops.versions.dropped_at is 'When they were dropped for good; NULL if they were not.';
-comment on column ops.versions.dropped_why is 'Why: the words of rollback in pipeline.yaml, or what removed the load_date.';
+comment on column ops.versions.dropped_why is
+'Why: the words of rollback that say so, or what removed the load_date.';
 
 alter table ops.publishes add column restores bigint references ops.publishes (publish_id) on delete set null;
 create index on ops.publishes (restores) where restores is not null;
