@@ -1,4 +1,4 @@
-"""Rollback among others: it is killed at any statement, readers read meanwhile, and anything else is done in between."""
+"""Rollback among others: it is killed at any statement, readers read meanwhile, and all else is done in between."""
 
 import threading
 from collections.abc import Iterator
