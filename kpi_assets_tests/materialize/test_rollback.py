@@ -8,8 +8,11 @@ from psycopg import sql
 
 from kpi_assets.embedded.stack import Stack
 from kpi_assets.errors import UserError
-from kpi_assets.ledger import marks, publishes
+from kpi_assets.ledger import growth, marks, publishes
+from kpi_assets.ledger.locks import run_lock, try_lock
+from kpi_assets.materialize.drop import drop_table
 from kpi_assets.materialize.recheck import recheck
+from kpi_assets.materialize.rollback import roll_back
 from kpi_assets.materialize.rolled_back import Moment, at_instant, before_run, last_with
 from kpi_assets.materialize.rule import revoke
 from kpi_assets.model.names import Relation
@@ -302,23 +305,17 @@ def test_a_table_that_came_later_stays_and_is_built_again(shop: KeptPipeline) ->
 
 
 def test_it_waits_for_a_run_and_gives_up(shop: KeptPipeline) -> None:
-    from kpi_assets.ledger.locks import run_lock, try_lock  # noqa: PLC0415
-
     good = shop.publish(20.5)
     shop.publish(30)
     planned = shop.planned(good)
     with shop.session() as other:
         assert try_lock(other, run_lock(shop.day))
         with pytest.raises(UserError, match=f"A run of {shop.day} is in progress"):
-            from kpi_assets.materialize.rollback import roll_back  # noqa: PLC0415
-
             roll_back(shop.context(), planned, REASON, "ana", timeout=0)
     assert shop.weights() == [30]
 
 
 def test_a_plan_that_is_overtaken_changes_nothing(shop: KeptPipeline) -> None:
-    from kpi_assets.materialize.rollback import roll_back  # noqa: PLC0415
-
     good = shop.publish(20.5)
     shop.publish(30)
     planned = shop.planned(good)
@@ -373,3 +370,52 @@ def test_a_history_reads_as_it_was_and_its_readers_go_by_their_marks(shop: KeptP
     context = shop.context()
     for day in (shop.day, shop.next):
         assert all(result.passed for result in recheck(context, context.pipeline.table("marts.named"), day))
+
+
+CARRIED = """\
+/* @asset
+description: Every thing that was ever weighed, and its heaviest weight.
+owner: team:tests
+grain: [thing_id]
+columns:
+  thing_id: {type: integer, description: Thing.}
+  weight: {type: "numeric(6,2)", description: Kilograms.}
+@end */
+select thing_id, max(weight) as weight
+from (
+    select thing_id, weight from marts.carried where load_date = %(previous_load_date)s
+    union all
+    select thing_id, weight from marts.weighed where load_date = %(load_date)s
+) as every_day
+group by thing_id
+"""
+
+
+def test_what_carries_on_from_rows_that_are_rolled_back_is_stale(shop: KeptPipeline) -> None:
+    path = shop.file("marts/carried.sql", CARRIED)
+    try:
+        good = shop.publish(20.5)
+        shop.publish(30)
+        shop.publish(7, day=shop.next)
+        shop.roll_back(good)
+        [later] = shop.plan(shop.next, shop.next)
+        assert (later.state, later.stale_reason) == ("stale", "inputs")
+        assert not shop.build("marts.carried", shop.next).held
+        [(weight,)] = shop.rows(f"select weight from marts.carried where load_date = '{shop.next}'")
+        assert float(weight) == 20.5
+    finally:
+        path.unlink()
+        drop_table(shop.server, shop.name, Relation("marts", "carried"), lambda *_: None)
+
+
+def test_a_load_date_that_grows_is_not_rolled_back(shop: KeptPipeline) -> None:
+    good = shop.publish(20.5)
+    shop.publish(30)
+    with shop.session() as session:
+        growth.record_tick(session, shop.day, run_id="live", through=None)
+    said = f"{shop.day} still grows, so that each tick replaces it: roll it back once it is over."
+    assert refused(shop, good) == said
+    with shop.session() as session:
+        growth.finish(session, shop.day)
+    shop.roll_back(good)
+    assert shop.weights() == [20.5]
