@@ -40,7 +40,7 @@ def rollback(
         str | None, typer.Option(metavar="RUN", help="To what readers saw before this run published anything of it.")
     ] = None,
     to: Annotated[
-        int | None, typer.Option(metavar="PUBLISH", help="To what readers saw when this publish was replaced.")
+        int | None, typer.Option(metavar="PUBLISH", help="To what readers saw before a run replaced this publish.")
     ] = None,
     select: Annotated[
         list[str] | None,
@@ -117,11 +117,10 @@ def _preview(pipeline: Pipeline, planned: Planned) -> None:
             each.table.relation,
             *(f"{each.now.rows:,}", f"{each.then.rows:,}", each.now.checksum, each.then.checksum),
             each.then.publish_id,
-            "kept out" if each.is_root else "",
         )
         for each in planned.changes
     ]
-    columns = ("table", "rows now", "rows then", "checksum now", "checksum then", "publish", "what is there")
+    columns = ("table", "rows now", "rows then", "checksum now", "checksum then", "publish")
     title = f"{pipeline.name}: {planned.load_date} as it was {planned.moment.said}"
     out.print(grid(title, columns, rows, right=("rows now", "rows then", "publish")))
     values = [
@@ -131,6 +130,8 @@ def _preview(pipeline: Pipeline, planned: Planned) -> None:
     ]
     if values:
         out.print(grid("", ("KPI", "measure", "now", "then"), values, right=("now", "then")))
+    roots = ", ".join(str(each.table.relation) for each in planned.roots)
+    say(f"What is there now of {roots} is kept out from then on, until something new comes.")
     for name in planned.later:
         say(f"{name} was not published then: it stays, and is built again from what it reads.")
 

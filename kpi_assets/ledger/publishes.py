@@ -335,11 +335,17 @@ def first_of_run(connection: Connection[Any], run_id: str, load_date: date) -> l
     ).fetchall()
 
 
-def next_of(connection: Connection[Any], publish: Publish) -> int | None:
-    """The publish that took the place of a publish; None if it is the last one of its table and load_date."""
+def replaced_by(connection: Connection[Any], publish: Publish) -> int | None:
+    """The first publish of the run that replaced a publish; None if it is the last one of its table and load_date.
+
+    A run publishes what a table is made from before the table itself.
+    """
     row = connection.execute(
-        "select min(publish_id) from ops.publishes where asset = %s and load_date = %s and publish_id > %s",
-        [publish.asset, publish.load_date, publish.publish_id],
+        "select coalesce((select min(r.publish_id) from ops.publishes as r where r.run_id = n.run_id "
+        "and r.run_id <> %(run)s and r.load_date = n.load_date and r.publish_id > %(id)s), n.publish_id) "
+        "from ops.publishes as n where n.asset = %(asset)s and n.load_date = %(day)s and n.publish_id > %(id)s "
+        "order by n.publish_id limit 1",
+        {"asset": publish.asset, "day": publish.load_date, "id": publish.publish_id, "run": publish.run_id},
     ).fetchone()
     return row[0] if row else None
 

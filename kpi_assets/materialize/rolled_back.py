@@ -53,14 +53,14 @@ def before_run(connection: Connection[Any], load_date: date, run_id: str) -> Mom
 
 
 def last_with(connection: Connection[Any], load_date: date, publish_id: int) -> Moment:
-    """Return the last state in which readers saw a publish. Raises UserError if they see it, or there is none."""
+    """Return the state before the run that replaced a publish. Raises UserError if there is no such publish or run."""
     found = publishes.of_id(connection, publish_id)
     if found is None or found.load_date != load_date or Relation.parse(found.asset).schema == DECISIONS:
         raise UserError(f"There is no publish {publish_id} of {load_date}: `kpi publishes` prints them.")
-    following = publishes.next_of(connection, found)
+    following = publishes.replaced_by(connection, found)
     if following is None:
         raise UserError(f"Publish {publish_id} is the last one of {found.asset} of {load_date}: nothing replaced it.")
-    return Moment(f"when publish {publish_id} was replaced", before=following)
+    return Moment(f"before publish {publish_id} was replaced", before=following)
 
 
 @dataclass(frozen=True)

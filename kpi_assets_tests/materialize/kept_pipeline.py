@@ -31,7 +31,8 @@ select thing_id, weight as kilograms from marts.weighed where load_date = %(load
 """
 MEASURED = HEAVY.replace(
     "chart: {x: label, y: weight}",
-    "chart: {x: label, y: weight}\n  measures: {heaviest: {title: Heaviest, value: max(weight), unit: kg}}",
+    "chart: {x: label, y: weight}\n"
+    "  measures: {heaviest: {title: Heaviest, value: max(weight), unit: kg, format: decimal2}}",
 )
 OTHER_COLUMNS = MEASURED.replace("type: numeric,", 'type: "numeric(12,2)",').replace(
     "sum(w.weight) as weight", "sum(w.weight)::numeric(12,2) as weight"

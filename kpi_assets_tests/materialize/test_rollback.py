@@ -381,7 +381,7 @@ columns:
   thing_id: {type: integer, description: Thing.}
   weight: {type: "numeric(6,2)", description: Kilograms.}
 @end */
-select thing_id, max(weight) as weight
+select thing_id, max(weight)::numeric(6,2) as weight
 from (
     select thing_id, weight from marts.carried where load_date = %(previous_load_date)s
     union all
