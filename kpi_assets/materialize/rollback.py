@@ -17,7 +17,7 @@ import psycopg
 from psycopg import Connection, sql
 
 from kpi_assets.errors import UserError
-from kpi_assets.ledger import causes, holds, incidents, kept, kpi_values, kpis, locks, publishes, results
+from kpi_assets.ledger import causes, holds, incidents, kept, kpi_values, kpis, locks, past, publishes, results
 from kpi_assets.ledger.kpis import DeclaredKpi
 from kpi_assets.ledger.locks import build_lock, lock_publish, run_lock
 from kpi_assets.ledger.publishes import Publish, ViewPublish
@@ -254,11 +254,11 @@ class _Rollback:
         for relation, made in restored.items():
             then = change.then.publish_id
             if relation != change.table.relation:
-                shown = publishes.showing(connection, relation, change.table.relation, then, made.code_version)
+                shown = past.showing(connection, relation, change.table.relation, then, made.code_version)
                 if shown is None:
                     continue
                 then = shown
-            publishes.record_restored(connection, made.publish_id, then)
+            past.record_restored(connection, made.publish_id, then)
             kpi_values.copy(connection, made.publish_id, then)
             table = self._context.pipeline.tables.get(relation)
             if table and table.header.kpi:

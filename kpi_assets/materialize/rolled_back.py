@@ -13,7 +13,7 @@ from typing import Any
 from psycopg import Connection
 
 from kpi_assets.errors import UserError
-from kpi_assets.ledger import kept, kpi_values, publishes, rulings
+from kpi_assets.ledger import kept, kpi_values, past, publishes, rulings
 from kpi_assets.ledger.kept import KeptRows
 from kpi_assets.ledger.publishes import Publish
 from kpi_assets.materialize.keep import Content, is_growing
@@ -41,7 +41,7 @@ def at_instant(at: datetime) -> Moment:
 
 def before_run(connection: Connection[Any], load_date: date, run_id: str) -> Moment:
     """Return the state before a run published anything; the first letters of its id are enough. Raises UserError."""
-    found = publishes.first_of_run(connection, run_id, load_date) if len(run_id) >= _SHORTEST_RUN else []
+    found = past.first_of_run(connection, run_id, load_date) if len(run_id) >= _SHORTEST_RUN else []
     if len(found) != 1:
         which = "several runs have ids that begin so" if found else "no run has an id that begins so"
         raise UserError(
@@ -57,7 +57,7 @@ def last_with(connection: Connection[Any], load_date: date, publish_id: int) -> 
     found = publishes.of_id(connection, publish_id)
     if found is None or found.load_date != load_date or Relation.parse(found.asset).schema == DECISIONS:
         raise UserError(f"There is no publish {publish_id} of {load_date}: `kpi publishes` prints them.")
-    following = publishes.replaced_by(connection, found)
+    following = past.replaced_by(connection, found)
     if following is None:
         raise UserError(f"Publish {publish_id} is the last one of {found.asset} of {load_date}: nothing replaced it.")
     return Moment(f"before publish {publish_id} was replaced", before=following)
@@ -117,7 +117,7 @@ def plan(
         for relation, table in pipeline.tables.items()
         if table.storage.stores_rows and (only is None or relation in only)
     }
-    then = publishes.past(connection, load_date, before=moment.before, at=moment.at)
+    then = past.published(connection, load_date, before=moment.before, at=moment.at)
     now = publishes.current(connection, pipeline.tables, load_date)
     later = [str(relation) for relation in tables if relation in now and relation not in then]
     differing = {
@@ -129,13 +129,13 @@ def plan(
         what = "was published" if not then else "differs from what readers see now"
         raise UserError(f"Nothing of {load_date} {what} {moment.said}: there is nothing to roll back.")
     found, lacking = list[tuple[Table, Publish, Publish, KeptRows]](), list[str]()
-    for relation, (shown, past) in differing.items():
-        rows = kept.find(connection, past)
-        if shown is None or rows is None or (why := _obstacle(connection, tables[relation], past)):
+    for relation, (shown, earlier) in differing.items():
+        rows = kept.find(connection, earlier)
+        if shown is None or rows is None or (why := _obstacle(connection, tables[relation], earlier)):
             why = _gone(tables[relation], shown) if shown is None or rows is None else why
             lacking.append(f"{relation} ({why})")
         else:
-            found.append((tables[relation], shown, past, rows))
+            found.append((tables[relation], shown, earlier, rows))
     if lacking:
         raise UserError(
             f"{load_date} cannot be rolled back to what it was {moment.said}, and nothing was changed: "
@@ -144,8 +144,8 @@ def plan(
         )
     relations = {table.relation for table, *_ in found}
     changes = [
-        Change(table, shown, past, rows, _is_root(connection, pipeline, table, shown, past, relations))
-        for table, shown, past, rows in found
+        Change(table, shown, earlier, rows, _is_root(connection, pipeline, table, shown, earlier, relations))
+        for table, shown, earlier, rows in found
     ]
     return Planned(load_date, moment, changes, later, _values(connection, pipeline, changes, now, then))
 
@@ -159,11 +159,11 @@ def _gone(table: Table, shown: Publish | None) -> str:
     )
 
 
-def _obstacle(connection: Connection[Any], table: Table, past: Publish) -> str:
+def _obstacle(connection: Connection[Any], table: Table, earlier: Publish) -> str:
     """Say why rows that are kept cannot be shown; empty if they can."""
-    if past.types != table.types:
+    if earlier.types != table.types:
         return "its file declares other columns by now"
-    if ruling := rulings.keeping_out(connection, past):
+    if ruling := rulings.keeping_out(connection, earlier):
         return f"{ruling.ruled_by} keeps that build out: `kpi revoke {table.pipeline} {ruling.ruling_id}` takes it back"
     return ""
 
@@ -186,7 +186,7 @@ def _is_root(
         origin = pipeline.tables[name.relation].origin.relation if name.relation in pipeline.tables else name.relation
         if origin not in rolled_back or (name.load_date is not None and not name.is_up_to):
             return True
-        if name.is_up_to and publishes.republished_between(
+        if name.is_up_to and past.republished_between(
             connection, name.relation, then.load_date, now.inputs.get(str(name), 0), then.inputs.get(str(name), 0)
         ):
             return True

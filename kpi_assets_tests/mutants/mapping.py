@@ -38,6 +38,7 @@ _TESTS = {
     **dict.fromkeys(("read/diff", "read/diff_query"), ("read/test_diff.py", "read/test_diff_oracle.py")),
     "read/sides": ("read/test_diff.py", "cli/test_rollback.py"),
     "read/publishes": ("cli/test_rollback.py",),
+    "ledger/past": ("materialize/test_rollback.py",),
     "ledger/kept": ("materialize/test_keep.py", "materialize/test_rollback.py"),
     **dict.fromkeys(
         ("materialize/rollback", "materialize/rolled_back"),
