@@ -163,13 +163,14 @@ class _Rollback:
         self._decided, self._said = decided, said
         self.swaps = [each for each in planned.changes if self._is_swap(each)]
         self.made: dict[Relation, int] = {}
+        self._by_name: dict[str, int] = {}  # the same, and the publishes of the views that show them
         self.locked_seconds = 0.0
         self._attempts = 0
 
     def run(self) -> None:
         """Change all tables, or none."""
         connection, load_date = self._connection, self._planned.load_date
-        self.made = {}
+        self.made, self._by_name = {}, {}
         with connection.transaction():
             self._acting.set_for(self._planned.changes[0])
             incidents.await_turn(connection)
@@ -243,6 +244,7 @@ class _Rollback:
             for each in publishes.record_shown(connection, view, relation, then.load_date, run_id=self._context.run_id):
                 restored[view] = each
         self._record_values(change, restored)
+        self._by_name |= {str(each): made.publish_id for each, made in restored.items()}
         return [each.publish_id for each in restored.values()]
 
     def _record_values(self, change: Change, restored: dict[Relation, ViewPublish]) -> None:
@@ -267,12 +269,7 @@ class _Rollback:
 
     def _now_of(self, inputs: dict[str, int]) -> dict[str, int]:
         """Return inputs with the publishes of this rollback in the place of those that they restore."""
-        restored = {
-            change.then.asset: self.made[change.table.relation]
-            for change in self._planned.changes
-            if change.table.relation in self.made
-        }
-        return {name: restored.get(name, publish_id) for name, publish_id in inputs.items()}
+        return {name: self._by_name.get(name, publish_id) for name, publish_id in inputs.items()}
 
     def _hold_roots(self) -> None:
         """Record what was rolled back as held, so that no run is started for it before something is new."""
