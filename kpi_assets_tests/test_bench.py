@@ -170,3 +170,14 @@ def test_the_bench_of_comparisons_finds_what_differs(tmp_path: Path) -> None:
     report = json.loads(figures.read_text())
     assert report["differing"] == 2 + 2 + 10
     assert [len(seconds) for seconds in report["seconds"].values()] == [2, 2, 2]
+
+
+def test_the_bench_of_rollbacks_finds_no_reader_that_sees_a_mix(tmp_path: Path) -> None:
+    figures = tmp_path / "rollback.json"
+    command = [sys.executable, "-m", "bench.rollback", "--lines", "2000", "--repeat", "1", "--readers", "2"]
+    done = subprocess.run([*command, "--json", figures], cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr  # it exits if a reader sees a mix
+    report = json.loads(figures.read_text())
+    assert (report["tables"], report["mixed"]) == (14, 0)
+    assert report["reads"] > 0
+    assert 0 < report["locked_median"] < report["total_median"]

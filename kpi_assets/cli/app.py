@@ -55,6 +55,8 @@ COMMANDS = {
     "waive": "rulings",
     "rulings": "rulings",
     "revoke": "rulings",
+    "publishes": "publishes",
+    "rollback": "rollback",
     "trace": "trace",
     "diff": "diff",
     "check": "check",

@@ -12,6 +12,7 @@ from psycopg import Connection
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
+from kpi_assets.ledger.publishes import Publish
 from kpi_assets.model.names import InputName, Relation
 from kpi_assets.model.ruling import Ruling, RulingKind
 
@@ -82,6 +83,20 @@ def of_key(connection: Connection[Any], object_key: str) -> RecordedRuling | Non
         return cursor.execute(
             f"select {_COLUMNS} from ops.rulings where object_key = %s",  # noqa: S608
             [object_key],
+        ).fetchone()
+
+
+def keeping_out(connection: Connection[Any], publish: Publish) -> RecordedRuling | None:
+    """The ruling that keeps the build of a publish out; None if nobody does."""
+    with connection.cursor(row_factory=class_row(RecordedRuling)) as cursor:
+        return cursor.execute(
+            f"select {_COLUMNS} from ops.rulings where kind = 'hold' and revoked_at is null "  # noqa: S608
+            "and (asset, load_date, manifest_hash, code_version, rows, checksum) = (%s, %s, %s, %s, %s, %s) "
+            "order by object_key limit 1",
+            [
+                *(publish.asset, publish.load_date, publish.manifest_hash, publish.code_version),
+                *(publish.rows, publish.checksum),
+            ],
         ).fetchone()
 
 

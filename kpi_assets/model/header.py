@@ -38,6 +38,7 @@ from kpi_assets.model.names import (
 from kpi_assets.model.quality import QualitySpec
 from kpi_assets.model.quarantine import QuarantineSpec, quarantine_problems
 from kpi_assets.model.repeats import Repeats, place_problems
+from kpi_assets.model.rollback import Kept
 from kpi_assets.model.rules import RULE_WORDS
 from kpi_assets.model.sentences import Loc, listed, refuse, shown
 from kpi_assets.model.slices import KEY_TYPES
@@ -91,6 +92,7 @@ _NOT_OF_GROWING = {
     "refresh": "a table that grows is not built again, but gets each batch: take it out",
     "lookback": "a table that grows reads one batch: look back in a table that reads it",
     "kpi": "a KPI is computed again from what has grown: select it from this table, without the batch",
+    "rollback": "a replay of its events gives each load_date again: take it out",
     "quality": "a score is of a whole load_date, and a batch is a part of one: take it out",
 }
 _NOT_OF_BATCHES = {
@@ -227,6 +229,12 @@ class Header(Strict):
         description="For a table that grows and has a SELECT: a row whose grain came before is left out and counted. "
         "Without this word, the grain must name `batch`, so that no two batches share a key.",
         examples=["repeats: {keep: first, load_dates: 2}"],
+    )
+    rollback: Annotated[Kept | None, Affects.NOTHING] = Field(
+        default=None,
+        description="How much is kept of what readers saw of each load_date before, so that `kpi rollback` can show it "
+        "again. Without this word, as pipeline.yaml says.",
+        examples=["rollback: {keep: 2, days: 14}"],
     )
     time_limit: Annotated[TimeLimit | None, Affects.NOTHING] = Field(
         default=None,
@@ -426,8 +434,7 @@ class Header(Strict):
             yield ("checks",), f"a {kind.name} shows what its table shows, before any check: put them there"
         if not kind.has_checks and self.quality:
             yield ("quality",), f"a {kind.name} shows what its table shows, before any check: put it there"
-        if not kind.stores_rows and self.time_limit:
-            yield ("time_limit",), f"a {kind.name} has no rows to be built: put it at the table that it shows"
+        yield from self._problems_without_rows()
         if not kind.stores_rows and self.versions:
             yield ("versions",), f"a {kind.name} has what its table says: put it there"
         if self.lookback and not kind.keeps_versions and (self.source or not kind.may_look_back):
@@ -486,6 +493,12 @@ class Header(Strict):
             yield ("repeats",), f"no row of another batch has the same grain, which names {BATCH}: take one of them out"
         if self.repeats:
             yield from place_problems(self.columns)
+
+    def _problems_without_rows(self) -> Iterator[tuple[Loc, str]]:
+        """Yield the words that need rows of the table's own."""
+        for word, done in (("time_limit", "built"), ("rollback", "kept")):
+            if not self.storage_kind.stores_rows and getattr(self, word):
+                yield (word,), f"a {self.storage} has no rows to be {done}: put it at the table that it shows"
 
     def _problems_of_history(self) -> Iterator[tuple[Loc, str]]:
         """Yield the words that a history cannot have."""

@@ -48,6 +48,7 @@ RELEASED = {
     "0021_rulings.sql": "3371eacbb4fa143b2ec0e1adc7ebac527698fefb5bd808d81dbae4b804503df4",
     "0022_restatements.sql": "3f192e7e2df8664d722bda172a45fe19d4a9694fcc3b34eb0323de85cf0ff23f",
     "0023_waived.sql": "1dc25eddb94e113f438632559aa643013ba52607ffdfff1d3c89f9bb1246ba40",
+    "0024_versions.sql": "ea59dd561daa215bdf2db973cb835f4829d85edf64ee4d824ddb4edffad266f9",
     "0025_releases.sql": "024fe9e664c65bb22dd002d8b53a2528ae8de1253c87880ce9f7f79075879bd9",
 }
 NUMBERS = [number for number, _ in schema.migrations()]
@@ -57,7 +58,7 @@ TABLES = [
     *("kpi_tiles", "kpi_trust", "kpi_values", "kpis", "locks", "manifest_parts", "manifests"),
     *("migrations", "pipeline_runs", "published", "publishes", "quarantine", "releases", "requests", "restatements"),
     "rulings",
-    *("stream_closings", "stream_objects", "stream_positions"),
+    *("stream_closings", "stream_objects", "stream_positions", "versions"),
 ]
 RELATIONS = "select relname from pg_class where relnamespace = 'ops'::regnamespace and relkind in ('r', 'v') order by 1"
 

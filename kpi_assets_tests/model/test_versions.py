@@ -250,6 +250,7 @@ def test_every_model_of_a_header_is_tested_here() -> None:
         ),
         *(
             "HistorySpec",
+            "Kept",
             "Kpi",
             "Lookback",
             "Measure",

@@ -24,6 +24,7 @@ NOON = datetime(2026, 11, 26, 12, tzinfo=timezone.utc)
         ("raw.things", "grain", 2048, 9000, "2,048 rows of things stand more than once"),
         ("raw.things", "grain", 1, 1, "1 row of things has no key"),
         ("raw.things", "grain", None, None, "rows of things stand more than once"),
+        ("raw.things", "not_ruled_out", 1, None, "a person keeps things out as it was built"),
         ("raw.things", "min_rows", 0, None, "no row of things came"),
         ("raw.things", "min_rows", 12, None, "only 12 rows of things came, fewer than are plausible"),
         ("raw.things", "not_null", 1, 1, "1 row of things lacks a value that must be there"),

@@ -72,6 +72,20 @@ class StorageStrategy(ABC):
         """
         raise NotImplementedError
 
+    def keep(self, connection: Connection[Any], kept: Candidate, types: Mapping[str, str]) -> int:
+        """Set the published rows of a load_date aside in the table of `kept`, before others replace them.
+
+        `types` are the columns with which they were published. Return the bytes of that table. `publish` of `kept`
+        shows the rows again.
+        """
+        columns = sql.SQL(", ").join(
+            sql.SQL("p.{0}::{1} as {0}").format(sql.Identifier(name), sql.SQL(type_))
+            for name, type_ in {LOAD_DATE: "date", **types}.items()
+        )
+        rows = self.rows_of(identifier(kept.table.relation), kept.load_date)
+        connection.execute(sql.SQL("create table {} as select {} from {} as p").format(kept.name, columns, rows))
+        return candidates.size_of(connection, kept)
+
     def prove(self, connection: Connection[Any], table: Table) -> None:  # noqa: B027  most kinds have nothing to prove
         """Prove what `declare` declares, in short transactions before the one of a publish, for which nobody waits."""
 
