@@ -154,12 +154,16 @@ class Soak:
 
     def heal(self) -> None:
         """Wait until automation has published everything by itself, and nothing goes on any more."""
-        for name, days in self.days.items():
-            words = ("plan", name, "--from", str(days[0]), "--to", str(days[-1]))
-            wanted = f"{len(days)} published."
-            said = lambda words=words: (self.web.kpi(*words).stdout.splitlines() or [""])[-1]  # noqa: E731
-            until(f"{name} is published", lambda said=said, wanted=wanted: said() == wanted, patience=HEALING)  # type: ignore[misc]
+        for name in self.days:
+            until(f"{name} is published", lambda name=name: self._is_published(name), patience=HEALING)  # type: ignore[misc]
         until("no run goes on", lambda: not self.runs(), patience=HEALING)
+
+    def _is_published(self, pipeline: str) -> bool:
+        """Return whether the plan has nothing to do; `kpi up` may notice a kill only now, and end."""
+        self._revive()
+        days = self.days[pipeline]
+        said = self.web.kpi("plan", pipeline, "--from", str(days[0]), "--to", str(days[-1])).stdout
+        return said.splitlines()[-1:] == [f"{len(days)} published."]
 
 
 def _servers(web: Web) -> dict[str, int]:
