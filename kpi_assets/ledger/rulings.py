@@ -5,7 +5,7 @@ Who builds may not write there, and does it by functions of the schema, which re
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from psycopg import Connection
@@ -93,6 +93,17 @@ def shown(connection: Connection[Any], first: date, last: date) -> list[Recorded
             "select 1 from ops.publishes as p where p.asset = r.asset and p.load_date = r.load_date "
             "and p.superseded_at is null and r.ruling_id = any(p.rulings)) order by load_date, asset, object_key",
             [first, last],
+        ).fetchall()
+
+
+def expired_unused(connection: Connection[Any], within: timedelta) -> list[RecordedRuling]:
+    """The waivers that expired within this time up to now, and by which nothing was ever published."""
+    with connection.cursor(row_factory=class_row(RecordedRuling)) as cursor:
+        return cursor.execute(
+            f"select {_COLUMNS} from ops.rulings where kind = 'waive' and used_at is null "  # noqa: S608
+            "and revoked_at is null and expires_at <= clock_timestamp() and expires_at > clock_timestamp() - %s "
+            "order by load_date, asset, object_key",
+            [within],
         ).fetchall()
 
 

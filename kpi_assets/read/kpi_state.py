@@ -20,9 +20,10 @@ from kpi_assets.model.table import Table
 #   failed     a newer load_date, or a correction of this one, failed
 #   running    a newer load_date, or a correction of this one, is being built
 #   late       the newest load_date is older than its freshness allows
+#   waived     its newest load_date, or what it was made from, is published on a person's word: checks failed
 #   warned     its newest load_date passed with warnings
 #   published  its newest load_date passed
-KpiGate = Literal["none", "held", "failed", "running", "late", "warned", "published"]
+KpiGate = Literal["none", "held", "failed", "running", "late", "waived", "warned", "published"]
 Values = Mapping[str, Decimal | None]  # measure -> its value; None if there is none
 
 
@@ -46,6 +47,40 @@ class Restatement:
 
 
 @dataclass(frozen=True)
+class FailedCheck:
+    """A check that held a build, and the table or object (`s3.x`) of the build.
+
+    `metric` is what the check measured; `bad` is the number of bad rows, None of a check that counts no rows. A check
+    that could not be made `errored`.
+    """
+
+    asset: str
+    name: str
+    metric: Decimal | None
+    threshold: Decimal | None
+    bad: int | None
+    errored: bool = False
+
+
+@dataclass(frozen=True)
+class Waived:
+    """A ruling by which a load_date of a table was published although `checks` failed.
+
+    What somebody revoked stays published until the table is built again: `revoked_by` and `revoke_reason` say so.
+    """
+
+    ruling_id: int
+    asset: str
+    load_date: date
+    checks: Sequence[FailedCheck]
+    by: str
+    reason: str
+    until: datetime
+    revoked_by: str | None = None
+    revoke_reason: str | None = None
+
+
+@dataclass(frozen=True)
 class Point:
     """One load_date that is shown, by its publish. `values` has only measures that were computed for it."""
 
@@ -62,22 +97,7 @@ class Point:
     restated: Sequence[Restatement] = ()  # the oldest first
     dropped_at: datetime | None = None  # when retention dropped its rows: its values are shown, its rows cannot be
     versions: Mapping[str, str] = field(default_factory=dict)  # measure -> the version of the expression that gave it
-
-
-@dataclass(frozen=True)
-class FailedCheck:
-    """A check that held a build, and the table or object (`s3.x`) of the build.
-
-    `metric` is what the check measured; `bad` is the number of bad rows, None of a check that counts no rows. A check
-    that could not be made `errored`.
-    """
-
-    asset: str
-    name: str
-    metric: Decimal | None
-    threshold: Decimal | None
-    bad: int | None
-    errored: bool = False
+    waived: Sequence[Waived] = ()  # the rulings on it and on all that it was made from
 
 
 @dataclass(frozen=True)
@@ -166,6 +186,8 @@ class KpiState:
             return "none"
         if self.late:
             return "late"
+        if self.latest.waived:
+            return "waived"
         return "warned" if self.latest.warnings else "published"
 
 

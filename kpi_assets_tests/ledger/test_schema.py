@@ -47,6 +47,7 @@ RELEASED = {
     "0020_grown.sql": "8f746f42441a0f649d92d8646e4d723e2bc4b3ef278f0e2204fc524d849a50cd",
     "0021_rulings.sql": "3371eacbb4fa143b2ec0e1adc7ebac527698fefb5bd808d81dbae4b804503df4",
     "0022_restatements.sql": "3f192e7e2df8664d722bda172a45fe19d4a9694fcc3b34eb0323de85cf0ff23f",
+    "0023_waived.sql": "1dc25eddb94e113f438632559aa643013ba52607ffdfff1d3c89f9bb1246ba40",
 }
 NUMBERS = [number for number, _ in schema.migrations()]
 TABLES = [

@@ -91,7 +91,7 @@ _TESTS = {
     "model/kinds": ("warehouse/test_kinds.py", "model/test_header.py", "materialize/test_storage_kinds.py"),
     "warehouse/quarantine": ("warehouse/test_quarantine.py", "materialize/test_content.py"),
     "monitoring/freshness": ("monitoring/test_freshness.py",),
-    "monitoring/recovery": ("monitoring/test_freshness.py", "ledger/test_incidents.py"),
+    "monitoring/recovery": ("monitoring/test_freshness.py", "ledger/test_incidents.py", "monitoring/test_waived.py"),
     "materialize/check_facts": (
         "materialize/test_foreign_key_by_range.py",
         "materialize/test_min_rows.py",
