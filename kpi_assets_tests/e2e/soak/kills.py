@@ -199,7 +199,7 @@ def kills(folder: Path, seconds: float, seed: int) -> None:
     with Stack(folder / "home", s3=False):
         for name, pipeline in pipelines.items():
             wrong += verdict.wrong(urls[name], pipeline, days[name], soak.records)
-        assert wrong == []
+        assert wrong == [], "\n".join(wrong)
         say("what is published is right")
         before = {name: verdict.published(url) for name, url in urls.items()}
         for name in pipelines:
@@ -208,7 +208,8 @@ def kills(folder: Path, seconds: float, seed: int) -> None:
             assert said.returncode == 0, said.stderr
         assert {name: verdict.published(url) for name, url in urls.items()} == before
         say("empty databases get the same rows and checksums from S3")
-    assert verdict.left_running(folder) == []
+    left = verdict.left_running(folder)
+    assert left == [], "\n".join(left)
 
 
 def _tree(place: Path, first_of_apis: date) -> Path:
