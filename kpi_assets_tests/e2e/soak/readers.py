@@ -39,8 +39,9 @@ class Reader:
     def look(self, connection: psycopg.Connection, pipeline: str, relation: Relation) -> None:
         """Compare, in one statement, the rows of a table with those of the ledger."""
         query = COUNTS.format(sql.Identifier(relation.schema, relation.table), sql.Literal(str(relation)))
+        before = set(self._seen)  # another thread may see meanwhile what is published for the first time
         for day, told, there in connection.execute(query).fetchall():
-            if (pipeline, relation, day) in self._seen and told != there:
+            if (pipeline, relation, day) in before and told != there:
                 self.mixtures.append(f"{pipeline}: {relation} of {day}: {told} rows are published, {there} were seen")
             self._seen.add((pipeline, relation, day))
         self.looks += 1
