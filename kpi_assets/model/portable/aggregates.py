@@ -13,13 +13,13 @@ from kpi_assets.model.portable.expressions import (
     Value,
     call,
     cast,
-    coerced,
     condition,
     constant,
     divided,
     exact,
     is_by_bytes,
     refused,
+    together,
 )
 from kpi_assets.model.portable.refusals import NotPortableError
 from kpi_assets.model.portable.types import BIGINT, BOOLEAN, DATE, DIGITS, QUOTIENT, TEXT, TIMESTAMP, Type, numeric
@@ -139,20 +139,22 @@ class Aggregates:
         over = self._over
         assert over is not None
         function = over.this
-        core = function.this if isinstance(function, exp.Filter) else function
         spec, order = over.args.get("spec"), over.args.get("order")
-        if over.args.get("alias") or isinstance(core, (exp.IgnoreNulls, exp.RespectNulls)):
+        if isinstance(function, exp.Filter):
+            raise NotPortableError("filter_over", over)
+        unsorted = isinstance(function, (*_RANKS, *_ORDERED)) and order is None
+        if unsorted or isinstance(function.this, exp.Distinct) or over.args.get("alias") or isinstance(function, (exp.IgnoreNulls, exp.RespectNulls)):
             raise NotPortableError("function", over)
         by_rows = spec is not None and (spec.args.get("kind") or "").upper() != "RANGE"
-        if isinstance(core, _ORDERED) or by_rows:
+        if isinstance(function, _ORDERED) or by_rows:
             given = [*(over.args.get("partition_by") or []), *(each.this for each in (order.expressions if order else []))]
             if not self._scope.has_key(given):
                 raise NotPortableError("row_order", over)
         _check_frame(spec, over)
-        if type(core) in _RANKS:
-            return Value(cast(self._made(call(_RANKS[type(core)])), BIGINT, self._scope.engine), BIGINT)
-        if isinstance(core, (exp.Lag, exp.Lead, exp.FirstValue, exp.LastValue)):
-            return self._of_another_row(core)
+        if type(function) in _RANKS:
+            return Value(cast(self._made(call(_RANKS[type(function)])), BIGINT, self._scope.engine), BIGINT)
+        if isinstance(function, (exp.Lag, exp.Lead, exp.FirstValue, exp.LastValue)):
+            return self._of_another_row(function)
         return self.value(function)
 
     def _of_another_row(self, core: exp.Expr) -> Value:
@@ -163,10 +165,10 @@ class Aggregates:
         offset, default = core.args.get("offset"), core.args.get("default")
         if offset is not None and not (isinstance(offset, exp.Literal) and offset.name.isdigit()):
             raise NotPortableError("position", core)
-        parts = [value.sql, offset.copy() if offset else constant(1)]
-        if default is not None:
-            parts.append(coerced(self._scope.value(default), value.type, self._scope, core))
-        return Value(self._made(call(_OFFSETS[type(core)], *parts)), value.type)
+        given = [value, *([self._scope.value(default)] if default is not None else [])]
+        (first, *others), type_ = together(given, self._scope, core)
+        parts = [first, offset.copy() if offset else constant(1), *others]
+        return Value(self._made(call(_OFFSETS[type(core)], *parts)), type_)
 
 
 def _check_frame(spec: exp.Expr | None, over: exp.Expr) -> None:

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 
 from sqlglot import exp
 
-from kpi_assets.model.portable.refusals import OF_KIND, NotPortableError
+from kpi_assets.model.portable.refusals import OF_KIND, OF_NAME, NotPortableError
 from kpi_assets.model.portable.types import (
     BIGINT,
     BOOLEAN,
@@ -40,6 +40,7 @@ _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _MOMENT = re.compile(r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}(\.\d{1,6})?")
 _PARTS = {"year": "year", "quarter": "quarter", "month": "month", "week": "week", "day": "day", "doy": "doy"}
 _OF_TIME = {"hour": "hour", "minute": "minute"}
+_ENDLESS = (DATE, TIMESTAMP)
 _UNITS = {"year": "YEAR", "quarter": "QUARTER", "month": "MONTH", "week": "WEEK", "day": "DAY"}
 
 
@@ -151,44 +152,42 @@ def rounded(value: Value, places: int, scope: Scope, node: exp.Expr) -> Value:
 
 
 def divided(number: Value, by: Value, scope: Scope, node: exp.Expr) -> Value:
-    """Return a quotient, as a decimal of 16 places, of which an engine may cut the rest off."""
+    """Return a quotient as a decimal of 16 places; a number too large for that raises on the engine."""
     number, by = exact(number, scope), exact(by, scope)
-    scale = number.type.scale
-    whole = number.type.whole + by.type.scale
-    # DuckDB divides whole numbers only: those of the operands without their points must be numbers of 38 digits.
-    if whole > _LARGEST or number.type.digits + scale + 1 > DIGITS or by.type.digits + by.type.scale + 1 > DIGITS:
+    whole = _LARGEST - by.type.scale
+    if number.type.scale > QUOTIENT_SCALE or by.type.scale > QUOTIENT_SCALE - 4:
         raise NotPortableError("large_quotient", node)
-    if scale > QUOTIENT_SCALE:
-        raise NotPortableError("large_quotient", node)
+    wide = cast(number.sql, numeric(whole + QUOTIENT_SCALE, QUOTIENT_SCALE), scope.engine)
     if scope.engine == "spark":
-        wide = cast(number.sql, numeric(whole + QUOTIENT_SCALE - by.type.scale, QUOTIENT_SCALE), scope.engine)
-        return Value(cast(exp.Div(this=wide, expression=by.sql, typed=False, safe=False), QUOTIENT, scope.engine), QUOTIENT)
-    shift = QUOTIENT_SCALE + by.type.scale - scale
-    if shift < 0:
-        raise NotPortableError("large_quotient", node)
-    over = exp.Mul(this=_unscaled(number, scope), expression=_power(shift))
-    quotient = exp.Paren(this=exp.IntDiv(this=exp.Paren(this=over), expression=_not_zero(_unscaled(by, scope))))
-    whole_part = cast(
-        exp.IntDiv(this=quotient, expression=_power(QUOTIENT_SCALE)), numeric(_LARGEST, 0), scope.engine
-    )
-    rest = cast(exp.Mod(this=quotient.copy(), expression=_power(QUOTIENT_SCALE)), numeric(QUOTIENT_SCALE, 0), scope.engine)
+        made: exp.Expr = exp.Div(this=wide, expression=by.sql, typed=False, safe=False)
+        return Value(cast(made, QUOTIENT, scope.engine), QUOTIENT)
+    # DuckDB divides whole numbers only: those of the operands without their points, and it cuts the rest off.
+    over = _unscaled(wide)
+    if by.type.scale:
+        over = exp.Paren(this=exp.Mul(this=over, expression=_power(by.type.scale)))
+    quotient = exp.Paren(this=exp.IntDiv(this=over, expression=_not_zero(_unscaled(by.sql) if by.type.scale else _hugeint(by.sql))))
+    before = cast(exp.IntDiv(this=quotient, expression=_power(QUOTIENT_SCALE)), numeric(_LARGEST, 0), scope.engine)
+    rest = exp.Mod(this=quotient.copy(), expression=_power(QUOTIENT_SCALE))
     unit = cast(constant("0." + "0" * (QUOTIENT_SCALE - 1) + "1"), numeric(QUOTIENT_SCALE, QUOTIENT_SCALE), scope.engine)
-    both = exp.Add(this=whole_part, expression=exp.Paren(this=exp.Mul(this=rest, expression=unit)))
-    return Value(cast(exp.Paren(this=both), QUOTIENT, scope.engine), QUOTIENT)
+    after = exp.Mul(this=cast(rest, numeric(QUOTIENT_SCALE, 0), scope.engine), expression=unit)
+    both = exp.Paren(this=exp.Add(this=before, expression=exp.Paren(this=after)))
+    return Value(cast(both, QUOTIENT, scope.engine), QUOTIENT)
 
 
 def _power(places: int) -> exp.Expr:
     """Return a power of ten as DuckDB's largest integer."""
-    return exp.Cast(this=constant("1" + "0" * places), to=exp.DataType.build("hugeint", dialect="duckdb"))
+    return _hugeint(constant("1" + "0" * places))
 
 
-def _unscaled(value: Value, scope: Scope) -> exp.Expr:
-    """Return a numeric without its point, as DuckDB's largest integer."""
-    sql = value.sql
-    if places := value.type.scale:
-        ten = cast(constant("1" + "0" * places), numeric(places + 1, 0), scope.engine)
-        sql = exp.Paren(this=exp.Mul(this=sql, expression=ten))
-    return exp.Cast(this=sql, to=exp.DataType.build("hugeint", dialect="duckdb"))
+def _hugeint(value: exp.Expr) -> exp.Expr:
+    """Return a number as DuckDB's largest integer."""
+    return exp.Cast(this=value, to=exp.DataType.build("hugeint", dialect="duckdb"))
+
+
+def _unscaled(value: exp.Expr) -> exp.Expr:
+    """Return a decimal without its point, as DuckDB's largest integer."""
+    text = exp.Cast(this=value, to=exp.DataType.build("varchar", dialect="duckdb"))
+    return _hugeint(call("replace", text, ".", ""))
 
 
 def _not_zero(value: exp.Expr) -> exp.Expr:
@@ -240,8 +239,8 @@ def _arithmetic(node: exp.Expr, scope: Scope) -> Value:
     if left.type.is_integer and right.type.is_integer:
         to = left.type if left.type.digits > right.type.digits else right.type
         operands = [coerced(each, to, scope, node) for each in (left, right)]
-        if isinstance(node, exp.Mod) and scope.engine == "duckdb":
-            operands[1] = _not_zero(operands[1])
+        if isinstance(node, exp.Mod) and scope.engine == "duckdb":  # the smallest number modulo -1 raises there
+            operands = [_hugeint(operands[0]), _not_zero(_hugeint(operands[1]))]
         return Value(cast(_binary(type(node), *operands), to, scope.engine), to)
     if QUOTIENT in (left.type, right.type):
         return _with_quotient(node, left, right, scope)
@@ -272,7 +271,7 @@ def _of_numerics(node: exp.Expr, left: Value, right: Value, scope: Scope) -> Val
         raise NotPortableError("operands", node)
     else:
         scale, whole = max(one.scale, other.scale), max(one.whole, other.whole) + 1
-    if scale + whole > DIGITS:
+    if scale + whole + 1 > DIGITS:  # Spark adds a digit of its own, and takes it from the scale where there is no place
         raise NotPortableError("digits", node)
     to = numeric(scale + whole, scale)
     operands = (left.sql, right.sql)
@@ -323,13 +322,20 @@ def _comparison(node: exp.Expr, scope: Scope) -> Value:
         return _among_parameter(node, scope)
     plain = [each.this if isinstance(each, exp.Collate) else each for each in (node.this, node.expression)]
     left, right = map(scope.value, plain)
+    if _is_beyond_infinity(node) and left.type in (*_ENDLESS, as_numeric(left.type)):
+        never = exp.If(this=exp.Is(this=left.sql, expression=exp.Null()), true=exp.Null())
+        return Value(cast(exp.Case(ifs=[never], default=exp.Boolean(this=False)), BOOLEAN, scope.engine), BOOLEAN)
     (one, other), type_ = together([left, right], scope, node)
     ordered = isinstance(node, (exp.LT, exp.LTE, exp.GT, exp.GTE))
     if ordered and type_ == TEXT and not any(map(is_by_bytes, (node.this, node.expression))):
         raise NotPortableError("text_order", node)
-    if type_ == UNKNOWN:
-        raise NotPortableError("quoted", node)
     return Value(exp.Paren(this=type(node)(this=one, expression=other)), BOOLEAN)
+
+
+def _is_beyond_infinity(node: exp.Expr) -> bool:
+    """Whether a condition asks for infinity, which no engine's value of these types is; checks of ranges ask so."""
+    end = node.expression.name if isinstance(node.expression, exp.Literal) else ""
+    return (type(node), end) in ((exp.GTE, "infinity"), (exp.LTE, "-infinity"))
 
 
 def is_by_bytes(node: exp.Expr) -> bool:
@@ -445,6 +451,8 @@ def _cast(node: exp.Expr, scope: Scope) -> Value:
     if value.type.is_number and to.is_integer:
         whole = value if value.type.is_integer else rounded(value, 0, scope, node)
         return Value(cast(whole.sql, to, scope.engine), to)
+    if to == INTEGER and value.type == BOOLEAN:
+        return Value(cast(value.sql, to, scope.engine), to)
     if to == TEXT and (value.type.is_integer or value.type in (DATE, BOOLEAN)):
         return Value(cast(value.sql, to, scope.engine), to)
     if (value.type, to) in ((DATE, TIMESTAMP), (TIMESTAMP, DATE)):
@@ -488,6 +496,22 @@ def _start_of(node: exp.Expr, scope: Scope) -> Value:
     if scope.engine == "spark":
         return Value(call("trunc", day, unit), DATE)
     return Value(cast(call("date_trunc", unit.lower(), day), DATE, scope.engine), DATE)
+
+
+def _start_of_moment(node: exp.Expr, scope: Scope) -> Value:
+    if scope.value(node.this).type != TIMESTAMP:
+        raise NotPortableError("date_trunc", node)
+    return Value(cast(_start_of(node, scope).sql, TIMESTAMP, scope.engine), TIMESTAMP)
+
+
+def _truncated(node: exp.Expr, scope: Scope) -> Value:
+    value = scope.value(node.this)
+    if value.type.base != "numeric" or node.args.get("decimals") is not None:
+        raise NotPortableError("round", node)
+    type_ = numeric(value.type.whole, 0) if value.type.whole else numeric(1, 0)
+    is_negative = exp.LT(this=value.sql, expression=constant(0))
+    ends = exp.Case(ifs=[exp.If(this=is_negative, true=call("ceil", value.sql.copy()))], default=call("floor", value.sql.copy()))
+    return Value(cast(ends, type_, scope.engine), type_)
 
 
 def _extract(node: exp.Expr, scope: Scope) -> Value:
@@ -651,7 +675,9 @@ RULES: dict[type[exp.Expr], Rule] = {
     exp.Extract: _extract,
     exp.Round: _round,
     **dict.fromkeys((exp.Ceil, exp.Floor), _ceil_or_floor),
+    exp.Trunc: _truncated,
     exp.Abs: _abs,
+    **dict.fromkeys((exp.TimestampTrunc, exp.DateTrunc), _start_of_moment),
     exp.DPipe: _joined,
     exp.Concat: _concat,
     exp.Length: _length,
@@ -679,6 +705,7 @@ _WORDS: dict[type[exp.Expr], set[str]] = {
     **dict.fromkeys((exp.Greatest, exp.Least), {"ignore_nulls"}),
     **dict.fromkeys((exp.DPipe, exp.Concat), {"safe", "coalesce"}),
     exp.Div: {"typed", "safe"},
+    **dict.fromkeys((exp.TimestampTrunc, exp.DateTrunc), {"unit"}),
     exp.Round: {"decimals"},
     exp.Trim: {"position"},
     exp.Substring: {"start", "length"},
@@ -700,4 +727,5 @@ def check_words(node: exp.Expr) -> None:
 
 def refused(node: exp.Expr) -> NotPortableError:
     """Return the reason for a node that has no rule."""
-    return NotPortableError(OF_KIND.get(type(node), "function"), node)
+    key = OF_NAME.get(node.name.lower(), "function") if isinstance(node, exp.Anonymous) else "function"
+    return NotPortableError(OF_KIND.get(type(node), key), node)

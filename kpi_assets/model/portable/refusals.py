@@ -69,10 +69,10 @@ REFUSALS = {
         "round(d / 3, 6)",
     ),
     "large_quotient": Refusal(
-        "a division of numbers with too many digits",
+        "a division of numbers with more than 16 places, or by one with more than 12, or of quotients",
         "an engine has 38 digits for both sides of the point",
-        "round(sum(b) / 3.0, 2)",
-        "round(sum(b)::bigint / 3.0, 2)",
+        "round(n::numeric(30,20) / 3, 2)",
+        "round(n::numeric(30,10) / 3, 2)",
     ),
     "round": Refusal(
         "rounding, `ceil` and `floor` of what is no numeric, or to negative places",
@@ -91,6 +91,12 @@ REFUSALS = {
         "it depends on the language of the server",
         "t < 'b'",
         't collate "C" < \'b\'',
+    ),
+    "filter_over": Refusal(
+        "FILTER of a window",
+        "an engine has no such window",
+        "count(*) filter (where n > 1) over (partition by f)",
+        "count(case when n > 1 then 1 end) over (partition by f)",
     ),
     "row_order": Refusal(
         "a window whose result depends on the order of equal rows",
@@ -221,10 +227,10 @@ OF_KIND: dict[type[exp.Expr], str] = {
     **dict.fromkeys(
         (exp.Array, exp.Tuple, exp.Bracket, exp.Unnest, exp.JSONExtract, exp.JSONExtractScalar, exp.Any), "array"
     ),
-    exp.TimestampTrunc: "date_trunc",
-    exp.DateTrunc: "date_trunc",
     exp.Lateral: "lateral",
 }
+# The same for functions that only have a name.
+OF_NAME = dict.fromkeys(("row", "array_position", "array_length", "cardinality", "to_jsonb", "jsonb_array_elements"), "array")
 
 
 class NotPortableError(Exception):
@@ -232,6 +238,6 @@ class NotPortableError(Exception):
 
     def __init__(self, key: str, node: exp.Expr, detail: str = "") -> None:
         text = node.sql(dialect="postgres")
-        shown = text if len(text) <= 60 else text[:57] + "..."
-        super().__init__(f"{shown!r} is not portable, because {detail or REFUSALS[key].sentence}")
+        shown = "this SELECT" if isinstance(node, exp.Query) else text if len(text) <= 60 else text[:57] + "..."
+        super().__init__(f"{shown} is not portable, because {detail or REFUSALS[key].sentence}")
         self.key, self.node = key, node

@@ -322,6 +322,8 @@ class _Statement:
         of = self.sources.get(node.table)
         if of is None and self.around is not None:
             self.is_correlated = True
+            if not (self.in_where and node.table in self.around.sources):
+                raise NotPortableError("correlated", node)
             return self.around.column(node)
         type_ = of.columns.get(node.name) if of else None
         if type_ is None:
@@ -351,7 +353,7 @@ class _Statement:
         """Return whether a value is one of those that a subquery returns."""
         if not self.in_where:
             raise NotPortableError("subquery", node)
-        made, of = self._inner().query(query.this if isinstance(query, exp.Subquery) else query)
+        made, of = self._rows(query)
         [type_] = of.columns.values()
         assert isinstance(type_, Type)
         to = common(value.type, type_)
@@ -365,8 +367,17 @@ class _Statement:
         """Return whether a subquery returns a row; it may read the rows around it."""
         if not self.in_where:
             raise NotPortableError("subquery", node)
-        query, _ = self._inner().query(node.this.this if isinstance(node.this, exp.Subquery) else node.this)
+        query, _ = self._rows(node.this)
         return Value(exp.Exists(this=query), BOOLEAN)
+
+    def _rows(self, node: exp.Expr) -> tuple[exp.Expr, Source]:
+        """Return the rows of a subquery, which may read the rows around it if it is no more than a WHERE."""
+        inner = self._inner()
+        made, of = inner.query(node.this if isinstance(node, exp.Subquery) else node)
+        plain = isinstance(made, exp.Select) and not any(made.args.get(each) for each in ("group", "having", "distinct"))
+        if inner.is_correlated and not (plain and not made.find(exp.AggFunc, exp.Window)):
+            raise NotPortableError("correlated", node)
+        return made, of
 
     def has_key(self, columns: Collection[exp.Expr]) -> bool:
         """Whether no two rows have the same values in these expressions: they have the key of the only source."""

@@ -102,8 +102,11 @@ class Probe:
         return self.outcome.startswith("refused ")
 
     def translated(self, engine: Engine) -> Portable:
-        """Return the SELECT for an engine, where the tables lie in a schema `probes`. Raises NotPortableError."""
-        return translate(self.select, engine, SOURCES)
+        """Return the SELECT for an engine, where the tables lie in a schema `probes`. Raises NotPortableError.
+
+        On Spark they are views of a session, which lie in no schema.
+        """
+        return translate(self.select, engine, SOURCES, (lambda table: table.table) if engine == "spark" else None)
 
     def ask(self, runs: Runs, sql: str, type_: str = "") -> str:
         """Return the outcome of a SELECT; `type_` is what to call the type, instead of its name on the engine."""
@@ -129,7 +132,7 @@ def written(value: Any) -> str:
 
 def rows_by_id(rows: Sequence[Sequence[Any]]) -> list[Any]:
     """Return the last values of rows, in the order of the first ones if there are several."""
-    return [row[-1] for row in (sorted(rows, key=lambda row: row[0]) if rows and len(rows[0]) > 1 else rows)]
+    return [row[-1] for row in (sorted(rows, key=lambda row: (row[0] is None, row[0])) if rows and len(rows[0]) > 1 else rows)]
 
 
 def probes() -> list[Probe]:
