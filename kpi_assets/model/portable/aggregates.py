@@ -22,7 +22,7 @@ from kpi_assets.model.portable.expressions import (
     together,
 )
 from kpi_assets.model.portable.refusals import NotPortableError
-from kpi_assets.model.portable.types import BIGINT, BOOLEAN, DATE, DIGITS, QUOTIENT, TEXT, TIMESTAMP, Type, numeric
+from kpi_assets.model.portable.types import BIGINT, BOOLEAN, DATE, DIGITS, QUOTIENT, TEXT, TIMESTAMP, numeric
 
 _ORDERED = (exp.RowNumber, exp.Lag, exp.Lead, exp.FirstValue, exp.LastValue)
 _RANKS: Mapping[type[exp.Expr], str] = {exp.RowNumber: "row_number", exp.Rank: "rank", exp.DenseRank: "dense_rank"}
@@ -143,11 +143,19 @@ class Aggregates:
         if isinstance(function, exp.Filter):
             raise NotPortableError("filter_over", over)
         unsorted = isinstance(function, (*_RANKS, *_ORDERED)) and order is None
-        if unsorted or isinstance(function.this, exp.Distinct) or over.args.get("alias") or isinstance(function, (exp.IgnoreNulls, exp.RespectNulls)):
+        if (
+            unsorted
+            or isinstance(function.this, exp.Distinct)
+            or over.args.get("alias")
+            or isinstance(function, (exp.IgnoreNulls, exp.RespectNulls))
+        ):
             raise NotPortableError("function", over)
         by_rows = spec is not None and (spec.args.get("kind") or "").upper() != "RANGE"
         if isinstance(function, _ORDERED) or by_rows:
-            given = [*(over.args.get("partition_by") or []), *(each.this for each in (order.expressions if order else []))]
+            given = [
+                *(over.args.get("partition_by") or []),
+                *(each.this for each in (order.expressions if order else [])),
+            ]
             if not self._scope.has_key(given):
                 raise NotPortableError("row_order", over)
         _check_frame(spec, over)
@@ -205,6 +213,4 @@ def _argument(node: exp.Expr) -> tuple[exp.Expr, bool]:
     return what, False
 
 
-KINDS = (
-    *(exp.Window, exp.Filter, exp.Count, exp.Sum, exp.Avg, exp.Min, exp.Max, exp.LogicalAnd, exp.LogicalOr),
-)
+KINDS = (*(exp.Window, exp.Filter, exp.Count, exp.Sum, exp.Avg, exp.Min, exp.Max, exp.LogicalAnd, exp.LogicalOr),)

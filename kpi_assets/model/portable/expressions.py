@@ -7,7 +7,7 @@ windows (aggregates.py), and what surrounds the expressions of a SELECT (stateme
 
 import re
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from sqlglot import exp
 
@@ -40,6 +40,7 @@ _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _MOMENT = re.compile(r"\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}(\.\d{1,6})?")
 _PARTS = {"year": "year", "quarter": "quarter", "month": "month", "week": "week", "day": "day", "doy": "doy"}
 _OF_TIME = {"hour": "hour", "minute": "minute"}
+_END = {INTEGER: 2**31, BIGINT: 2**63}
 _ENDLESS = (DATE, TIMESTAMP)
 _UNITS = {"year": "YEAR", "quarter": "QUARTER", "month": "MONTH", "week": "WEEK", "day": "DAY"}
 
@@ -75,12 +76,14 @@ class Scope(Protocol):
         """Return whether a subquery returns a row."""
 
 
-Rule = Callable[[exp.Expr, Scope], Value]
+Rule = Callable[[Any, Scope], Value]  # of a node of the kind for which it is registered
 
 
 def call(name: str, *values: exp.Expr | int | str) -> exp.Expr:
     """Return a call by the engine's own name, which nothing translates."""
-    return exp.Anonymous(this=name, expressions=[each if isinstance(each, exp.Expr) else constant(each) for each in values])
+    return exp.Anonymous(
+        this=name, expressions=[each if isinstance(each, exp.Expr) else constant(each) for each in values]
+    )
 
 
 def constant(value: int | str) -> exp.Expr:
@@ -165,10 +168,14 @@ def divided(number: Value, by: Value, scope: Scope, node: exp.Expr) -> Value:
     over = _unscaled(wide)
     if by.type.scale:
         over = exp.Paren(this=exp.Mul(this=over, expression=_power(by.type.scale)))
-    quotient = exp.Paren(this=exp.IntDiv(this=over, expression=_not_zero(_unscaled(by.sql) if by.type.scale else _hugeint(by.sql))))
+    quotient = exp.Paren(
+        this=exp.IntDiv(this=over, expression=_not_zero(_unscaled(by.sql) if by.type.scale else _hugeint(by.sql)))
+    )
     before = cast(exp.IntDiv(this=quotient, expression=_power(QUOTIENT_SCALE)), numeric(_LARGEST, 0), scope.engine)
     rest = exp.Mod(this=quotient.copy(), expression=_power(QUOTIENT_SCALE))
-    unit = cast(constant("0." + "0" * (QUOTIENT_SCALE - 1) + "1"), numeric(QUOTIENT_SCALE, QUOTIENT_SCALE), scope.engine)
+    unit = cast(
+        constant("0." + "0" * (QUOTIENT_SCALE - 1) + "1"), numeric(QUOTIENT_SCALE, QUOTIENT_SCALE), scope.engine
+    )
     after = exp.Mul(this=cast(rest, numeric(QUOTIENT_SCALE, 0), scope.engine), expression=unit)
     both = exp.Paren(this=exp.Add(this=before, expression=exp.Paren(this=after)))
     return Value(cast(both, QUOTIENT, scope.engine), QUOTIENT)
@@ -204,8 +211,7 @@ def _number(node: exp.Expr, scope: Scope) -> Value:
         raise NotPortableError("float", node)
     digits = len(before.lstrip("0"))
     if not point:
-        of = next((each for each in (INTEGER, BIGINT) if int(before) < 2 ** (31 if each == INTEGER else 63)), None)
-        type_ = of or numeric(digits, 0)
+        type_ = next((each for each in (INTEGER, BIGINT) if int(before) < _END[each]), numeric(digits, 0))
     else:
         type_ = Type("numeric", max(1, digits + len(after)), len(after))
     if type_.digits > DIGITS or digits > DIGITS:
@@ -217,6 +223,9 @@ def _negative(node: exp.Expr, scope: Scope) -> Value:
     value = scope.value(node.this)
     if not value.type.is_number:
         raise NotPortableError("operands", node)
+    for type_, end in _END.items():  # the smallest number of a type is written with digits that the type has not
+        if isinstance(node.this, exp.Literal) and node.this.name == str(end):
+            return Value(cast(exp.Neg(this=value.sql), type_, scope.engine), type_)
     return Value(exp.Paren(this=exp.Neg(this=exp.Paren(this=value.sql))), value.type)
 
 
@@ -231,7 +240,9 @@ def _arithmetic(node: exp.Expr, scope: Scope) -> Value:
         raise NotPortableError("operands", node)
     if left.type in (DATE, TIMESTAMP) or right.type in (DATE, TIMESTAMP):
         return _of_dates(node, left, right, scope)
-    left, right = (Value(cast(each.sql, INTEGER, scope.engine), INTEGER) if each.type == NULL else each for each in (left, right))
+    left, right = (
+        Value(cast(each.sql, INTEGER, scope.engine), INTEGER) if each.type == NULL else each for each in (left, right)
+    )
     if not (left.type.is_number and right.type.is_number):
         raise NotPortableError("quoted" if UNKNOWN in (left.type, right.type) else "operands", node)
     if isinstance(node, exp.Div):
@@ -295,8 +306,9 @@ def _with_quotient(node: exp.Expr, left: Value, right: Value, scope: Scope) -> V
             raise NotPortableError("large_quotient", node)
         narrow = QUOTIENT
         number = Value(cast(number.sql, QUOTIENT, scope.engine), QUOTIENT)
-    of_quotient = lambda each: cast(each.sql, narrow, scope.engine)  # noqa: E731
-    operands = (of_quotient(left), number.sql) if left.type == QUOTIENT else (number.sql, of_quotient(right))
+    is_left = left.type == QUOTIENT
+    quotient = cast((left if is_left else right).sql, narrow, scope.engine)
+    operands = (quotient, number.sql) if is_left else (number.sql, quotient)
     return Value(cast(_binary(type(node), *operands), QUOTIENT, scope.engine), QUOTIENT)
 
 
@@ -358,7 +370,9 @@ def _among_parameter(node: exp.Expr, scope: Scope) -> Value:
 def _between(node: exp.Expr, scope: Scope) -> Value:
     low = exp.GTE(this=node.this.copy(), expression=node.args["low"].copy())
     high = exp.LTE(this=node.this.copy(), expression=node.args["high"].copy())
-    return Value(exp.Paren(this=exp.And(this=_comparison(low, scope).sql, expression=_comparison(high, scope).sql)), BOOLEAN)
+    return Value(
+        exp.Paren(this=exp.And(this=_comparison(low, scope).sql, expression=_comparison(high, scope).sql)), BOOLEAN
+    )
 
 
 def _in(node: exp.Expr, scope: Scope) -> Value:
@@ -381,6 +395,7 @@ def _not(node: exp.Expr, scope: Scope) -> Value:
 
 def _is(node: exp.Expr, scope: Scope) -> Value:
     of = node.expression
+    found: exp.Expr
     if isinstance(of, exp.Null):
         found = exp.Paren(this=exp.Is(this=scope.value(node.this).sql, expression=exp.Null()))
     elif isinstance(of, exp.Boolean):
@@ -429,7 +444,7 @@ def _one_of(node: exp.Expr, scope: Scope) -> Value:
 def _nullif(node: exp.Expr, scope: Scope) -> Value:
     first = scope.value(node.this)
     (one, other), type_ = together([first, scope.value(node.expression)], scope, node)
-    result = type_ if first.type in (UNKNOWN, NULL) else first.type
+    result = type_ if first.type in (UNKNOWN, NULL) or type_.base == "numeric" else first.type
     return Value(cast(call("nullif", one, other), result, scope.engine), result)
 
 
@@ -441,23 +456,20 @@ def _cast(node: exp.Expr, scope: Scope) -> Value:
     if isinstance(truncated, exp.Collate) and is_by_bytes(truncated):
         truncated = truncated.this
     value = scope.value(truncated)
-    if value.type == NULL or value.type == to:
-        return Value(cast(value.sql, to, scope.engine), to)
     if value.type == UNKNOWN:
-        return Value(cast(coerced(value, to, scope, node), to, scope.engine), to)
-    if value.type.is_number and to.base == "numeric":
-        places = rounded(value, to.scale, scope, node) if to.scale < value.type.scale or value.type == QUOTIENT else value
-        return Value(cast(places.sql, to, scope.engine), to)
-    if value.type.is_number and to.is_integer:
-        whole = value if value.type.is_integer else rounded(value, 0, scope, node)
-        return Value(cast(whole.sql, to, scope.engine), to)
-    if to == INTEGER and value.type == BOOLEAN:
-        return Value(cast(value.sql, to, scope.engine), to)
-    if to == TEXT and (value.type.is_integer or value.type in (DATE, BOOLEAN)):
-        return Value(cast(value.sql, to, scope.engine), to)
-    if (value.type, to) in ((DATE, TIMESTAMP), (TIMESTAMP, DATE)):
-        return Value(cast(value.sql, to, scope.engine), to)
-    raise NotPortableError("cast", node)
+        value = Value(coerced(value, to, scope, node), to)
+    elif value.type.is_number and (to.base == "numeric" or to.is_integer):
+        rounds = value.type == QUOTIENT or to.scale < value.type.scale
+        value = rounded(value, to.scale, scope, node) if rounds else value
+    elif not (value.type in (NULL, to) or _may_be_cast(value.type, to)):
+        raise NotPortableError("cast", node)
+    return Value(cast(value.sql, to, scope.engine), to)
+
+
+def _may_be_cast(of: Type, to: Type) -> bool:
+    """Whether engines agree on a cast between two types that are not both numbers."""
+    to_text = to == TEXT and (of.is_integer or of in (DATE, BOOLEAN))
+    return to_text or (of, to) in ((BOOLEAN, INTEGER), (DATE, TIMESTAMP), (TIMESTAMP, DATE))
 
 
 _CASTS = {
@@ -510,7 +522,9 @@ def _truncated(node: exp.Expr, scope: Scope) -> Value:
         raise NotPortableError("round", node)
     type_ = numeric(value.type.whole, 0) if value.type.whole else numeric(1, 0)
     is_negative = exp.LT(this=value.sql, expression=constant(0))
-    ends = exp.Case(ifs=[exp.If(this=is_negative, true=call("ceil", value.sql.copy()))], default=call("floor", value.sql.copy()))
+    ends = exp.Case(
+        ifs=[exp.If(this=is_negative, true=call("ceil", value.sql.copy()))], default=call("floor", value.sql.copy())
+    )
     return Value(cast(ends, type_, scope.engine), type_)
 
 
@@ -569,7 +583,12 @@ def _texts(node: exp.Expr, scope: Scope, *parts: exp.Expr) -> list[exp.Expr]:
 
 
 def _joined(node: exp.Expr, scope: Scope) -> Value:
-    return Value(exp.Paren(this=exp.DPipe(this=(both := _texts(node, scope, node.this, node.expression))[0], expression=both[1])), TEXT)
+    return Value(
+        exp.Paren(
+            this=exp.DPipe(this=(both := _texts(node, scope, node.this, node.expression))[0], expression=both[1])
+        ),
+        TEXT,
+    )
 
 
 def _concat(node: exp.Expr, scope: Scope) -> Value:
@@ -659,9 +678,7 @@ RULES: dict[type[exp.Expr], Rule] = {
     exp.Paren: _paren,
     exp.Neg: _negative,
     **dict.fromkeys((exp.Add, exp.Sub, exp.Mul, exp.Div, exp.Mod), _arithmetic),
-    **dict.fromkeys(
-        (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.NullSafeEQ, exp.NullSafeNEQ), _comparison
-    ),
+    **dict.fromkeys((exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.NullSafeEQ, exp.NullSafeNEQ), _comparison),
     exp.Between: _between,
     exp.In: _in,
     **dict.fromkeys((exp.And, exp.Or), _logical),
@@ -701,11 +718,15 @@ _WORDS: dict[type[exp.Expr], set[str]] = {
     exp.Between: {"low", "high"},
     exp.In: {"query"},
     exp.Case: {"ifs", "default"},
-    **dict.fromkeys((exp.Is, exp.Like), {"negate"}),
-    **dict.fromkeys((exp.Greatest, exp.Least), {"ignore_nulls"}),
-    **dict.fromkeys((exp.DPipe, exp.Concat), {"safe", "coalesce"}),
+    exp.Is: {"negate"},
+    exp.Like: {"negate"},
+    exp.Greatest: {"ignore_nulls"},
+    exp.Least: {"ignore_nulls"},
+    exp.DPipe: {"safe"},
+    exp.Concat: {"safe", "coalesce"},
     exp.Div: {"typed", "safe"},
-    **dict.fromkeys((exp.TimestampTrunc, exp.DateTrunc), {"unit"}),
+    exp.TimestampTrunc: {"unit"},
+    exp.DateTrunc: {"unit"},
     exp.Round: {"decimals"},
     exp.Trim: {"position"},
     exp.Substring: {"start", "length"},

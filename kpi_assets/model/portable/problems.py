@@ -18,7 +18,9 @@ from kpi_assets.model.table import Table
 def sources_of(pipeline: Pipeline, table: Table, query: Query) -> dict[Relation, Source]:
     """Return what a query of a table may read: other tables as their headers say, and the build itself."""
     one_day = not query.windows and query.itself is None
-    found = {relation: _source(each, each.readable_types, one_day=one_day) for relation, each in pipeline.tables.items()}
+    found = {
+        relation: _source(each, each.readable_types, one_day=one_day) for relation, each in pipeline.tables.items()
+    }
     return {**found, AUDITED: _source(table, table.types, one_day=True)}
 
 

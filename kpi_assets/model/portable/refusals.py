@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
+from kpi_assets.model.table_ref import THIS
+
 
 @dataclass(frozen=True)
 class Refusal:
@@ -90,7 +92,7 @@ REFUSALS = {
         "the order of text",
         "it depends on the language of the server",
         "t < 'b'",
-        't collate "C" < \'b\'',
+        "t collate \"C\" < 'b'",
     ),
     "filter_over": Refusal(
         "FILTER of a window",
@@ -215,11 +217,21 @@ OF_KIND: dict[type[exp.Expr], str] = {
         (exp.AtTimeZone, exp.CurrentDate, exp.CurrentTimestamp, exp.CurrentTime, exp.Localtimestamp), "time_zone"
     ),
     **dict.fromkeys(
-        (exp.PercentileCont, exp.PercentileDisc, exp.Mode, exp.ArrayAgg, exp.GroupConcat, exp.WithinGroup), "ordered_aggregate"
+        (exp.PercentileCont, exp.PercentileDisc, exp.Mode, exp.ArrayAgg, exp.GroupConcat, exp.WithinGroup),
+        "ordered_aggregate",
     ),
     **dict.fromkeys(
         (
-            *(exp.Stddev, exp.StddevPop, exp.StddevSamp, exp.Variance, exp.VariancePop, exp.Corr, exp.CovarPop, exp.CovarSamp),
+            *(
+                exp.Stddev,
+                exp.StddevPop,
+                exp.StddevSamp,
+                exp.Variance,
+                exp.VariancePop,
+                exp.Corr,
+                exp.CovarPop,
+                exp.CovarSamp,
+            ),
             *(exp.Sqrt, exp.Exp, exp.Ln, exp.Log, exp.Pow, exp.Cbrt, exp.Sign, exp.Rand),
         ),
         "float",
@@ -230,14 +242,16 @@ OF_KIND: dict[type[exp.Expr], str] = {
     exp.Lateral: "lateral",
 }
 # The same for functions that only have a name.
-OF_NAME = dict.fromkeys(("row", "array_position", "array_length", "cardinality", "to_jsonb", "jsonb_array_elements"), "array")
+OF_NAME = dict.fromkeys(
+    ("row", "array_position", "array_length", "cardinality", "to_jsonb", "jsonb_array_elements"), "array"
+)
 
 
 class NotPortableError(Exception):
     """A part of a SELECT is refused: the key of the reason, the node, and what more is to be said of it."""
 
     def __init__(self, key: str, node: exp.Expr, detail: str = "") -> None:
-        text = node.sql(dialect="postgres")
+        text = node.sql(dialect="postgres", comments=False).replace(f'"{THIS}"', THIS)
         shown = "this SELECT" if isinstance(node, exp.Query) else text if len(text) <= 60 else text[:57] + "..."
         super().__init__(f"{shown} is not portable, because {detail or REFUSALS[key].sentence}")
         self.key, self.node = key, node

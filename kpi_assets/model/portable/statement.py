@@ -11,12 +11,24 @@ from sqlglot import exp, parse_one, tokenize
 from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.qualify import qualify
 
-from kpi_assets.model.names import BATCH, LOAD_DATE, PREVIOUS, Relation
 from kpi_assets.model.lookback import WINDOW_START
+from kpi_assets.model.names import BATCH, LOAD_DATE, PREVIOUS, Relation
 from kpi_assets.model.portable.aggregates import KINDS, Aggregates, ordered
 from kpi_assets.model.portable.expressions import RULES, Value, check_words, coerced, condition, refused, together
 from kpi_assets.model.portable.refusals import REFUSALS, NotPortableError
-from kpi_assets.model.portable.types import BIGINT, BOOLEAN, DATE, NULL, QUOTIENT, TEXT, UNKNOWN, Engine, Type, common, declared
+from kpi_assets.model.portable.types import (
+    BIGINT,
+    BOOLEAN,
+    DATE,
+    NULL,
+    QUOTIENT,
+    TEXT,
+    UNKNOWN,
+    Engine,
+    Type,
+    common,
+    declared,
+)
 from kpi_assets.model.table_ref import THIS, as_parsed
 
 AUDITED = Relation("", THIS)  # the build that the query of a check audits
@@ -63,49 +75,57 @@ def translate(
     tree = parse_one(as_parsed(sql), read="postgres")
     if any(token.text.lower() == "date_part" for token in tokenize(as_parsed(sql), read="postgres")):
         raise NotPortableError("date_part", tree, "date_part is floating point: write extract(... from ...)")
-    named, numbered = {}, {}
+    named = _numbered(tree, tables)
+    schema: dict[str, object] = {
+        name: dict.fromkeys(tables[relation].columns, "unknown") for name, relation in named.items()
+    }
+    try:
+        query = qualify(tree, schema=schema, dialect="postgres", quote_identifiers=False)
+    except SqlglotError as error:
+        why = f"its names cannot be followed ({error}): write table.column"
+        raise NotPortableError("function", tree, why) from None
+    assert isinstance(query, exp.Query)
+    made, found = _Statement(engine, {name: tables[relation] for name, relation in named.items()}).query(query)
+    for name, type_ in found.columns.items():
+        if type_ == QUOTIENT:
+            raise NotPortableError("quotient", next(each for each in query.selects if each.alias_or_name == name))
+    _name_tables(made, named, place or _as_on_postgres, engine)
+    columns = {name: TEXT if each == NULL else each for name, each in found.columns.items() if isinstance(each, Type)}
+    return Portable(made.sql(dialect=engine), columns)
+
+
+def _numbered(tree: exp.Expr, tables: Mapping[Relation, Source]) -> dict[str, Relation]:
+    """Give each known table in the tree a name without a schema, and return these names."""
+    numbered: dict[Relation, str] = {}
     for table in list(tree.find_all(exp.Table)):
         relation = Relation(table.db, table.name) if table.db else AUDITED
         if relation in tables and (table.db or table.name == THIS):
-            name = numbered.setdefault(relation, f"table_{len(numbered)}_of_kpi_assets")
-            named[name] = relation
-            alias = table.args.get("alias") or exp.TableAlias(this=exp.to_identifier(table.name, quoted=True))
+            alias = table.args.get("alias") or exp.TableAlias(this=table.this.copy())
             table.set("alias", alias)
             table.set("db", None)
-            table.this.set("this", name)
-            table.this.set("quoted", False)
+            name = numbered.setdefault(relation, f"table_{len(numbered)}_of_kpi_assets")
+            table.set("this", exp.to_identifier(name))
     for column in tree.find_all(exp.Column):
         column.set("db", None)
-    sources = {name: tables[relation] for name, relation in named.items()}
-    schema = {name: dict.fromkeys(each.columns, "unknown") for name, each in sources.items()}
-    try:
-        tree = qualify(tree, schema=schema, dialect="postgres", quote_identifiers=False)
-    except SqlglotError as error:
-        raise NotPortableError("function", tree, f"its names cannot be followed ({error}): write table.column") from None
-    translator = _Statement(engine, sources)
-    made, found = translator.query(tree)
-    for name, type_ in found.columns.items():
-        if type_ == QUOTIENT:
-            raise NotPortableError("quotient", next(each for each in tree.selects if each.alias_or_name == name))
+    return {name: relation for relation, name in numbered.items()}
+
+
+def _as_on_postgres(relation: Relation) -> str:
+    return exp.table_(relation.table, db=relation.schema or None, quoted=True).sql()
+
+
+def _name_tables(
+    made: exp.Expr, named: Mapping[str, Relation], place: Callable[[Relation], str], engine: Engine
+) -> None:
+    """Put the engine's names in the places of tables, and quote all names."""
     for table in list(made.find_all(exp.Table)):
         if table.name in named:
-            relation = named[table.name]
-            where = place(relation) if place else ".".join(f'"{part}"' for part in relation if part)
-            there = exp.to_table(where, dialect="postgres" if place is None else engine)
+            there = exp.to_table(place(named[table.name]), dialect="postgres" if place is _as_on_postgres else engine)
             there.set("alias", table.args.get("alias"))
             table.replace(there)
+    of_parameters = {id(each.this) for each in made.find_all(exp.Placeholder)}
     for identifier in made.find_all(exp.Identifier):
-        identifier.set("quoted", True)
-    for parameter in made.find_all(exp.Placeholder):
-        parameter.this.set("quoted", False) if isinstance(parameter.this, exp.Expr) else None
-    return Portable(
-        made.sql(dialect=engine),
-        {
-            name: TEXT if each == NULL else each
-            for name, each in found.columns.items()
-            if isinstance(each, Type)
-        },
-    )
+        identifier.set("quoted", id(identifier) not in of_parameters)
 
 
 @dataclass
@@ -190,7 +210,7 @@ class _Statement:
             chosen.append(exp.alias_(coerced(column, wanted, self, query), new))
         return exp.select(*chosen).from_(exp.Subquery(this=query, alias=exp.TableAlias(this=exp.to_identifier("part"))))
 
-    def _select(self, node: exp.Expr) -> tuple[exp.Expr, Source]:
+    def _select(self, node: exp.Select) -> tuple[exp.Expr, Source]:
         unknown = [name for name, value in node.args.items() if value and name not in _CLAUSES]
         if unknown or node.args.get("kind"):
             raise refused(node)
@@ -223,7 +243,7 @@ class _Statement:
             raise NotPortableError("lateral", group)
         return exp.Group(expressions=[self.value(each).sql for each in group.expressions])
 
-    def _distinct(self, node: exp.Expr, made: exp.Select) -> frozenset[str] | None:
+    def _distinct(self, node: exp.Select, made: exp.Select) -> frozenset[str] | None:
         """Add DISTINCT to a SELECT, and return the columns that are then its key."""
         distinct = node.args.get("distinct")
         if not distinct:
@@ -238,7 +258,7 @@ class _Statement:
             raise NotPortableError("row_order", node)
         made.set("distinct", exp.Distinct(on=exp.Tuple(expressions=[self.value(each).sql for each in on.expressions])))
         wanted = {each.sql() for each in on.expressions}
-        sorted_ = []
+        sorted_: list[exp.Expr] = []
         for term in terms:
             if term.this.sql() in wanted:  # only says which rows are compared
                 sorted_.append(exp.Ordered(this=self.value(term.this).sql, desc=False, nulls_first=False))
@@ -247,7 +267,7 @@ class _Statement:
         made.set("order", exp.Order(expressions=sorted_) if sorted_ else None)
         return self._names_of(node, on.expressions)
 
-    def _key_of(self, node: exp.Expr) -> frozenset[str] | None:
+    def _key_of(self, node: exp.Select) -> frozenset[str] | None:
         if group := node.args.get("group"):
             return self._names_of(node, group.expressions)
         if node.args.get("joins") or len(self.sources) != 1:
@@ -256,7 +276,7 @@ class _Statement:
         columns = [exp.column(name, table=next(iter(self.sources))) for name in of.key or ()]
         return self._names_of(node, columns) if columns else None
 
-    def _names_of(self, node: exp.Expr, expressions: Collection[exp.Expr]) -> frozenset[str] | None:
+    def _names_of(self, node: exp.Select, expressions: Collection[exp.Expr]) -> frozenset[str] | None:
         """Return the names under which expressions are returned; None if one is not."""
         names = {each.unalias().sql(): each.alias_or_name for each in node.selects}
         found = [names.get(each.sql()) for each in expressions]
@@ -271,7 +291,9 @@ class _Statement:
                 raise NotPortableError("lateral", node)
             self.sources[alias or node.name] = self.named[node.name]
             return node.copy()
-        columns = [each.name for each in (node.args["alias"].args.get("columns") or [])] if node.args.get("alias") else []
+        columns = (
+            [each.name for each in (node.args["alias"].args.get("columns") or [])] if node.args.get("alias") else []
+        )
         if isinstance(node, exp.Subquery) and isinstance(node.this, exp.Query):
             query, of = _Statement(self.engine, self.named).query(node.this)
         elif isinstance(node, exp.Values) and columns:
@@ -304,7 +326,9 @@ class _Statement:
         source = self._source(node.this)
         on = node.args.get("on")
         is_cross = on is None
-        return exp.Join(this=source, side=side, kind="CROSS" if is_cross else kind, on=condition(on, self) if on else None)
+        return exp.Join(
+            this=source, side=side, kind="CROSS" if is_cross else kind, on=condition(on, self) if on else None
+        )
 
     # What the rules of expressions ask for
 
@@ -374,7 +398,9 @@ class _Statement:
         """Return the rows of a subquery, which may read the rows around it if it is no more than a WHERE."""
         inner = self._inner()
         made, of = inner.query(node.this if isinstance(node, exp.Subquery) else node)
-        plain = isinstance(made, exp.Select) and not any(made.args.get(each) for each in ("group", "having", "distinct"))
+        plain = isinstance(made, exp.Select) and not any(
+            made.args.get(each) for each in ("group", "having", "distinct")
+        )
         if inner.is_correlated and not (plain and not made.find(exp.AggFunc, exp.Window)):
             raise NotPortableError("correlated", node)
         return made, of

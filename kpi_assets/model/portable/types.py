@@ -104,18 +104,19 @@ def common(one: Type, other: Type) -> Type | None:
     'numeric(21,2)'
     """
     for first, second in ((one, other), (other, one)):
-        if first == NULL or first == second:
-            return second
-        if first == UNKNOWN and not second.is_number:
-            return second
-        if first == DATE and second == TIMESTAMP:
-            return TIMESTAMP
-        if first == QUOTIENT and second.is_exact:
-            return QUOTIENT
+        if (found := _taken(first, second)) is not None:
+            return found
+    if not (one.is_exact and other.is_exact):
+        return None
     if one.is_integer and other.is_integer:
         return one if one.digits > other.digits else other
-    if one.is_exact and other.is_exact:
-        scale = max(one.scale, other.scale)
-        whole = max(one.whole, other.whole)
-        return numeric(whole + scale, scale) if whole + scale <= DIGITS else None
-    return None
+    scale, whole = max(one.scale, other.scale), max(one.whole, other.whole)
+    return numeric(whole + scale, scale) if whole + scale <= DIGITS else None
+
+
+def _taken(first: Type, second: Type) -> Type | None:
+    """Return the second type if a value of the first is one of it too, without a change of digits."""
+    same = first in (NULL, second)
+    constant = first == UNKNOWN and not second.is_number
+    wider = (first, second) == (DATE, TIMESTAMP) or (first.is_exact and second == QUOTIENT)
+    return second if same or constant or wider else None

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -37,22 +38,23 @@ TYPES = {
     "day": "date",
     "moment": "timestamp without time zone",
 }
+at = partial(datetime, tzinfo=None)
 # Halves, negative numbers, NULL, an empty text, equal values, letters beyond ASCII, and days at the ends of years.
 ROWS: Sequence[Sequence[Any]] = (
-    (1, 1, 2, 10, Decimal("2.50"), "a", True, date(2024, 2, 29), datetime(2024, 2, 29, 23, 59, 59, 500000)),
-    (2, -7, -7, -9, Decimal("-2.50"), "ß", False, date(2025, 1, 1), datetime(2025, 1, 1)),
+    (1, 1, 2, 10, Decimal("2.50"), "a", True, date(2024, 2, 29), at(2024, 2, 29, 23, 59, 59, 500000)),
+    (2, -7, -7, -9, Decimal("-2.50"), "ß", False, date(2025, 1, 1), at(2025, 1, 1)),
     (3, None, None, None, None, None, None, None, None),
-    (4, 0, 0, 0, Decimal("0.00"), "", True, date(1970, 1, 1), datetime(1970, 1, 1)),
-    (5, 5, 1, 3_000_000_000, Decimal("0.05"), "a b", None, date(2024, 12, 30), datetime(2024, 12, 30, 0, 0, 1)),
-    (6, 3, 3, 7, Decimal("-0.50"), " é ", True, date(2023, 1, 1), datetime(2023, 1, 1, 12, 30)),
-    (7, 2, 2, -3_000_000_000, Decimal("33.33"), "B", False, date(2024, 3, 31), datetime(2024, 3, 31, 2, 30)),
-    (8, 4, 2, 1, Decimal("1.01"), "a\\_'b", False, date(2020, 12, 31), datetime(2020, 12, 31, 23, 0, 0, 1)),
+    (4, 0, 0, 0, Decimal("0.00"), "", True, date(1970, 1, 1), at(1970, 1, 1)),
+    (5, 5, 1, 3_000_000_000, Decimal("0.05"), "a b", None, date(2024, 12, 30), at(2024, 12, 30, 0, 0, 1)),
+    (6, 3, 3, 7, Decimal("-0.50"), " é ", True, date(2023, 1, 1), at(2023, 1, 1, 12, 30)),
+    (7, 2, 2, -3_000_000_000, Decimal("33.33"), "B", False, date(2024, 3, 31), at(2024, 3, 31, 2, 30)),
+    (8, 4, 2, 1, Decimal("1.01"), "a\\_'b", False, date(2020, 12, 31), at(2020, 12, 31, 23, 0, 0, 1)),
 )
 # The ends of the types, which overflow.
 EXTREMES: Sequence[Sequence[Any]] = (
-    (1, 32767, 2**31 - 1, 2**63 - 1, Decimal("99999999.99"), "😀", True, date(9999, 12, 31), datetime(9999, 12, 31)),
-    (2, -32768, -(2**31), -(2**63), Decimal("-99999999.99"), "z", False, date(1, 1, 1), datetime(1, 1, 1)),
-    (3, 32767, 2**31 - 1, 2**63 - 1, Decimal("0.01"), "Z", None, date(2000, 2, 29), datetime(2000, 2, 29)),
+    (1, 32767, 2**31 - 1, 2**63 - 1, Decimal("99999999.99"), "😀", True, date(9999, 12, 31), at(9999, 12, 31)),
+    (2, -32768, -(2**31), -(2**63), Decimal("-99999999.99"), "z", False, date(1, 1, 1), at(1, 1, 1)),
+    (3, 32767, 2**31 - 1, 2**63 - 1, Decimal("0.01"), "Z", None, date(2000, 2, 29), at(2000, 2, 29)),
 )
 TABLES = {"values_of": ROWS, "extremes": EXTREMES}
 SOURCES = {Relation("probes", name): source(TYPES, ["id"]) for name in TABLES}
@@ -108,15 +110,14 @@ class Probe:
         """
         return translate(self.select, engine, SOURCES, (lambda table: table.table) if engine == "spark" else None)
 
-    def ask(self, runs: Runs, sql: str, type_: str = "") -> str:
-        """Return the outcome of a SELECT; `type_` is what to call the type, instead of its name on the engine."""
-        answer = runs.run(sql)
+    def answered(self, answer: Answer, type_: str) -> str:
+        """Return an answer as an outcome; `type_` is what the type is called."""
         if answer.type == "fails":
             return "fails"
         values = [written(each) for each in answer.values]
         if self.sql.startswith(("select ", "with ")):
             values.sort()
-        return f"{type_ or answer.type}: {', '.join(values)}".strip()
+        return f"{type_}: {', '.join(values)}".strip()
 
 
 def written(value: Any) -> str:
@@ -132,7 +133,8 @@ def written(value: Any) -> str:
 
 def rows_by_id(rows: Sequence[Sequence[Any]]) -> list[Any]:
     """Return the last values of rows, in the order of the first ones if there are several."""
-    return [row[-1] for row in (sorted(rows, key=lambda row: (row[0] is None, row[0])) if rows and len(rows[0]) > 1 else rows)]
+    several = bool(rows) and len(rows[0]) > 1
+    return [row[-1] for row in (sorted(rows, key=lambda row: (row[0] is None, row[0])) if several else rows)]
 
 
 def probes() -> list[Probe]:
@@ -171,7 +173,7 @@ def outcome_of(probe: Probe, postgres: Runs) -> str:
         made = probe.translated("duckdb")
     except NotPortableError as refused:
         return f"refused {refused.key}"
-    return probe.ask(postgres, probe.select, str(list(made.columns.values())[-1]))
+    return probe.answered(postgres.run(probe.select), str(list(made.columns.values())[-1]))
 
 
 def lines(postgres: Runs) -> Iterator[str]:
