@@ -45,6 +45,35 @@ def installed() -> Path:
     return folder
 
 
+def for_connect() -> Path:
+    """Return the folder with what the client of Spark Connect needs, which is installed if it is not there."""
+    requirements = _HERE / "requirements-connect.txt"
+    folder = FOLDER / "connect"
+    if not (folder / "complete").exists():
+        uv = Path(sys.executable).parent / "uv"
+        subprocess.run([uv, "pip", "install", "--quiet", "--target", folder, "-r", requirements], check=True)
+        (folder / "complete").touch()
+    return folder
+
+
+JARS = (
+    "org.apache.iceberg:iceberg-spark-runtime-4.0_2.13:1.10.1",
+    "org.apache.iceberg:iceberg-aws-bundle:1.10.1",
+    "org.postgresql:postgresql:42.7.8",
+)
+
+
+def jars() -> list[Path]:
+    """Return the jars of Iceberg, its S3 client and the driver of its catalog, which Maven's client fetches once."""
+    folder = FOLDER / "jars"
+    for artifact in JARS:
+        _, name, version = artifact.split(":")
+        if not (folder / f"{name}-{version}.jar").exists():
+            command = ["mvn", "-q", "-B", "dependency:copy", f"-Dartifact={artifact}", f"-DoutputDirectory={folder}"]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return sorted(folder.glob("*.jar"))
+
+
 class OnSpark:
     """A Spark that answers one statement after another."""
 
@@ -56,11 +85,13 @@ class OnSpark:
 
     @classmethod
     @contextmanager
-    def open(cls, settings: Mapping[str, str] | None = None) -> Iterator["OnSpark"]:
-        """Yield a running Spark."""
+    def open(cls, settings: Mapping[str, str] | None = None, *, by_connect: bool = False) -> Iterator["OnSpark"]:
+        """Yield a running Spark; with `by_connect`, one that is spoken to by Spark Connect."""
+        path = [str(installed()), *([str(for_connect())] if by_connect else [])]
         environment = {
             **os.environ,
-            "PYTHONPATH": str(installed()),
+            "PYTHONPATH": os.pathsep.join(path),
+            **({"KPI_TEST_SPARK_CONNECT": "1"} if by_connect else {}),
             "PYSPARK_PYTHON": sys.executable,
             "SPARK_LOCAL_IP": "127.0.0.1",
             "KPI_TEST_SPARK_SETTINGS": json.dumps(settings or {}),

@@ -14,6 +14,7 @@ from pyspark.sql import SparkSession
 _SETTINGS = {
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.driver.host": "127.0.0.1",
+    "spark.connect.grpc.binding.address": "127.0.0.1",
     "spark.ui.enabled": "false",
     "spark.sql.ansi.enabled": "true",
     "spark.sql.session.timeZone": "UTC",
@@ -29,11 +30,13 @@ _SETTINGS = {
 
 def main() -> None:
     """Answer until the input ends."""
-    builder = SparkSession.builder.master("local[1]")
+    by_connect = "KPI_TEST_SPARK_CONNECT" in os.environ  # a server of its own process, and this one its client
+    builder = SparkSession.builder.remote("local[1]") if by_connect else SparkSession.builder.master("local[1]")
     for name, value in _SETTINGS.items():
         builder = builder.config(name, value)
     session = builder.getOrCreate()
-    session.sparkContext.setLogLevel("OFF")
+    if not by_connect:
+        session.sparkContext.setLogLevel("OFF")
     for line in sys.stdin:
         try:
             frame = session.sql(json.loads(line))
