@@ -1,4 +1,4 @@
-"""Spark by Spark Connect with Iceberg, whose catalog is in Postgres and whose files are on S3: what a lake needs of them.
+"""Spark by Spark Connect with Iceberg, its catalog in Postgres and its files on S3: what a lake needs of them.
 
 Seen here: which statements of write-audit-publish hold, and the traps that they have.
 """
