@@ -287,6 +287,13 @@ _TESTS = {
     "model/wait": ("model/test_options.py",),
     "warehouse/drift": ("monitoring/test_drifted.py",),
     "ledger/drift": ("monitoring/test_drifted.py",),
+    **dict.fromkeys(
+        [
+            f"model/portable/{name}"
+            for name in ("types", "refusals", "expressions", "aggregates", "statement", "problems")
+        ],
+        ("model/portable/test_probes.py", "model/portable/test_fixtures.py", "cli/test_check.py"),
+    ),
     "model/repeats": ("model/test_growing.py",),
     "model/live_run": ("model/test_growing.py",),
     "model/joins": ("model/test_examples.py", "model/test_query.py", "model/test_pushdown.py"),
