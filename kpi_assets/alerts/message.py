@@ -30,6 +30,7 @@ _TITLES = {
     "late": ("is late", "are late"),
     "breached": ("is beyond its threshold", "are beyond their thresholds"),
     "drifted": ("is a field that the header does not name", "are fields that the header does not name"),
+    "erased": ("was delivered with erased persons", "were delivered with erased persons"),
     "stalled": ("is stalled: it fails again and again", "are stalled: they fail again and again"),
     "recovered": ("has recovered", "have recovered"),
     "digest": ("has a digest", "have digests"),  # among others: alone it has a title of its own

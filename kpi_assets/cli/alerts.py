@@ -32,6 +32,7 @@ STYLES = {
     "stalled": "bold red",
     "breached": "yellow",
     "drifted": "yellow",
+    "erased": "yellow",
     "digest": "",
     "recovered": "green",
 }

@@ -15,6 +15,7 @@ FOR_READERS: Mapping[str, Collection[str]] = {
     "batches": (),
     "data_quality_results": ("samples", "message"),
     "drift": ("field", "sample"),
+    "erasures": ("request", "reason"),
     "growth": (),
     "holds": (),
     "kpi_tiles": (),

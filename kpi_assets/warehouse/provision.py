@@ -1,7 +1,7 @@
 """Provisions a pipeline's database: the database itself, its schemas, and the grants of its roles. Safe to repeat.
 
 There are five roles for the whole server, to be granted to logins:
-  kpi_loader    creates and replaces the tables of the raw layer.
+  kpi_loader    creates and replaces the tables of the raw layer; alone may read by which hashes persons were erased.
   kpi_builder   creates and replaces the tables of the other layers; reads the raw layer and its builds.
   kpi_reader    reads the schemas that pipeline.yaml lists as readers, and the columns of ops without delivered values.
   kpi_reviewer  reads all of ops: quarantined records, samples of bad rows, and errors that quote them.
@@ -250,6 +250,8 @@ def ensure_grants(connection: Connection[Any], layers: Mapping[str, Layer], read
             _grant_read(connection, READER, schema, owner, allowed=schema in readers)
     for role in sorted({REVIEWER, DECIDER}.intersection(roles)):
         _grant_read(connection, role, "ops", None)
+    for role in sorted({BUILDER, REVIEWER, DECIDER}.intersection(roles)):  # whom hashes name, only loads need to know
+        connection.execute(sql.SQL("revoke all on ops.erased_keys from {}").format(sql.Identifier(role)))
     if DECIDER in roles:
         _grant_ruling(connection)
     if READER in roles:

@@ -19,6 +19,7 @@ from kpi_assets.model.records import BadRecord, Record
 from kpi_assets.model.written import Form, RefusedError
 from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets.warehouse.decided_records import DecidedRecords
+from kpi_assets.warehouse.erased import Erased
 from kpi_assets.warehouse.input_errors import input_error
 
 MIN_SAMPLES = 10_000  # at least so many bad records are returned with their text, if there are; all are counted
@@ -39,6 +40,7 @@ class Result:
     samples: list[BadRecord]  # also those that were corrected, which are not counted as bad
     discarded: int = 0
     decided: str = ""  # what decisions did, for people
+    erased: int = 0  # records about erased persons, which are neither loaded nor bad
 
 
 def load_readable(
@@ -46,8 +48,12 @@ def load_readable(
     candidate: Candidate,
     records: Iterable[Record],
     decided: DecidedRecords = NOTHING_DECIDED,
+    erased: Erased | None = None,
 ) -> Result:
     """Fill the candidate with the readable records, in the caller's transaction; return the bad ones.
+
+    Bad records about `erased` persons are left out, as far as the value can be read that names one; readable ones are
+    loaded.
 
     `decided` has found the decisions on the records by the time that all are read. Of more bad records than may be
     published, the first MIN_SAMPLES are returned.
@@ -87,6 +93,7 @@ def load_readable(
             sql.SQL(", ").join(checked or [sql.SQL("(null::text, null::text, null::text)")]),
         )
     )
+    left_out = _leave_out(connection, erased, dict(zip(types, slots, strict=True))) if erased else 0
     loaded = connection.execute(
         sql.SQL("insert into {} ({}) select {} from records {}").format(
             candidate.name,
@@ -110,7 +117,29 @@ def load_readable(
             [max(kept, MIN_SAMPLES) + len(decided.decisions)],
         ).fetchall()
     settled = decided.settle(connection, samples)
-    return Result(loaded, bad - settled.corrected, settled.samples, settled.discarded, settled.text)
+    return Result(loaded, bad - settled.corrected, settled.samples, settled.discarded, settled.text, left_out)
+
+
+def _leave_out(connection: Connection[Any], erased: Erased, slots: Mapping[str, sql.Identifier]) -> int:
+    """Drop the bad records that are about erased persons, or were corrected to be; return how many they are."""
+    theirs = sql.SQL(" union ").join(
+        sql.SQL("select abs(t.line) from records as t inner join {}").format(
+            erased.join(each, sql.SQL("t.{}").format(slots[each.column]), "k")
+        )
+        for each in erased.subjects
+    )
+    connection.execute(
+        sql.SQL(
+            "create temporary table erased_records on commit drop as select line from bad_records "
+            "where line in ({theirs}) and line > 0"
+        ).format(theirs=theirs),
+        erased.parameters,
+    )
+    gone = connection.execute("delete from records where abs(line) in (select line from erased_records)").rowcount
+    if gone:
+        connection.execute("delete from bad_records where abs(line) in (select line from erased_records)")
+    counted = connection.execute("select count(*) from erased_records").fetchone()
+    return int(counted[0]) if counted else 0
 
 
 def count_loaded(connection: Connection[Any], span: int) -> dict[int, int]:

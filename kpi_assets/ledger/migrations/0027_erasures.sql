@@ -1,0 +1,52 @@
+-- Persons who were erased. S3 holds the erasures; the ledger repeats them, so that each load can leave the persons out.
+
+create table ops.erasures (
+    erasure integer primary key,
+    kind text not null,
+    request text not null,
+    reason text not null check (length(btrim(reason)) >= 10),
+    erased_by text not null,
+    erased_at timestamp with time zone not null,
+    keys integer not null,
+    object_key text not null unique,
+    login text not null default session_user,
+    recorded_at timestamp with time zone not null default clock_timestamp()
+);
+comment on table ops.erasures is
+'Requests to erase persons. Whom each is about only its hashes say, which only the loader may read.';
+comment on column ops.erasures.erasure is 'Number of the erasure, which is that of its object on S3.';
+comment on column ops.erasures.kind is 'Kind of person, as the word subject of a header names it.';
+comment on column ops.erasures.request is 'The request, as whoever asked calls it.';
+comment on column ops.erasures.reason is 'Why, in the words of the person who erased.';
+comment on column ops.erasures.erased_by is 'Who erased.';
+comment on column ops.erasures.erased_at is 'When.';
+comment on column ops.erasures.keys is 'How many persons it is about.';
+comment on column ops.erasures.object_key is 'Key of the object on S3 that holds the erasure.';
+comment on column ops.erasures.login is 'Login that recorded it here.';
+comment on column ops.erasures.recorded_at is 'When it was recorded here.';
+
+create table ops.erased_keys (
+    kind text not null,
+    hash bytea not null,
+    quick bigint not null,
+    replacement text not null,
+    erasure integer not null references ops.erasures (erasure),
+    primary key (kind, hash)
+);
+create index on ops.erased_keys (kind, quick);
+comment on table ops.erased_keys is 'The erased persons, by salted hashes of their keys. Only the loader may read them.';
+comment on column ops.erased_keys.kind is 'Kind of person.';
+comment on column ops.erased_keys.hash is 'SHA-256 of a secret and the key of the person.';
+comment on column ops.erased_keys.quick is 'hashtextextended of the key with a secret seed, by which a load looks.';
+comment on column ops.erased_keys.replacement is 'What stands in the place of the key where rows stay (erase: values).';
+comment on column ops.erased_keys.erasure is 'The first erasure of the person, in ops.erasures.';
+
+alter table ops.pipeline_runs add column rows_erased bigint;
+comment on column ops.pipeline_runs.rows_erased is 'Records of the object that are about erased persons and were left out.';
+
+alter table ops.alerts drop constraint alerts_kind_check;
+alter table ops.alerts add constraint alerts_kind_check
+check (kind in ('held', 'failed', 'late', 'stalled', 'breached', 'drifted', 'erased', 'digest', 'recovered'));
+comment on column ops.alerts.kind is
+'held, failed, late; stalled: a sensor; breached: a measure or check; drifted: a field; erased: a delivery has erased '
+'persons; digest; recovered: over.';
