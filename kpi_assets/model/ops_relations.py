@@ -22,6 +22,7 @@ FOR_READERS: Mapping[str, Collection[str]] = {
     "kpi_trust": (),
     "kpi_values": (),
     "kpis": (),
+    "manifest_links": (),
     "manifest_parts": (),
     "manifests": (),
     "migrations": (),

@@ -47,15 +47,20 @@ class Erased:
         prefixes = {f"prefix_{kind}": salt.prefix for kind, salt in self.salts.items()}
         return {**prefixes, **{f"seed_{kind}": salt.seed for kind, salt in self.salts.items()}}
 
-    def join(self, subject: Subject, value: sql.Composable, alias: str) -> sql.Composable:
-        """Return `ops.erased_keys as alias on …`, which finds the person whom a value of the column names."""
+    def join(self, subject: Subject, key: sql.Composable, alias: str) -> sql.Composable:
+        """Return `ops.erased_keys as alias on …`, which finds the person whose key an expression gives."""
         return _JOIN.format(
             alias=sql.Identifier(alias),
-            value=sql.SQL("({})::text").format(sql.SQL(subject.of(value.as_string()))),
+            value=key,
             kind=sql.Literal(subject.kind),
             seed=sql.Placeholder(f"seed_{subject.kind}"),
             prefix=sql.Placeholder(f"prefix_{subject.kind}"),
         )
+
+
+def key_of(subject: Subject, value: sql.Composable) -> sql.Composable:
+    """Return the key of a person as text, of a value of the column."""
+    return sql.SQL("({})::text").format(sql.SQL(subject.of(value.as_string())))
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,7 @@ def find(connection: Connection[Any], candidate: Candidate, erased: Erased, land
         query = sql.SQL(
             "select count(*), count(distinct k.hash) filter (where e.erased_at < {landed}) from {candidate} as c "
             "inner join {join} inner join ops.erasures as e using (erasure)"
-        ).format(landed=landed, candidate=candidate.name, join=erased.join(subject, value, "k"))
+        ).format(landed=landed, candidate=candidate.name, join=erased.join(subject, key_of(subject, value), "k"))
         found, new = connection.execute(query, erased.parameters).fetchone() or (0, 0)
         rows += found
         if new:
@@ -92,20 +97,22 @@ def make_again(connection: Connection[Any], candidate: Candidate, erased: Erased
     The rows are copied and not deleted, so that no dead row of a person is left. It has no index afterwards.
     """
     aside = Relation(BUILDS, f"{digest(candidate.relation.table)}_erased")
-    connection.execute(
-        sql.SQL("alter table {} rename to {}").format(candidate.name, sql.Identifier(aside.table))
-    )
+    connection.execute(sql.SQL("alter table {} rename to {}").format(candidate.name, sql.Identifier(aside.table)))
     candidates.create_empty(connection, candidate)
     candidates.add_partition_check(connection, candidate)
     subjects = list(erased.subjects)
     joins = [
-        sql.SQL("left join {}").format(erased.join(each, sql.Identifier("c", each.column), f"k{number}"))
+        sql.SQL("left join {}").format(erased.join(each, key_of(each, sql.Identifier("c", each.column)), f"k{number}"))
         for number, each in enumerate(subjects)
     ]
-    nobody = sql.SQL(" and ").join(sql.SQL("{}.hash is null").format(sql.Identifier(f"k{n}")) for n in range(len(subjects)))
+    nobody = sql.SQL(" and ").join(
+        sql.SQL("{}.hash is null").format(sql.Identifier(f"k{n}")) for n in range(len(subjects))
+    )
     columns = [LOAD_DATE, *candidate.table.columns]
     keeps_rows = candidate.table.header.erase == "values"
-    values = [_kept(candidate.table, name, subjects, nobody) if keeps_rows else sql.Identifier("c", name) for name in columns]
+    values = [
+        _kept(candidate.table, name, subjects, nobody) if keeps_rows else sql.Identifier("c", name) for name in columns
+    ]
     rows = connection.execute(
         sql.SQL("insert into {} ({}) select {} from {} as c {} {}").format(
             candidate.name,

@@ -48,5 +48,40 @@ alter table ops.alerts drop constraint alerts_kind_check;
 alter table ops.alerts add constraint alerts_kind_check
 check (kind in ('held', 'failed', 'late', 'stalled', 'breached', 'drifted', 'erased', 'digest', 'recovered'));
 comment on column ops.alerts.kind is
-'held, failed, late; stalled: a sensor; breached: a measure or check; drifted: a field; erased: a delivery has erased '
-'persons; digest; recovered: over.';
+'held, failed, late; stalled: sensor; breached: measure or check; drifted: field; erased: persons; digest; recovered.';
+
+create table ops.manifest_links (
+    erasure integer not null,
+    object text not null,
+    bucket text not null,
+    key text not null,
+    old_manifest_hash text not null,
+    old_digest text not null,
+    new_sha256 text not null,
+    new_etag text,
+    records_before bigint not null,
+    records_erased bigint not null,
+    records_after bigint,
+    versions_deleted integer,
+    versions_kept text[],
+    begun_at timestamp with time zone not null default clock_timestamp(),
+    done_at timestamp with time zone,
+    primary key (erasure, bucket, key, old_manifest_hash)
+);
+comment on table ops.manifest_links is 'The objects that were written again without erased persons.';
+comment on column ops.manifest_links.erasure is 'The erasure that found them, in ops.erasures.';
+comment on column ops.manifest_links.object is 'Name of the raw table.';
+comment on column ops.manifest_links.bucket is 'Bucket.';
+comment on column ops.manifest_links.key is 'Key of the object, which is the same before and after.';
+comment on column ops.manifest_links.old_manifest_hash is
+'What stands in the place of the hash of the old state in ops: an HMAC of it, by which nobody can confirm a guess.';
+comment on column ops.manifest_links.old_digest is 'HMAC of the SHA-256 of the old bytes, with the salt of erasures.';
+comment on column ops.manifest_links.new_sha256 is 'SHA-256 of the new bytes, as ops.manifests has it.';
+comment on column ops.manifest_links.new_etag is 'ETag of the new object; NULL before it is written.';
+comment on column ops.manifest_links.records_before is 'Records of the old object.';
+comment on column ops.manifest_links.records_erased is 'Of these, those about erased persons.';
+comment on column ops.manifest_links.records_after is 'Records of the new object, counted as it was read back.';
+comment on column ops.manifest_links.versions_deleted is 'Earlier versions of the object that were deleted from S3.';
+comment on column ops.manifest_links.versions_kept is 'Earlier versions that S3 does not give up, and why.';
+comment on column ops.manifest_links.begun_at is 'When the new bytes were made.';
+comment on column ops.manifest_links.done_at is 'When the new object was proven and the old one was gone; NULL before.';

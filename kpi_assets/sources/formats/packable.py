@@ -3,7 +3,8 @@
 Not here: unpacking (sources/compression.py), and the unpacked bytes (sources/unpacked.py).
 """
 
-from collections.abc import Callable
+from abc import abstractmethod
+from collections.abc import Callable, Collection, Iterator
 
 from kpi_assets.model.table import Table
 from kpi_assets.sources import compression
@@ -47,6 +48,15 @@ class PackableObject(OpenObject):
         """Unpack the object."""
         if self._dialect.compression:
             self._unpacked = Unpacked(compression.unpack(self.bytes, self._dialect.compression, on_bytes))
+
+    def without(self, gone: Collection[int]) -> Iterator[bytes]:
+        """Pack what remains as the object was packed."""
+        kind = self._dialect.compression
+        return compression.pack(self._without(gone), kind, self.bytes) if kind else self._without(gone)
+
+    @abstractmethod
+    def _without(self, gone: Collection[int]) -> Iterator[bytes]:
+        """Yield the unpacked bytes without the records of these numbers."""
 
     def close(self) -> None:
         """Remove the unpacked bytes."""

@@ -3,7 +3,7 @@
 Not here: where a record begins and ends (reader.py).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import date
 from typing import Any
 
@@ -14,6 +14,7 @@ from kpi_assets.sources.formats.base import UnreadableError
 from kpi_assets.sources.formats.json.copy_mode import Blocks, JsonCopy
 from kpi_assets.sources.formats.json.layout import NESTED, NO_COLUMN, layout_of, own_letters
 from kpi_assets.sources.formats.json.reader import BYTE_ORDER_MARK, JsonReader, JsonRecord
+from kpi_assets.sources.formats.json.taken_out import without
 from kpi_assets.sources.formats.packable import PackableObject
 from kpi_assets.sources.object_bytes import ObjectBytes
 from kpi_assets.sources.signatures import other_format
@@ -53,6 +54,10 @@ class JsonObject(PackableObject):
         _, reader = self._begin()
         for found in reader:
             yield self._record(found)
+
+    def _without(self, gone: Collection[int]) -> Iterator[bytes]:
+        _, reader = self._begin()
+        return without(self._content, reader, gone, self.manifest.url)
 
     def read_again(self, text: str) -> Record:
         """Read a record whose text was corrected by decision."""

@@ -1,7 +1,8 @@
 """The bytes of an object as a file that the library reads, and its errors as sentences."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -30,6 +31,25 @@ def read_batches(file: pq.ParquetFile, group: int, columns: Sequence[str], rows:
         if batch is None:
             return
         yield batch.select(list(columns))
+
+
+def write_again(file: pq.ParquetFile, groups: Sequence[int], gone: Collection[int], target: BinaryIO) -> None:
+    """Write a file without the rows of these numbers, which count from 1 in the order of `groups`."""
+    first = file.metadata.row_group(0) if file.metadata.num_row_groups else None
+    packed = {
+        column.path_in_schema: "none" if column.compression == "UNCOMPRESSED" else column.compression.lower()
+        for column in (first.column(number) for number in range(first.num_columns if first else 0))
+    }
+    starts, before = dict[int, int](), 0
+    for group in groups:
+        starts[group] = before
+        before += file.metadata.row_group(group).num_rows
+    with pq.ParquetWriter(target, file.schema_arrow, compression=packed or "none") as writer:
+        for group in range(file.metadata.num_row_groups):
+            with _explained(f"its row group {group}"):
+                rows = file.read_row_group(group, use_threads=False)
+            kept = [starts[group] + number + 1 not in gone for number in range(rows.num_rows)]
+            writer.write_table(rows if all(kept) else rows.filter(pa.array(kept, pa.bool_())), max(rows.num_rows, 1))
 
 
 @contextmanager
