@@ -55,6 +55,7 @@ COMMANDS = {
     "waive": "rulings",
     "rulings": "rulings",
     "revoke": "rulings",
+    "erase": "erase",
     "trace": "trace",
     "diff": "diff",
     "check": "check",

@@ -36,6 +36,21 @@ def record(connection: Connection[Any], publish_ids: Sequence[int]) -> None:
         "from ops.causes(%s) as c where p.publish_id = c.publish_id",
         [list(publish_ids)],
     )
+    _record_erasures(connection, publish_ids)
+
+
+def _record_erasures(connection: Connection[Any], publish_ids: Sequence[int]) -> None:
+    """Record that other objects are the cause because persons were erased from them, after `record`."""
+    connection.execute(
+        "update ops.publishes as p set cause = 'erasure' where p.publish_id = any(%s) and p.cause = 'objects' "
+        "and not exists (select from jsonb_to_recordset(p.differences) as d (rank integer, asset text, load_date date) "
+        "where d.rank = 0 and not exists (select from ops.publishes as b "
+        "where b.asset = d.asset and b.load_date = d.load_date and b.erased_by is not null "
+        "and b.publish_id = (select max(o.publish_id) from ops.publishes as o where o.asset = d.asset "
+        "and o.load_date = d.load_date and o.publish_id <> all(p.caused_by) "
+        "and o.publish_id < (select max(c) from unnest(p.caused_by) as c))))",
+        [list(publish_ids)],
+    )
 
 
 def differences(found: Iterable[Mapping[str, Any]] | None) -> list[Difference]:

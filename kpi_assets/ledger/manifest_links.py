@@ -82,8 +82,11 @@ def finish(connection: Connection[Any], link: Link) -> None:
     )
 
 
-def forget(connection: Connection[Any], old: Manifest, mask: Callable[[str], str]) -> None:
-    """Replace every digest of the bytes of an old object by its HMAC, which `mask` computes; safe to repeat."""
+def forget(connection: Connection[Any], old: Manifest, mask: Callable[[str], str], erasure: int) -> None:
+    """Replace every digest of the bytes of an old object by its HMAC, which `mask` computes; safe to repeat.
+
+    What was published from it is marked with the erasure.
+    """
     with connection.transaction():
         states = connection.execute(
             "select m.manifest_id, m.object, m.load_date, m.etag, m.sha256, m.manifest_hash from ops.manifests as m "
@@ -95,6 +98,7 @@ def forget(connection: Connection[Any], old: Manifest, mask: Callable[[str], str
         for manifest_id, name, load_date, etag, sha256, hash_ in states:
             words = {
                 "id": manifest_id,
+                "erasure": erasure,
                 "name": name,
                 "load_date": load_date,
                 "hash": hash_,
@@ -117,7 +121,7 @@ def forget(connection: Connection[Any], old: Manifest, mask: Callable[[str], str
 
 
 _FORGET = (
-    "update ops.publishes set manifest_hash = %(masked_hash)s where load_date = %(load_date)s "
+    "update ops.publishes set manifest_hash = %(masked_hash)s, erased_by = %(erasure)s where load_date = %(load_date)s "
     "and split_part(asset, '.', 2) = %(name)s and manifest_hash = %(hash)s",
     "update ops.holds as h set manifest_hash = %(masked_hash)s from ops.pipeline_runs as r where r.id = h.build_id "
     "and r.load_date = %(load_date)s and split_part(r.job, '.', 2) = %(name)s and h.manifest_hash = %(hash)s",

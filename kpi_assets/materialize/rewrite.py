@@ -20,6 +20,7 @@ from typing import Any
 from psycopg import Connection
 
 from kpi_assets.ledger import manifest_links as ledger
+from kpi_assets.ledger import manifests
 from kpi_assets.ledger.manifest_links import Link
 from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.erasures import salt_of
@@ -73,6 +74,15 @@ def objects_of(context: BuildContext, table: Table) -> Iterator[tuple[date, Mani
             )
 
 
+def count(context: BuildContext, connection: Connection[Any], table: Table, manifest: Manifest, erased: Erased) -> int:
+    """Return how many records of an object are about erased persons. Raises LakeError if it cannot be read."""
+    now = context.store.manifest(manifest.object, manifest.load_date, manifest.key)
+    if now is None:
+        return 0
+    with _opened(context, table, now, manifest.load_date) as opened:
+        return len(_look(connection, opened, erased).erased)
+
+
 def rewrite(
     context: BuildContext, connection: Connection[Any], table: Table, manifest: Manifest, erased: Erased, erasure: int
 ) -> Link | None:
@@ -89,8 +99,10 @@ def rewrite(
         return None
     with _opened(context, table, now, day) as opened:
         found = _look(connection, opened, erased)
-        if open_link and found.sha256 == open_link.new_sha256:
-            return _finished(context, connection, now, found, open_link)  # it was written, and nothing after that
+        if open_link and found.sha256 == open_link.new_sha256:  # it was written, and nothing after that
+            for old in manifests.others(connection, now):
+                ledger.forget(connection, old, mask, open_link.erasure)
+            return _finished(context, connection, now, found, open_link)
         if not found.erased:
             return None
         with _contents(opened, found) as copy:
@@ -113,7 +125,7 @@ def rewrite(
             f"now, {len(again.erased)} of them of erased persons: look at who else writes there, and give the command "
             "again."
         )
-    ledger.forget(connection, now, mask)
+    ledger.forget(connection, now, mask, erasure)
     return _finished(context, connection, new, again, link)
 
 

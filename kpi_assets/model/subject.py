@@ -17,6 +17,7 @@ from kpi_assets.model.sentences import Loc, shown
 
 if TYPE_CHECKING:
     from kpi_assets.model.header import Header
+    from kpi_assets.model.source import Source
 
 _POSSIBLE = "write a column, or lower, upper, trim and replace of one"
 _FUNCTIONS = (exp.Lower, exp.Upper, exp.Trim, exp.Replace, exp.Paren)
@@ -81,19 +82,9 @@ def subject_problems(header: "Header") -> Iterator[tuple[Loc, str]]:
         if header.erase != "rows":
             yield ("erase",), "says what becomes of the rows of an erased person: name the column with subject"
         return
-    source = header.source
-    if source is None:
-        yield ("subject",), "is for raw tables: name the person where the rows come from, and what reads them follows"
+    if refused := _source_problem(header.source):
+        yield ("subject",), refused
         return
-    if source.stream:
-        yield (
-            ("subject",),
-            "the objects of a stream form a chain that no rewritten object continues: leave the person out of its "
-            "events, or keep it no longer than the stream may",
-        )
-        return
-    if source.position:
-        yield ("subject",), "position counts the records of an object, and others remain after an erasure: take it out"
     for kind, text in header.subject.items():
         try:
             subject = Subject.parse(kind, text)
@@ -103,6 +94,27 @@ def subject_problems(header: "Header") -> Iterator[tuple[Loc, str]]:
         yield from _column_problems(header, subject)
     if header.erase == "values":
         yield from _value_problems(header)
+
+
+def _source_problem(source: "Source | None") -> str:
+    """Return why nobody could be erased from the objects of a source; empty if somebody can."""
+    if source is None:
+        return "is for raw tables: name the person where the rows come from, and what reads them follows"
+    if source.stream:
+        return (
+            "the objects of a stream form a chain that no rewritten object continues: leave the person out of its "
+            "events, or keep it no longer than the stream may"
+        )
+    if source.key.is_reference:
+        return (
+            "an object that is the same for all load_dates is read in the versions that it had, and an erasure deletes "
+            "those: write {load_date} into source.object"
+        )
+    if source.encoding.startswith(("utf-16", "utf-32")):
+        return f"no record can be taken out of {source.encoding}: have the file written in utf-8"
+    if source.position:
+        return "position counts the records of an object, and others remain after an erasure: take it out"
+    return ""
 
 
 def _column_problems(header: "Header", subject: Subject) -> Iterator[tuple[Loc, str]]:

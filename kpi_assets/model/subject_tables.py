@@ -7,6 +7,7 @@ Not here: the words of one header (subject.py), and how a SELECT passes a column
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pii import Kind, Read, passed_on
@@ -17,33 +18,51 @@ from kpi_assets.model.table import Table
 _KEY: Kind = "id"  # how the columns that hold the key of a person are marked
 
 
+@dataclass(frozen=True)
+class Holder:
+    """A table that is made of rows about persons: the raw tables, and the columns that hold keys of the persons."""
+
+    table: Table
+    raw: frozenset[Relation]
+    columns: frozenset[str]
+
+
+def holders_of(pipeline: Pipeline) -> dict[Relation, Holder]:
+    """Return the tables with rows about persons who may be erased, and those that are made of them, in build order."""
+    found: dict[Relation, Holder] = {}
+    for relation, table in pipeline.tables.items():
+        if table.header.subject:
+            found[relation] = Holder(
+                table, frozenset([relation]), frozenset(each.column for each in table.header.subjects)
+            )
+        elif reads := [found[each].raw for each in table.query_reads if each in found]:
+            found[relation] = Holder(table, frozenset().union(*reads), frozenset(_keys(table, pipeline.tables, found)))
+    return found
+
+
 def check_subjects(pipeline: Pipeline, problems: Problems) -> None:
     """Add a problem for each table in which a person could not be found who is erased from a raw table."""
-    reached, keys = dict[Relation, set[Relation]](), dict[Relation, set[str]]()
-    for relation, table in pipeline.tables.items():  # in build order
-        if table.header.subject:
-            reached[relation], keys[relation] = {relation}, {each.column for each in table.header.subjects}
-            continue
-        reads = [each for each in table.query_reads if each in reached]
-        reached[relation] = set[Relation]().union(*(reached[each] for each in reads))
-        keys[relation] = _keys(table, pipeline.tables, keys) if reached[relation] else set()
-        if reached[relation] and not keys[relation] and (why := _why_it_stays(table)):
-            raw = ", ".join(map(str, sorted(reached[relation])))
+    for holder in holders_of(pipeline).values():
+        if not holder.columns and (why := _why_it_stays(holder.table)):
+            raw = ", ".join(map(str, sorted(holder.raw)))
             problems.add(
-                table.path,
+                holder.table.path,
                 1,
                 f"{why}, and no column of it holds the key of the persons of {raw}, so that nobody can be erased from "
                 "it: select that column too",
             )
 
 
-def _keys(table: Table, tables: Mapping[Relation, Table], keys: Mapping[Relation, set[str]]) -> set[str]:
+def _keys(table: Table, tables: Mapping[Relation, Table], holders: Mapping[Relation, Holder]) -> set[str]:
     """Return the columns of a table that hold the key of a person."""
     assert table.query is not None
     found = set[str]()
     while True:  # a table that carries on passes its own columns on to itself
         read = {
-            relation: Read([*tables[relation].header.readable], dict.fromkeys(keys.get(relation, ()), _KEY))
+            relation: Read(
+                [*tables[relation].header.readable],
+                dict.fromkeys(holders[relation].columns if relation in holders else (), _KEY),
+            )
             for relation in table.query_reads
             if relation in tables and relation != table.relation
         }

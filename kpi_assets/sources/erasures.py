@@ -14,6 +14,7 @@ from kpi_assets.sources.store import Store
 
 FOLDER = "erasures/"
 _KEY = re.compile(rf"{FOLDER}([0-9]{{4,9}})\.json")
+_RECEIPT = ".receipt.json"
 _ATTEMPTS = 20  # numbers that somebody else may take meanwhile
 
 
@@ -26,7 +27,7 @@ def find(store: Store) -> list[tuple[int, Entry]]:
     for entry in store.entries(FOLDER):
         if match := _KEY.fullmatch(entry.key):
             found.append((int(match[1]), entry))
-        elif not entry.key.endswith(("/", ".receipt.json")):
+        elif not entry.key.endswith(("/", _RECEIPT)):
             raise ErasureError(f"{object_url(store.bucket, entry.key)} lies among the erasures: move it elsewhere.")
     return sorted(found, key=lambda each: each[0])
 
@@ -37,6 +38,20 @@ def read(store: Store, number: int, entry: Entry) -> Erasure:
     if manifest is None:
         raise LakeError(f"{object_url(store.bucket, entry.key)} was removed just now.", transient=True)
     return read_erasure(store.head(manifest, manifest.size_bytes), entry.key, number)
+
+
+def receipt_key(number: int) -> str:
+    """Return the key of the receipt of an erasure."""
+    return f"{FOLDER}{number:04}{_RECEIPT}"
+
+
+def read_receipt(store: Store, number: int) -> bytes:
+    """Return the receipt of an erasure. Raises LakeError if it is not there."""
+    key = receipt_key(number)
+    manifest = store.manifest("", date.min, key)
+    if manifest is None:
+        raise LakeError(f"{object_url(store.bucket, key)} is not there.")
+    return store.head(manifest, manifest.size_bytes)
 
 
 def add(store: Store, erasure: Erasure) -> tuple[int, str]:

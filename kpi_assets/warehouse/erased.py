@@ -5,14 +5,14 @@ Belongs here: the SQL. Not here: which persons are erased (ledger/erasures.py), 
 (materialize/erasures.py).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from psycopg import Connection, sql
 
-from kpi_assets.model.erasure import Salted
+from kpi_assets.model.erasure import ErasedKey, Salted
 from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.query import digest
 from kpi_assets.model.subject import Subject
@@ -20,10 +20,11 @@ from kpi_assets.model.table import Table
 from kpi_assets.warehouse import candidates
 from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets.warehouse.ddl import identifier
+from kpi_assets.warehouse.input_errors import input_error
 from kpi_assets.warehouse.provision import BUILDS
 
 _JOIN = sql.SQL(
-    "ops.erased_keys as {alias} on {alias}.kind = {kind} "
+    "{keys} as {alias} on {alias}.kind = {kind} "
     "and {alias}.quick = hashtextextended({value}, {seed}::bigint) "
     "and {alias}.hash = sha256({prefix}::bytea || convert_to({value}, 'UTF8'))"
 )
@@ -35,6 +36,7 @@ class Erased:
 
     table: Table
     salts: Mapping[str, Salted] = field(repr=False)
+    keys: sql.Composable = sql.SQL("ops.erased_keys")
 
     @property
     def subjects(self) -> Sequence[Subject]:
@@ -50,6 +52,7 @@ class Erased:
     def join(self, subject: Subject, key: sql.Composable, alias: str) -> sql.Composable:
         """Return `ops.erased_keys as alias on …`, which finds the person whose key an expression gives."""
         return _JOIN.format(
+            keys=self.keys,
             alias=sql.Identifier(alias),
             value=key,
             kind=sql.Literal(subject.kind),
@@ -138,3 +141,63 @@ def _kept(table: Table, name: str, subjects: Sequence[Subject], nobody: sql.Comp
     if name in table.pii.personal:
         return sql.SQL("case when {} then {} end").format(nobody, column)
     return column
+
+
+def find_keys(
+    connection: Connection[Any], subject: Subject, type_: str, salted: Salted, values: Sequence[str]
+) -> dict[int, tuple[str, int]]:
+    """Return the key and the quick hash of each value that a column can hold, by its place among the values."""
+    value = sql.Identifier("v", "value")
+    wrong = sql.SQL("null") if type_ == "text" else input_error(connection, value, sql.Literal(type_))
+    typed = sql.SQL("{}::{}").format(value, sql.SQL(type_))
+    rows = connection.execute(
+        sql.SQL(
+            "select n, key, hashtextextended(key, {seed}::bigint) from ("
+            "select v.n, case when {wrong} is null then {key} end as key "
+            "from unnest({values}::text[]) with ordinality as v (value, n)) as found where key is not null"
+        ).format(
+            seed=sql.Placeholder("seed"), wrong=wrong, key=key_of(subject, typed), values=sql.Placeholder("values")
+        ),
+        {"seed": salted.seed, "values": list(values)},
+    ).fetchall()
+    return {number - 1: (key, quick) for number, key, quick in rows}
+
+
+def keys_aside(connection: Connection[Any], kind: str, keys: Sequence[ErasedKey]) -> sql.Composable:
+    """Put keys into a temporary table of the session, to look for persons who are not erased yet; return its name."""
+    connection.execute("drop table if exists pg_temp.asked_keys")
+    connection.execute("create temporary table asked_keys (kind text, hash bytea, quick bigint, replacement text)")
+    connection.execute(
+        "insert into pg_temp.asked_keys select %s, k.hash, k.quick, '' "
+        "from unnest(%s::bytea[], %s::bigint[]) as k (hash, quick)",
+        [kind, [each.hash for each in keys], [each.quick for each in keys]],
+    )
+    return sql.SQL("pg_temp.asked_keys")
+
+
+def count_in(connection: Connection[Any], relation: Relation, columns: Sequence[str], erased: Erased) -> int:
+    """Return how many rows of any table have the key of an erased person in one of its columns."""
+    conditions = [
+        sql.SQL("exists (select from ops.erased_keys as k where {})").format(condition)
+        for column in columns
+        for condition in _is_key(column, erased)
+    ]
+    found = connection.execute(
+        sql.SQL("select count(*) from {} as c where {}").format(identifier(relation), sql.SQL(" or ").join(conditions)),
+        erased.parameters,
+    ).fetchone()
+    return int(found[0]) if found else 0
+
+
+def _is_key(column: str, erased: Erased) -> Iterator[sql.Composable]:
+    """Yield for each kind the condition that a column holds the key of an erased person `k`."""
+    for kind in erased.salts:
+        yield sql.SQL(
+            "k.kind = {kind} and k.quick = hashtextextended({value}::text, {seed}::bigint) "
+            "and k.hash = sha256({prefix}::bytea || convert_to({value}::text, 'UTF8'))"
+        ).format(
+            kind=sql.Literal(kind),
+            value=sql.Identifier("c", column),
+            seed=sql.Placeholder(f"seed_{kind}"),
+            prefix=sql.Placeholder(f"prefix_{kind}"),
+        )

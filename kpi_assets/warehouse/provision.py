@@ -250,12 +250,17 @@ def ensure_grants(connection: Connection[Any], layers: Mapping[str, Layer], read
             _grant_read(connection, READER, schema, owner, allowed=schema in readers)
     for role in sorted({REVIEWER, DECIDER}.intersection(roles)):
         _grant_read(connection, role, "ops", None)
-    for role in sorted({BUILDER, REVIEWER, DECIDER}.intersection(roles)):  # whom hashes name, only loads need to know
-        connection.execute(sql.SQL("revoke all on ops.erased_keys from {}").format(sql.Identifier(role)))
     if DECIDER in roles:
         _grant_ruling(connection)
     if READER in roles:
         _grant_read_ops(connection)
+    _keep_hashes(connection, {BUILDER, REVIEWER, DECIDER}.intersection(roles))
+
+
+def _keep_hashes(connection: Connection[Any], roles: Collection[str]) -> None:
+    """Revoke reading whom the hashes of erased persons name: only loads need to know."""
+    for role in sorted(roles):
+        connection.execute(sql.SQL("revoke all on ops.erased_keys from {}").format(sql.Identifier(role)))
 
 
 def _grant_create(connection: Connection[Any], role: str, schemas: Collection[str]) -> None:

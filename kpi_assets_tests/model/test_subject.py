@@ -56,6 +56,8 @@ def test_the_words_are_read(people: Tree) -> None:
         ("Age.}", "Age., pii: id}\n  n: {type: text, description: More.}", None),
         (SUBJECT, "erase: values", "erase: says what becomes of the rows of an erased person"),
         ("format: csv", "format: csv\n  position: n", "position counts the records of an object"),
+        ("raw/people/load_date={load_date}/people.csv", "raw/people.csv", "an object that is the same for all load_d"),
+        ("format: csv", "format: csv\n  encoding: utf-16", "no record can be taken out of utf-16: have the file"),
         (SUBJECT, f"{SUBJECT}\nerase: some", "erase:"),
         (SUBJECT, f"{SUBJECT}\nerase: values", None),
         ("grain: [person_id]", "grain: [person_id, email]\nerase: values", "'email' is personal and may not be NULL"),

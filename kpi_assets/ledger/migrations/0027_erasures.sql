@@ -85,3 +85,14 @@ comment on column ops.manifest_links.versions_deleted is 'Earlier versions of th
 comment on column ops.manifest_links.versions_kept is 'Earlier versions that S3 does not give up, and why.';
 comment on column ops.manifest_links.begun_at is 'When the new bytes were made.';
 comment on column ops.manifest_links.done_at is 'When the new object was proven and the old one was gone; NULL before.';
+
+alter table ops.erasures add column applied_at timestamp with time zone;
+alter table ops.erasures add column runs text[] not null default '{}';
+alter table ops.erasures add column receipt_sha256 text;
+comment on column ops.erasures.applied_at is 'When it was through: nobody is left, and there is a receipt. NULL before.';
+comment on column ops.erasures.runs is 'Runs that had seen the persons, whose events were deleted from Dagster.';
+comment on column ops.erasures.receipt_sha256 is 'SHA-256 of the receipt on S3; NULL before it is through.';
+
+alter table ops.publishes add column erased_by integer;
+comment on column ops.publishes.erased_by is
+'Erasure since which its rows are not published: its checksum is empty, and nothing confirms who guesses its rows.';

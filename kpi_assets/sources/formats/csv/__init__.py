@@ -2,7 +2,8 @@
 
 grammar.py has the characters of a dialect and encoding.py its encodings; layout.py compares the first lines with the
 columns; copy_modes.py chooses how COPY reads the bytes, proof.py proves on the way that they follow the rules, and
-rewrite.py writes records again; taken_out.py gives the bytes without some records; cut.py finds the places to cut for slices, and records.py reads the records one by one.
+rewrite.py writes records again; cut.py finds the places to cut for slices, records.py reads the records one by one, and
+taken_out.py gives the bytes without some of them.
 """
 
 from collections.abc import Collection, Iterator

@@ -1,8 +1,8 @@
 """JSON in any of its shapes: an array of records, records one after another, or documents around a list of records.
 
 reader.py finds the records, and keeps their letters; value.py scans one value; layout.py says which field fills which
-column; taken_out.py gives the bytes without some records; object.py reads an object record by record; copy_mode.py gives it to COPY in batches, whose columns columns.py
-writes.
+column; object.py reads an object record by record; copy_mode.py gives it to COPY in batches, whose columns columns.py
+writes; taken_out.py gives the bytes without some records.
 """
 
 from datetime import date
