@@ -39,6 +39,7 @@ from kpi_assets.settings import settings
 from kpi_assets.sources import erasures as objects
 from kpi_assets.sources.objects import TakenError
 from kpi_assets.sources.refusals import LakeError
+from kpi_assets.sources.store import Store
 from kpi_assets.waiting import Waits
 from kpi_assets.warehouse import erased as rows
 from kpi_assets.warehouse.connection import connect
@@ -169,6 +170,24 @@ def bring_up_all(context: BuildContext) -> list[RecordedErasure]:
     with context.session(table, "erase") as connection:
         bring_up(context, connection)
         return ledger.every(connection)
+
+
+def behind(pipeline: Pipeline, store: Store, connection: Connection[Any]) -> str:
+    """Return a sentence if erasures are not through in this database, such as one that was restored; empty if all are.
+
+    Nothing is changed. Raises LakeError and ErasureError.
+    """
+    if not any(table.header.subject for table in pipeline.tables.values()):
+        return ""
+    known = {each.object_key: each for each in ledger.every(connection)}
+    left = [each.erasure for each in known.values() if each.applied_at is None]
+    for number, entry in objects.find(store):
+        if entry.key not in known and objects.read(store, number, entry).pipeline == pipeline.name:
+            left.append(number)
+    if not left:
+        return ""
+    which = f"erasure {left[0]} is" if len(left) == 1 else f"erasures {', '.join(map(str, sorted(left)))} are"
+    return f"{which} not applied to this database: `kpi erase {pipeline.name} --apply` goes on"
 
 
 def rewrite_objects(

@@ -142,6 +142,6 @@ def _value_problems(header: "Header") -> Iterator[tuple[Loc, str]]:
         if name in header.columns and header.columns[name].type != "text":
             yield ("erase",), f"{name!r} is {header.columns[name].type}, which no replaced key fits: write erase: rows"
     personal = [name for name, column in header.columns.items() if column.pii not in (None, "none")]
-    bound = {*header.grain, *(header.checks.not_null or ())}
+    bound = {*header.grain, *(getattr(header.checks, "not_null", None) or ())}
     for name in (each for each in personal if each in bound and each not in keys):
         yield ("erase",), f"{name!r} is personal and may not be NULL here: write erase: rows, or let it be NULL"

@@ -36,7 +36,7 @@ class Erased:
 
     table: Table
     salts: Mapping[str, Salted] = field(repr=False)
-    keys: sql.Composable = sql.SQL("ops.erased_keys")
+    keys: sql.Composable = field(default_factory=lambda: sql.SQL("ops.erased_keys"))
 
     @property
     def subjects(self) -> Sequence[Subject]:

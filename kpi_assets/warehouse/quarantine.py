@@ -145,7 +145,7 @@ def _leave_out(connection: Connection[Any], erased: Erased) -> int:
     return int(counted[0]) if counted else 0
 
 
-def _of_erased(connection: Connection[Any], erased: Erased) -> sql.Composable:
+def _of_erased(connection: Connection[Any], erased: Erased) -> sql.Composed:
     """Return SQL for the lines of the staged records that are about erased persons.
 
     A value is read as its column would hold it. Of a record that has no fields, each word of its text may be the key.

@@ -53,7 +53,7 @@ description: People through time.
 owner: team:tests
 grain: [email]
 storage: history
-history: {surrogate_key: person_sk}
+history: {surrogate_key: person_sk, max_changed: 1}
 columns:
   email: {type: text, description: Who bought.}
   spent: {type: numeric, description: Money.}
@@ -122,6 +122,11 @@ class Shop:
         with psycopg.connect(url, dbname=database, autocommit=True) as connection:
             return connection.execute(query).fetchall()
 
+    def rows_of_admin(self, statement: str, database: str) -> None:
+        url = self.kpi.stack.environment()["KPI_POSTGRES_URL"]
+        with psycopg.connect(url, dbname=database, autocommit=True) as connection:
+            connection.execute(statement)
+
     def run(self, *days: date) -> None:
         for day in days:
             self("run", NAME, "--load-date", day)
@@ -130,12 +135,14 @@ class Shop:
         return self("erase", NAME, "customer", "--ids", self.ids, *WORDS, *words, code=code)
 
     def files_with_canary(self) -> list[str]:
-        """Return the files of the home, besides the WAL and the store of S3, that hold the canary."""
+        """Return the files of the home that hold the canary, besides the WAL, the store of S3 and the backup."""
         home = self.kpi.home
+        [(backup,)] = self.rows(f"select oid::text from pg_database where datname = '{NAME}_backup'")
+        passed_by = {"pg_wal", "s3-data", backup}
         return [
             str(path.relative_to(home))
             for path in home.rglob("*")
-            if path.is_file() and not {"pg_wal", "s3-data", "ids.txt"} & {*path.parts}
+            if path.is_file() and not passed_by & {*path.parts}
             if any(spelling in path.read_bytes() for spelling in (CANARY.encode(), CANARY.upper().encode()))
         ]
 
@@ -146,6 +153,7 @@ def shop(kpi: CliHarness, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     made.land(DAY, FIRST)
     made.land(NEXT, SECOND)
     made.run(DAY, NEXT)
+    made.rows_of_admin(f"create database {NAME}_backup template {NAME}", "postgres")
     yield made
 
 
@@ -237,3 +245,16 @@ def test_a_row_or_a_receipt_that_is_put_back_by_hand_is_found(shop: Shop) -> Non
 def test_what_is_asked_for_in_a_wrong_way(shop: Shop, words: tuple[object, ...], said: str) -> None:
     given = [shop.ids if word == "IDS" else word for word in words]
     assert said in " ".join(shop("erase", NAME, *given, code=2).err.split())
+
+
+def test_a_database_that_is_restored_has_them_until_the_erasures_are_applied(shop: Shop) -> None:
+    postgres = "postgres"
+    shop.rows_of_admin(f"drop database {NAME} with (force)", postgres)
+    shop.rows_of_admin(f"alter database {NAME}_backup rename to {NAME}", postgres)
+    assert len(shop.rows(f"select from marts.people where email = '{CANARY}'")) == 2
+    plan = shop("plan", NAME, code=0)
+    assert f"erasure erasures 1, 2 are not applied to this database: `kpi erase {NAME} --apply` goes on." in plan.out
+    shop("erase", NAME, "--apply")
+    shop("erase", NAME, "--verify", 1, "--ids", shop.ids)
+    assert shop.rows(f"select from marts.people where email = '{CANARY}'") == []
+    assert "not applied" not in shop("plan", NAME).out

@@ -47,7 +47,7 @@ RELEASED = {
     "0020_grown.sql": "8f746f42441a0f649d92d8646e4d723e2bc4b3ef278f0e2204fc524d849a50cd",
     "0021_rulings.sql": "3371eacbb4fa143b2ec0e1adc7ebac527698fefb5bd808d81dbae4b804503df4",
     "0022_restatements.sql": "3f192e7e2df8664d722bda172a45fe19d4a9694fcc3b34eb0323de85cf0ff23f",
-    "0027_erasures.sql": "ff5463916fd7146217d1581e3237bbce9a7bdf2b6e6e67a160f50e97326ad363",
+    "0027_erasures.sql": "cb03ad1409a2153f6d2f7ff9de7c281bfeb11aca1ffb35da0c0c4374622a0d3e",
 }
 NUMBERS = [number for number, _ in schema.migrations()]
 TABLES = [

@@ -41,6 +41,13 @@ _TESTS = {
     "model/pii_tables": ("model/test_pii.py",),
     "warehouse/error_reasons": ("model/test_pii.py", "cli/test_pii.py"),
     "model/versions": ("model/test_versions.py", "model/test_pipeline.py", "model/test_lookback.py"),
+    **dict.fromkeys(
+        ("ledger/erasures", "materialize/erasures", "sources/erasures", "warehouse/erased"),
+        ("materialize/test_erasures.py", "materialize/test_rewrite.py"),
+    ),
+    **dict.fromkeys(("ledger/manifest_links", "materialize/rewrite"), ("materialize/test_rewrite.py",)),
+    **dict.fromkeys(("ledger/erased_values", "materialize/erase"), ("cli/test_erase.py",)),
+    "model/subject_tables": ("model/test_subject.py",),
     "ledger/upkeep": ("materialize/test_upkeep.py",),
     "stream/reader": ("stream/test_reader.py",),
     "stream/kafka": ("stream/test_reader.py", "stream/test_settings.py"),

@@ -34,7 +34,8 @@ create table ops.erased_keys (
     primary key (kind, hash)
 );
 create index on ops.erased_keys (kind, quick);
-comment on table ops.erased_keys is 'The erased persons, by salted hashes of their keys. Only the loader may read them.';
+comment on table ops.erased_keys is
+'The erased persons, by salted hashes of their keys. Only the loader may read them.';
 comment on column ops.erased_keys.kind is 'Kind of person.';
 comment on column ops.erased_keys.hash is 'SHA-256 of a secret and the key of the person.';
 comment on column ops.erased_keys.quick is 'hashtextextended of the key with a secret seed, by which a load looks.';
@@ -42,7 +43,8 @@ comment on column ops.erased_keys.replacement is 'What stands in the place of th
 comment on column ops.erased_keys.erasure is 'The first erasure of the person, in ops.erasures.';
 
 alter table ops.pipeline_runs add column rows_erased bigint;
-comment on column ops.pipeline_runs.rows_erased is 'Records of the object that are about erased persons and were left out.';
+comment on column ops.pipeline_runs.rows_erased is
+'Records of the object that are about erased persons and were left out.';
 
 alter table ops.alerts drop constraint alerts_kind_check;
 alter table ops.alerts add constraint alerts_kind_check
@@ -89,7 +91,8 @@ comment on column ops.manifest_links.done_at is 'When the new object was proven 
 alter table ops.erasures add column applied_at timestamp with time zone;
 alter table ops.erasures add column runs text[] not null default '{}';
 alter table ops.erasures add column receipt_sha256 text;
-comment on column ops.erasures.applied_at is 'When it was through: nobody is left, and there is a receipt. NULL before.';
+comment on column ops.erasures.applied_at is
+'When it was through: nobody is left, and there is a receipt. NULL before.';
 comment on column ops.erasures.runs is 'Runs that had seen the persons, whose events were deleted from Dagster.';
 comment on column ops.erasures.receipt_sha256 is 'SHA-256 of the receipt on S3; NULL before it is through.';
 

@@ -35,10 +35,11 @@ def read_batches(file: pq.ParquetFile, group: int, columns: Sequence[str], rows:
 
 def write_again(file: pq.ParquetFile, groups: Sequence[int], gone: Collection[int], target: BinaryIO) -> None:
     """Write a file without the rows of these numbers, which count from 1 in the order of `groups`."""
-    first = file.metadata.row_group(0) if file.metadata.num_row_groups else None
+    first = [file.metadata.row_group(0)] if file.metadata.num_row_groups else []
+    columns = [group.column(number) for group in first for number in range(group.num_columns)]
     packed = {
         column.path_in_schema: "none" if column.compression == "UNCOMPRESSED" else column.compression.lower()
-        for column in (first.column(number) for number in range(first.num_columns if first else 0))
+        for column in columns
     }
     starts, before = dict[int, int](), 0
     for group in groups:
