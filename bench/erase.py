@@ -1,8 +1,8 @@
 """`python -m bench.erase`: erase one person who is in some of the objects of a raw table.
 
-Each load_date is an object of as many lines; the person has a few in the last ones. Measured are the steps of `kpi erase`
-but the builds, which are those of any other delivery. Every object is read to count, and the objects that hold the person
-are written again; what that costs should grow with those.
+Each load_date is an object of as many lines; the person has a few in the last ones. Measured are the steps of `kpi
+erase` but the builds, which are those of any other delivery. Every object is read to count, and the objects that hold
+the person are written again; what that costs should grow with those.
 """
 
 import argparse

@@ -71,8 +71,7 @@ def plan(
                 say(f"`kpi plan {pipeline} --format json` has the whole reason of each load_date.")
         for each in unexpected:
             say(styled("not due", STYLES["late"]), f" {each}.")
-        if behind:
-            say(styled("erasure", STYLES["held"]), f" {behind}.")
+        _say_behind(behind)
         for sentence in late:
             say(styled("late", STYLES["late"]), f" {sentence}.")
         for mismatch in mismatches:
@@ -105,6 +104,11 @@ def load_date_statuses(work: Workspace, first: date, last: date) -> "list[LoadDa
     store = open_store(work.pipeline, work.settings)
     with connect(work.server, work.pipeline.name, "plan", read_only=True) as connection:
         return [status for year in collect(work.pipeline, store, connection, first, last) for status in year]
+
+
+def _say_behind(sentence: str) -> None:
+    if sentence:
+        say(styled("erasure", STYLES["held"]), f" {sentence}.")
 
 
 def _behind(work: Workspace) -> str:
