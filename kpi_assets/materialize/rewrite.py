@@ -30,7 +30,7 @@ from kpi_assets.model.table import Table
 from kpi_assets.settings import settings
 from kpi_assets.sources.any_order import AsFile
 from kpi_assets.sources.formats import format_of
-from kpi_assets.sources.formats.base import OpenObject, UnreadableError
+from kpi_assets.sources.formats.base import Instead, OpenObject, UnreadableError
 from kpi_assets.sources.local_copy import LocalCopy
 from kpi_assets.sources.refusals import LakeError
 from kpi_assets.sources.store import PART
@@ -42,11 +42,20 @@ _LATEST = timedelta(days=400)  # after today: objects with later dates are those
 
 @dataclass
 class Found:
-    """What one pass over an object found: its records, and the numbers of those about erased persons."""
+    """What one pass over an object found: its records, and those of them about erased persons by their numbers."""
 
     records: int
-    erased: set[int]
+    erased: dict[int, dict[str, str]]  # what stands in the place of keys, by column; nothing in unreadable records
     sha256: str
+
+    def taken_out(self, table: Table) -> set[int]:
+        """The records that go as a whole."""
+        return {number for number, keys in self.erased.items() if table.header.erase == "rows" or not keys}
+
+    def instead(self, table: Table) -> dict[int, dict[str, str | None]]:
+        """What takes the place of the personal values of the records that stay."""
+        gone, nothing = self.taken_out(table), dict.fromkeys(table.pii.personal, None)
+        return {number: {**nothing, **keys} for number, keys in self.erased.items() if number not in gone}
 
 
 def objects_of(context: BuildContext, table: Table) -> Iterator[tuple[date, Manifest]]:
@@ -105,7 +114,8 @@ def rewrite(
             return _finished(context, connection, now, found, open_link)
         if not found.erased:
             return None
-        with _contents(opened, found) as copy:
+        gone = found.taken_out(table)
+        with _contents(opened, gone, found.instead(table)) as copy:
             link = Link(
                 erasure,
                 *(manifest.object, now.bucket, now.key),
@@ -119,9 +129,9 @@ def rewrite(
             new = context.store.replace(now, io.BufferedReader(AsFile(copy)), copy.size, metadata)
     with _opened(context, table, new, day) as opened:
         again = _look(connection, opened, erased)
-    if again.erased or again.records != found.records - len(found.erased) or again.sha256 != link.new_sha256:
+    if again.erased or again.records != found.records - len(gone) or again.sha256 != link.new_sha256:
         raise LakeError(
-            f"{new.url} was written without {len(found.erased)} of {found.records} records, and has {again.records} "
+            f"{new.url} was written without {len(gone)} of {found.records} records, and has {again.records} "
             f"now, {len(again.erased)} of them of erased persons: look at who else writes there, and give the command "
             "again."
         )
@@ -172,9 +182,9 @@ def _look(connection: Connection[Any], opened: OpenObject, erased: Erased) -> Fo
 
 
 @contextmanager
-def _contents(opened: OpenObject, found: Found) -> Iterator[LocalCopy]:
-    """Make the bytes of an object without the records of erased persons, in a temporary file."""
-    copy = LocalCopy.of(opened.without(found.erased), opened.manifest.url, lambda _size: None)
+def _contents(opened: OpenObject, gone: set[int], instead: Instead) -> Iterator[LocalCopy]:
+    """Make the bytes of an object without erased persons, in a temporary file."""
+    copy = LocalCopy.of(opened.without(gone, instead), opened.manifest.url, lambda _size: None)
     try:
         yield copy
     finally:

@@ -120,12 +120,17 @@ def load_readable(
     return Result(loaded, bad - settled.corrected, settled.samples, settled.discarded, settled.text, left_out)
 
 
-def find_erased(connection: Connection[Any], erased: Erased, records: Iterable[Record]) -> set[int]:
-    """Return the lines of the records that are about erased persons, in the caller's transaction."""
+def find_erased(connection: Connection[Any], erased: Erased, records: Iterable[Record]) -> dict[int, dict[str, str]]:
+    """Return the lines of the records that are about erased persons, in the caller's transaction.
+
+    Each has what would stand in the place of the key, by column; nothing if the record cannot be read.
+    """
     _stage(connection, erased.table, records)
-    found = connection.execute(_of_erased(connection, erased), erased.parameters).fetchall()
+    found: dict[int, dict[str, str]] = {}
+    for line, column, replacement in connection.execute(_of_erased(connection, erased), erased.parameters):
+        found.setdefault(line, {}).update({} if column is None else {column: replacement})
     connection.execute("drop table pg_temp.records")
-    return {line for (line,) in found}
+    return found
 
 
 def _leave_out(connection: Connection[Any], erased: Erased) -> int:
@@ -133,7 +138,7 @@ def _leave_out(connection: Connection[Any], erased: Erased) -> int:
     connection.execute(
         sql.SQL(
             "create temporary table erased_records on commit drop as select line from bad_records "
-            "where line > 0 and line in ({})"
+            "where line > 0 and line in (select f.line from ({}) as f)"
         ).format(_of_erased(connection, erased)),
         erased.parameters,
     )
@@ -146,7 +151,7 @@ def _leave_out(connection: Connection[Any], erased: Erased) -> int:
 
 
 def _of_erased(connection: Connection[Any], erased: Erased) -> sql.Composed:
-    """Return SQL for the lines of the staged records that are about erased persons.
+    """Return SQL for the staged records about erased persons: line, column of the key, and what could take its place.
 
     A value is read as its column would hold it. Of a record that has no fields, each word of its text may be the key.
     """
@@ -155,16 +160,16 @@ def _of_erased(connection: Connection[Any], erased: Erased) -> sql.Composed:
     for subject in erased.subjects:
         type_ = types[subject.column]
         slot = sql.Identifier("t", f"c{[*types].index(subject.column)}")
-        for value, rest in ((slot, ""), (sql.Identifier("w", "word"), _WORDS)):
+        for value, rest, column in ((slot, "", subject.column), (sql.Identifier("w", "word"), _WORDS, None)):
             key = key_of(subject, value)
             if type_ != "text":
                 wrong = input_error(connection, value, sql.Literal(type_))
                 typed = sql.SQL("{}::{}").format(value, sql.SQL(type_))
                 key = sql.SQL("case when {} is null then ({})::text else {} end").format(wrong, typed, value)
             found.append(
-                sql.SQL("select abs(t.line) from records as t {} inner join {}").format(
-                    sql.SQL(rest), erased.join(subject, key, "k")
-                )
+                sql.SQL(
+                    "select abs(t.line) as line, {}::text, k.replacement from records as t {} inner join {}"
+                ).format(column, sql.SQL(rest), erased.join(subject, key, "k"))
             )
     return sql.SQL(" union ").join(found)
 

@@ -168,3 +168,15 @@ def test_each_object_of_a_load_date_is_written_again_and_their_sum_confirms_noth
     )
     assert not [each for each in (*known, *part) if each.strip('"') in ops]
     assert lab.build("raw.parts").rows == 3
+
+
+def test_rows_that_stay_have_the_same_values_in_the_object_as_a_load_gave_them(lab: PipelineHarness) -> None:
+    lab.file("raw/customers.sql", RAW.replace("type: bigint", "type: text").replace("@end", "erase: values\n@end"))
+    deliver(lab, *FOUR, '"2,bob@x.org,2.00')
+    erase(lab, "2")
+    before = lab.build("raw.customers")
+    [link] = rewritten(lab)
+    assert counts(link) == (5, 2, 4)
+    assert body(lab) == f"{HEADER}{FOUR[0]}\nerased-000000000000,,2.00\n{FOUR[2]}\n{FOUR[3]}\n"
+    assert lab.build("raw.customers").checksum == before.checksum
+    assert rewritten(lab) == []

@@ -19,6 +19,8 @@ from kpi_assets.sources.store import Store
 
 Cut = tuple[int, int]  # the place where a record begins, and its key
 NO_SETTINGS: Mapping[str, str] = {}
+Instead = Mapping[int, Mapping[str, str | None]]  # number of a record -> values that take the place of those of columns
+NOTHING: Instead = {}
 
 
 class ModeMismatchError(Exception):
@@ -125,10 +127,11 @@ class OpenObject(ABC):
         """Return a record whose text was corrected by decision, or its problem; the object was read before."""
         return Record(0, text, None, "records of this format cannot be corrected")
 
-    def without(self, gone: Collection[int]) -> Iterator[bytes]:  # noqa: ARG002
+    def without(self, gone: Collection[int], instead: Instead = NOTHING) -> Iterator[bytes]:  # noqa: ARG002
         """Yield the bytes of the object without the records of these numbers, in the order of `records` from 1.
 
-        Every other byte is as it was, and that is proven. Raises UnreadableError if it cannot be.
+        Other records get other values in some columns; None is NULL. Every other byte is as it was, and that is proven.
+        Raises UnreadableError if it cannot be.
         """
         raise UnreadableError("no record can be taken out of an object of this format: land it again without it")
 

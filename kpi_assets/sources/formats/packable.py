@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator
 
 from kpi_assets.model.table import Table
 from kpi_assets.sources import compression
-from kpi_assets.sources.formats.base import OpenObject
+from kpi_assets.sources.formats.base import NOTHING, Instead, OpenObject
 from kpi_assets.sources.object_bytes import ObjectBytes
 from kpi_assets.sources.unpacked import Unpacked
 
@@ -49,14 +49,14 @@ class PackableObject(OpenObject):
         if self._dialect.compression:
             self._unpacked = Unpacked(compression.unpack(self.bytes, self._dialect.compression, on_bytes))
 
-    def without(self, gone: Collection[int]) -> Iterator[bytes]:
+    def without(self, gone: Collection[int], instead: Instead = NOTHING) -> Iterator[bytes]:
         """Pack what remains as the object was packed."""
-        kind = self._dialect.compression
-        return compression.pack(self._without(gone), kind, self.bytes) if kind else self._without(gone)
+        kind, remains = self._dialect.compression, self._without(gone, instead)
+        return compression.pack(remains, kind, self.bytes) if kind else remains
 
     @abstractmethod
-    def _without(self, gone: Collection[int]) -> Iterator[bytes]:
-        """Yield the unpacked bytes without the records of these numbers."""
+    def _without(self, gone: Collection[int], instead: Instead) -> Iterator[bytes]:
+        """Do the same with the unpacked bytes."""
 
     def close(self) -> None:
         """Remove the unpacked bytes."""

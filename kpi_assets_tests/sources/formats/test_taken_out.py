@@ -9,12 +9,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from kpi_assets.sources.formats import format_of
-from kpi_assets.sources.formats.base import UnreadableError
+from kpi_assets.sources.formats.base import NOTHING, Instead, UnreadableError
 from kpi_assets_tests.materialize.test_parquet import parquet, things
 from kpi_assets_tests.pipeline_harness import DAY, RAW_THINGS, PipelineHarness
 
 
-def without(lab: PipelineHarness, body: bytes, gone: Collection[int], words: str = "format: csv") -> bytes:
+def without(
+    lab: PipelineHarness,
+    body: bytes,
+    gone: Collection[int],
+    words: str = "format: csv",
+    instead: Instead = NOTHING,
+) -> bytes:
     lab.file("raw/things.sql", RAW_THINGS.replace("format: csv", words))
     table = lab.pipeline().table("raw.things")
     lab.put_things(body)
@@ -23,7 +29,7 @@ def without(lab: PipelineHarness, body: bytes, gone: Collection[int], words: str
     with format_of(table).open(lab.store, manifest, table, DAY) as opened:
         assert not opened.problem
         opened.prepare(lambda _done: None)
-        return b"".join(opened.without(gone))
+        return b"".join(opened.without(gone, instead))
 
 
 HEADER = b"thing_id,name,weight\n"
@@ -104,3 +110,19 @@ def test_parquet_keeps_its_schema_row_groups_and_packing(lab: PipelineHarness) -
     assert groups == [2, 0, 1]
     packed = [found.metadata.row_group(0).column(number).compression for number in range(3)]
     assert packed == ["UNCOMPRESSED", "ZSTD", "SNAPPY"]
+
+
+INSTEAD = {2: {"name": "erased-1f", "weight": None}, 4: {"name": None}}
+
+
+def test_other_values_stand_in_records_that_stay(lab: PipelineHarness) -> None:
+    kept = [CSV[0], b'2,"erased-1f",\r\n', b"4,,2\n", CSV[4]]
+    assert without(lab, HEADER + b"".join(CSV), [3], instead=INSTEAD) == HEADER + b"".join(kept)
+    text = f'[{ONE}, {{"name" : "x", "thing_id":2, "weight": 1.50}},{THREE}, {{"thing_id": 4, "name": "y"}}]'
+    changed = (
+        f'[{ONE}, {{"name" : "erased-1f", "thing_id":2, "weight": null}},{THREE}, {{"thing_id": 4, "name": null}}]'
+    )
+    assert without(lab, text.encode(), [], "format: json", INSTEAD).decode() == changed
+    body = parquet({"thing_id": [1, 2, 3, 4], "name": list("abcd"), "weight": [1, 2, 3, 4]}, row_group_size=3)
+    found = pq.ParquetFile(io.BytesIO(without(lab, body, [1], "format: parquet", INSTEAD))).read().to_pydict()
+    assert found == {"thing_id": [2, 3, 4], "name": ["erased-1f", "c", None], "weight": [None, 3, 4]}

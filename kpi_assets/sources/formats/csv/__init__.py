@@ -13,7 +13,7 @@ from kpi_assets.model.format_kinds import CSV
 from kpi_assets.model.manifest import Manifest
 from kpi_assets.model.records import Record
 from kpi_assets.model.table import Table
-from kpi_assets.sources.formats.base import Cut, Format, UnreadableError
+from kpi_assets.sources.formats.base import Cut, Format, Instead, UnreadableError
 from kpi_assets.sources.formats.csv.copy_modes import Part, modes
 from kpi_assets.sources.formats.csv.cut import find_cuts
 from kpi_assets.sources.formats.csv.encoding import UTF8, is_bytewise, line_ends
@@ -60,8 +60,8 @@ class CsvObject(PackableObject):
         part = Part(self._content.read(), self._layout, at_start=True, is_whole=True)
         return read_records(part.blocks, self._layout)
 
-    def _without(self, gone: Collection[int]) -> Iterator[bytes]:
-        return without(self._content.read(), self._layout, gone)
+    def _without(self, gone: Collection[int], instead: Instead) -> Iterator[bytes]:
+        return without(self._content.read(), self._layout, gone, instead)
 
     def read_again(self, text: str) -> Record:
         """Read a record whose text was corrected by decision."""

@@ -10,7 +10,7 @@ from typing import Any
 from kpi_assets.model import excerpt
 from kpi_assets.model.records import Record
 from kpi_assets.model.table import Table
-from kpi_assets.sources.formats.base import UnreadableError
+from kpi_assets.sources.formats.base import Instead, UnreadableError
 from kpi_assets.sources.formats.json.copy_mode import Blocks, JsonCopy
 from kpi_assets.sources.formats.json.layout import NESTED, NO_COLUMN, layout_of, own_letters
 from kpi_assets.sources.formats.json.reader import BYTE_ORDER_MARK, JsonReader, JsonRecord
@@ -55,9 +55,14 @@ class JsonObject(PackableObject):
         for found in reader:
             yield self._record(found)
 
-    def _without(self, gone: Collection[int]) -> Iterator[bytes]:
+    def _without(self, gone: Collection[int], instead: Instead) -> Iterator[bytes]:
         _, reader = self._begin()
-        return without(self._content, reader, gone, self.manifest.url)
+        names = {each.column: each.name for each in self._layout.filled}
+        by_name = {
+            number: {names[column]: value for column, value in values.items() if column in names}
+            for number, values in instead.items()
+        }
+        return without(self._content, reader, gone, by_name, self.manifest.url)
 
     def read_again(self, text: str) -> Record:
         """Read a record whose text was corrected by decision."""

@@ -3,11 +3,13 @@
 Not here: where a record begins (reader.py).
 """
 
-from collections.abc import Collection, Iterable, Iterator
-from typing import Protocol
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import NamedTuple, Protocol
 
-from kpi_assets.sources.formats.base import UnreadableError
+from kpi_assets.sources.formats.base import Instead, UnreadableError
 from kpi_assets.sources.formats.json.reader import JsonRecord
+from kpi_assets.sources.formats.json.value import spans
 from kpi_assets.sources.local_copy import LocalCopy
 
 _BLANK = b" \t\n\r"
@@ -25,44 +27,74 @@ class Content(Protocol):
         """Return a read of the bytes from `start` to `end`."""
 
 
-def without(content: Content, records: Iterable[JsonRecord], gone: Collection[int], name: str) -> Iterator[bytes]:
-    """Yield the bytes without the records of these numbers. Raises UnreadableError."""
+class _Place(NamedTuple):
+    """Where a record begins and ends, and what takes its place; None if nothing does."""
+
+    start: int
+    end: int
+    text: bytes | None = None
+
+
+def without(
+    content: Content, records: Iterable[JsonRecord], gone: Collection[int], instead: Instead, name: str
+) -> Iterator[bytes]:
+    """Yield the bytes without the records of these numbers, and with other values in fields of others.
+
+    Raises UnreadableError.
+    """
     copy = LocalCopy.of(content.read(), name, lambda _size: None)
     try:
         at = 0
-        for start, end in _holes(copy, _places(copy, records, gone)):
+        for start, end, text in _holes(copy, _places(copy, records, gone, instead)):
             yield from copy.read(at, start)
+            yield text or b""
             at = end
         yield from copy.read(at, copy.size)
     finally:
         copy.close()
 
 
-def _places(copy: LocalCopy, records: Iterable[JsonRecord], gone: Collection[int]) -> Iterator[tuple[int, int]]:
-    """Yield where the records of these numbers begin and end."""
+def _places(
+    copy: LocalCopy, records: Iterable[JsonRecord], gone: Collection[int], instead: Instead
+) -> Iterator[_Place]:
+    """Yield the places of the records of these numbers."""
     for record in records:
-        if record.number in gone:
-            text = record.text.encode("utf-8", "surrogateescape")
-            if copy.head(len(text), record.offset) != text:
-                raise UnreadableError(
-                    f"its record {record.number} does not stand where it was read, so that it cannot be taken out: "
-                    "land it again from its source without it"
-                )
-            yield record.offset, record.offset + len(text)
+        if record.number not in gone and record.number not in instead:
+            continue
+        text = record.text.encode("utf-8", "surrogateescape")
+        if copy.head(len(text), record.offset) != text:
+            raise UnreadableError(
+                f"its record {record.number} does not stand where it was read, so that it cannot be taken out: land it "
+                "again from its source without it"
+            )
+        new = None if record.number in gone else _with(record.text, instead[record.number]).encode()
+        yield _Place(record.offset, record.offset + len(text), new)
 
 
-def _holes(copy: LocalCopy, places: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Yield what is taken out: records that follow each other together, with one comma or line end beside them."""
-    run: tuple[int, int] | None = None
-    for start, end in places:
-        if run and _only_between(copy, run[1], start):
-            run = run[0], end
+def _with(text: str, values: Mapping[str, str | None]) -> str:
+    """Return a record with other values in some of its fields."""
+    pieces, at = [], 0
+    for name, start, end in spans(text):
+        if name in values:
+            pieces += [text[at:start], json.dumps(values[name])]
+            at = end
+    return "".join([*pieces, text[at:]])
+
+
+def _holes(copy: LocalCopy, places: Iterable[_Place]) -> Iterator[_Place]:
+    """Yield what is replaced; records that are taken out and follow each other together, with one comma or line end."""
+    run: _Place | None = None
+    for place in places:
+        if run and place.text is None and _only_between(copy, run.end, place.start):
+            run = _Place(run.start, place.end)
             continue
         if run:
-            yield _hole(copy, *run)
-        run = start, end
+            yield _Place(*_hole(copy, run.start, run.end))
+        run = place if place.text is None else None
+        if place.text is not None:
+            yield place
     if run:
-        yield _hole(copy, *run)
+        yield _Place(*_hole(copy, run.start, run.end))
 
 
 def _only_between(copy: LocalCopy, start: int, end: int) -> bool:

@@ -16,7 +16,7 @@ from kpi_assets.model import excerpt
 from kpi_assets.model.records import Record
 from kpi_assets.model.table import Table
 from kpi_assets.sources.extra_fields import extra_json
-from kpi_assets.sources.formats.base import Cut, OpenObject, UnreadableError
+from kpi_assets.sources.formats.base import NOTHING, Cut, Instead, OpenObject, UnreadableError
 from kpi_assets.sources.formats.parquet.copy_mode import ParquetCopy
 from kpi_assets.sources.formats.parquet.file import opened, read_batches, write_again
 from kpi_assets.sources.formats.parquet.layout import layout_of
@@ -147,11 +147,16 @@ class ParquetObject(OpenObject):
                 number += 1
                 yield self._record(number, dict(zip(self.layout.names, fields, strict=True)))
 
-    def without(self, gone: Collection[int]) -> Iterator[bytes]:
+    def without(self, gone: Collection[int], instead: Instead = NOTHING) -> Iterator[bytes]:
         """Write the other rows again: the same schema and row groups, each column packed as it was."""
+        names = {each.column: each.name for each in self.layout.filled}
+        values = {
+            names[column]: {number: of[column] for number, of in instead.items() if column in of}
+            for column in {each for of in instead.values() for each in of if each in names}
+        }
         with tempfile.TemporaryFile(prefix="kpi-") as file:
             with opened(self._local) as original:
-                write_again(original, self._groups, frozenset(gone), file)
+                write_again(original, self._groups, frozenset(gone), values, file)
             file.seek(0)
             while block := file.read(BATCH):
                 yield block
