@@ -7,23 +7,26 @@ Not here: the objects (manifest_links.py), and which tables are made of persons 
 """
 
 from collections.abc import Collection, Mapping
+from datetime import date
 from typing import Any
 
 from psycopg import Connection
 
-# The builds of a table and load_date that are older than the one that is published since an erasure.
+# The builds of a table and load_date that are older than the one that is published since an erasure, and the
+# verifications of its object before those of the same run.
 _EARLIER = """
 with now as (
-    select p.asset, p.load_date, max(p.publish_id) as publish_id, max(p.build_id) as build_id
+    select distinct on (p.asset, p.load_date) p.asset, p.load_date, p.publish_id, p.build_id, p.run_id
     from ops.publishes as p
     inner join ops.erasures as e on e.erasure = %(erasure)s
     where p.asset = any(%(tables)s) and p.published_at > e.erased_at
-    group by p.asset, p.load_date
+    order by p.asset, p.load_date, p.publish_id desc
 ), earlier as (
     select r.id, r.run_id, n.asset, n.load_date
     from now as n
     inner join ops.pipeline_runs as r on r.load_date = n.load_date
         and r.job in (n.asset, 's3.' || split_part(n.asset, '.', 2)) and r.id < n.build_id
+        and (r.job = n.asset or r.run_id <> n.run_id)
 )
 """
 _SAID = "removed by erasure "
@@ -60,7 +63,7 @@ def runs_of(connection: Connection[Any], erasure: int, tables: Collection[str]) 
     return [run_id for (run_id,) in rows]
 
 
-def rebuilt(connection: Connection[Any], erasure: int, tables: Collection[str]) -> list[tuple[str, str]]:
+def rebuilt(connection: Connection[Any], erasure: int, tables: Collection[str]) -> list[tuple[str, date]]:
     """The tables and load_dates that were published again after an erasure."""
-    query = f"{_EARLIER} select asset, load_date::text from now order by asset, load_date"  # noqa: S608
+    query = f"{_EARLIER} select asset, load_date from now order by asset, load_date"  # noqa: S608
     return connection.execute(query, {"erasure": erasure, "tables": list(tables)}).fetchall()

@@ -226,7 +226,10 @@ def _await_builds(context: BuildContext, tables: Sequence[Table], erasure: Recor
 
 
 def empty(context: BuildContext, number: int) -> dict[str, int]:
-    """Empty what ops keeps of values of the load_dates that were built again; return the counts."""
+    """Empty what ops keeps of values of the load_dates that were built again; return the counts.
+
+    A candidate that was held before is gone: each build of a load_date drops those of earlier ones.
+    """
     names = _holders(context)
     with context.ledger_session("erase") as connection:
         ledger.note_runs(connection, number, erased_values.runs_of(connection, number, names))
@@ -331,7 +334,7 @@ def receipt(
         "at": erasure.erased_at.isoformat(),
         "persons": erasure.keys,
         "objects": [_object(each) for each in links],
-        "rebuilt": [f"{asset} of {day}" for asset, day in rebuilt],
+        "rebuilt": [f"{asset} of {load_date}" for asset, load_date in rebuilt],
         "emptied": dict(counts),
         "dagster_runs_deleted": now.runs,
         "files_not_written_anew": list(refused),
