@@ -9,8 +9,8 @@ Not here: the storage classes that dagster.yaml names, whose import takes long (
 
 import logging
 import subprocess
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from types import SimpleNamespace
 from typing import Any, NoReturn
@@ -42,6 +42,8 @@ from dagster._core.storage.tags import BACKFILL_ID_TAG, MAX_RETRIES_TAG, PARENT_
 from dagster._serdes import ConfigurableClassData
 from dagster._time import get_current_timestamp
 from dagster._utils.interrupts import raise_interrupts_as
+
+from kpi_assets.interrupts import kept_interrupts
 
 VERIFIED_WITH = "1.13.27"
 
@@ -90,9 +92,11 @@ def is_last_step(context: dg.AssetExecutionContext) -> bool:
     return not any(step.step.key in needed for needed in step.execution_plan.get_executable_step_deps().values())
 
 
-def interrupts_as_keyboard_interrupt() -> AbstractContextManager[None]:
-    """Return a context in which stopping the run raises KeyboardInterrupt at once, not Dagster's own exception."""
-    return raise_interrupts_as(KeyboardInterrupt)
+@contextmanager
+def interrupts_as_keyboard_interrupt() -> Iterator[None]:
+    """While it lasts, stopping the run raises KeyboardInterrupt at once, not Dagster's own exception."""
+    with kept_interrupts(), raise_interrupts_as(KeyboardInterrupt):
+        yield
 
 
 def _is_not_about_missing_checks(record: logging.LogRecord) -> bool:

@@ -56,7 +56,7 @@ def look(context: BuildContext, connection: Connection[Any], table: Table, load_
     wait_for_lock(connection, lock, PHASE, context.on_progress)
     try:
         found = objects.find(context.store, table.relation, load_date)
-        said = objects.read(context.store, table, found)
+        said = objects.read(context.store, table, found, only_rulings=not may_be_decided(table))
         publish = _recorded(context, connection, table, load_date, found, said)
         standing = _with_uses(context, connection, table, load_date, said.rulings)
         return Decided(said.decisions, publish, standing, said.hash_of_decisions)
@@ -119,10 +119,11 @@ def rule(
     wait_for_lock(connection, lock, PHASE, context.on_progress)
     try:
         found = objects.find(context.store, table.relation, load_date)
-        said = objects.read(context.store, table, found)
+        said = objects.read(context.store, table, found, only_rulings=True)
         key = objects.add(context.store, found, [make(_with_uses(context, connection, table, load_date, said.rulings))])
         # If this fails, the next build records it.
-        now = objects.read(context.store, table, objects.find(context.store, table.relation, load_date))
+        written = objects.find(context.store, table.relation, load_date)
+        now = objects.read(context.store, table, written, only_rulings=True)
         rulings.record(connection, table.relation, load_date, now.rulings, datetime.now(timezone.utc))
         return key
     finally:

@@ -128,8 +128,8 @@ def find_all(store: Store, pipeline: Pipeline, first: date, last: date) -> dict[
     return by_load_date
 
 
-def read(store: Store, table: Table, objects: DecisionObjects) -> Said:
-    """Return what some objects say, in the order in which it was decided.
+def read(store: Store, table: Table, objects: DecisionObjects, *, only_rulings: bool = False) -> Said:
+    """Return what some objects say, in the order in which it was decided; of decisions on rows nothing if so asked.
 
     Raises DecisionError if an object or a line of it is no decision or ruling on the table, and LakeError if an object
     cannot be read as it was listed.
@@ -142,7 +142,7 @@ def read(store: Store, table: Table, objects: DecisionObjects) -> Said:
     on_rows = [
         (entry, body)
         for entry, body, ruling in zip(objects.entries, bodies, rulings, strict=True)
-        if ruling is None and may_be_decided(table)
+        if ruling is None and not only_rulings
     ]
     return Said(
         tuple(decision for entry, body in on_rows for decision in read_lines(body, table, entry.key)),
