@@ -134,6 +134,19 @@ class Shop:
     def erase(self, *words: object, code: int = 0) -> Output:
         return self("erase", NAME, "customer", "--ids", self.ids, *WORDS, *words, code=code)
 
+    def killed_after(self, words: str, *command: object) -> None:
+        """Start `kpi erase`, and kill it as soon as it has printed some words."""
+        started = self.kpi.start("erase", NAME, *command, KPI_SQL_DIR=str(self.sql), PYTHONUNBUFFERED="1")
+        with started as process:
+            assert process.stdout is not None
+            said = []
+            for line in process.stdout:
+                said.append(" ".join(line.split()))
+                if words in said[-1]:
+                    process.kill()
+                    return
+            raise AssertionError(f"{words!r} was not printed: {said}")
+
     def files_with_canary(self) -> list[str]:
         """Return the files of the home that hold the canary, besides the WAL, the store of S3 and the backup."""
         home = self.kpi.home
@@ -258,3 +271,17 @@ def test_a_database_that_is_restored_has_them_until_the_erasures_are_applied(sho
     shop("erase", NAME, "--verify", 1, "--ids", shop.ids)
     assert shop.rows(f"select from marts.people where email = '{CANARY}'") == []
     assert "not applied" not in shop("plan", NAME).out
+
+
+def test_who_is_killed_between_two_steps_goes_on(shop: Shop) -> None:
+    shop.land(NEXT, [*SECOND, f"5,{CANARY},7.00"])
+    shop.killed_after("erased erasure 3", "customer", "--ids", shop.ids, *WORDS, "--yes", 2)
+    shop.killed_after("records are gone from 1 objects", "--apply")
+    shop.killed_after(f"published {NAME}, load_date {NEXT}", "--apply")
+    listed = " ".join(shop("erase", NAME, "--list").out.split())
+    assert "not yet" in listed
+    assert "through erasure 3" in shop("erase", NAME, "--apply").out
+    receipt = json.loads(shop.body("erasures/0003.receipt.json"))
+    counts = [(each["records_before"], each["erased"], each["records_after"]) for each in receipt["objects"]]
+    assert counts == [(3, 2, 1)]
+    shop("erase", NAME, "--verify", 3, "--ids", shop.ids)
