@@ -79,6 +79,7 @@ class Stack:
         with _os_errors_as_user_errors(self._home), ExitStack() as undo:
             self._home.create()
             with _start_lock(self._home):
+                _ = self._home.erasure_salt  # so that no two processes make one
                 self._lock_fd = locks.take(self._home.users_lock, locks.SHARED, PATIENCE)
                 if self._lock_fd is None:
                     raise UserError(

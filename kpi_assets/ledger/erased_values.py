@@ -19,7 +19,7 @@ with now as (
     select distinct on (p.asset, p.load_date) p.asset, p.load_date, p.publish_id, p.build_id, p.run_id
     from ops.publishes as p
     inner join ops.erasures as e on e.erasure = %(erasure)s
-    where p.asset = any(%(tables)s) and p.published_at > e.erased_at
+    where p.asset = any(%(tables)s) and p.published_at > e.recorded_at
     order by p.asset, p.load_date, p.publish_id desc
 ), earlier as (
     select r.id, r.run_id, n.asset, n.load_date

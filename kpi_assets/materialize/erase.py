@@ -225,6 +225,17 @@ def _await_builds(context: BuildContext, tables: Sequence[Table], erasure: Recor
             time.sleep(_PAUSE)
 
 
+def still_shown(context: BuildContext, erasures: Sequence[RecordedErasure], load_dates: Sequence[date]) -> list[date]:
+    """Return those of some load_dates of which readers see rows that were published before the erasures."""
+    with context.ledger_session("erase") as connection:
+        found = connection.execute(
+            "select distinct load_date from ops.published "
+            "where asset = any(%s) and load_date = any(%s) and published_at <= %s order by 1",
+            [_holders(context), list(load_dates), max(each.recorded_at for each in erasures)],
+        ).fetchall()
+    return [load_date for (load_date,) in found]
+
+
 def empty(context: BuildContext, number: int) -> dict[str, int]:
     """Empty what ops keeps of values of the load_dates that were built again; return the counts.
 

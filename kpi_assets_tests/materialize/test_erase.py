@@ -16,7 +16,7 @@ from kpi_assets.model.erasure import ErasedKey
 from kpi_assets.model.names import Relation
 from kpi_assets.sources import erasures as objects
 from kpi_assets_tests.materialize.test_erasures import FOUR, RAW, deliver
-from kpi_assets_tests.pipeline_harness import DAY, PipelineHarness
+from kpi_assets_tests.pipeline_harness import DAY, NEXT, PipelineHarness
 
 MART = """\
 /* @asset
@@ -72,7 +72,9 @@ def test_each_step_can_be_done_again(lab: PipelineHarness) -> None:
     first = steps.rewrite_objects(context, erasure, lambda _key, _erased: None)
     assert steps.rewrite_objects(context, erasure, lambda _key, _erased: None) == first
     assert [(each.records_before, each.records_erased, each.records_after) for each in first] == [(6, 3, 3)]
+    assert steps.still_shown(context, [erasure], [DAY, NEXT]) == [DAY]
     build(lab)
+    assert steps.still_shown(context, [erasure], [DAY, NEXT]) == []
     assert steps.prove(context) == []
     texts = "select string_agg(t::text, ' ') from (select q::text from ops.quarantine as q union all "
     texts += "select d::text from ops.data_quality_results as d union all select r::text from ops.pipeline_runs as r "

@@ -148,9 +148,7 @@ def test_json_parquet_and_several_objects_are_handled_alike(lab: PipelineHarness
     lab.put(f"raw/customers/load_date={DAY}/customers.json.gz", gzip.compress(body.encode()))
     erase(lab, "2")
     assert accounted(lab.build("raw.customers")) == "3 records in the object = 2 loaded + 0 in quarantine + 1 erased"
-    assert [
-        each["email"] for (each,) in lab.rows("select record from raw.customers order by record::text")
-    ] == [
+    assert [each["email"] for (each,) in lab.rows("select record from raw.customers order by record::text")] == [
         "ana@x.org",
         "cyd@x.org",
     ]
