@@ -7,6 +7,7 @@ the person are written again; what that costs should grow with those.
 
 import argparse
 import json
+import os
 import secrets
 import tempfile
 import time
@@ -18,7 +19,7 @@ from typing import Any
 from rich.console import Console
 
 from bench.__main__ import machine
-from kpi_assets.embedded.stack import Servers, embedded_servers
+from kpi_assets.embedded.stack import Stack
 from kpi_assets.materialize import erase as steps
 from kpi_assets.materialize.build import build
 from kpi_assets.materialize.context import BuildContext
@@ -27,7 +28,7 @@ from kpi_assets.materialize.prepare import prepare
 from kpi_assets.materialize.verify_object import verify
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.tree import load_pipelines
-from kpi_assets.settings import Settings
+from kpi_assets.settings import settings
 from kpi_assets.sources.store import open_store
 
 PIPELINE, FIRST = "bench_erase", date(2025, 3, 1)
@@ -76,21 +77,22 @@ def main() -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
         pipeline = load_pipelines(Path(folder) / "sql")[PIPELINE]
-        settings = Settings(home=Path(folder) / "home", sql_dir=Path(folder) / "sql")
-        with embedded_servers(settings, [pipeline]) as servers:
-            figures = measure(servers, pipeline, options.load_dates, options.holding, options.rows)
+        with Stack(Path(folder) / "home") as stack:
+            os.environ.update(stack.environment())
+            stack.make_bucket(pipeline.config.bucket)
+            figures = measure(pipeline, options.load_dates, options.holding, options.rows)
     report = {"load_dates": options.load_dates, "rows": options.rows, "machine": machine(), **figures}
     if options.json:
         options.json.write_text(json.dumps(report, indent=2) + "\n")
 
 
-def measure(servers: Servers, pipeline: Pipeline, load_dates: int, holding: int, rows: int) -> dict[str, Any]:
+def measure(pipeline: Pipeline, load_dates: int, holding: int, rows: int) -> dict[str, Any]:
     """Land and build the load_dates, and time the steps of an erasure."""
-    assert servers.stack is not None
-    servers.stack.make_bucket(pipeline.config.bucket)
-    prepare(pipeline, servers.postgres)
-    store = open_store(pipeline, servers.settings)
-    context = BuildContext(pipeline, servers.postgres, store, secrets.token_hex(8), settings=servers.settings)
+    words = settings()
+    assert words.postgres_url is not None
+    prepare(pipeline, words.postgres_url)
+    store = open_store(pipeline, words)
+    context = BuildContext(pipeline, words.postgres_url, store, secrets.token_hex(8), settings=words)
     table = pipeline.table("raw.lines")
     for number in range(load_dates):
         day = FIRST + timedelta(days=number)
