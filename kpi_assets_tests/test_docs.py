@@ -260,6 +260,7 @@ def test_every_table_and_column_of_ops_has_a_description() -> None:
         "cause",
         "caused_by",
         "differences",
+        "erased_by",
     }
 
 
