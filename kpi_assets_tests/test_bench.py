@@ -181,3 +181,15 @@ def test_the_bench_of_rollbacks_finds_no_reader_that_sees_a_mix(tmp_path: Path) 
     assert (report["tables"], report["mixed"]) == (14, 0)
     assert report["reads"] > 0
     assert 0 < report["locked_median"] < report["total_median"]
+
+
+def test_the_bench_of_erasures_writes_the_objects_again_that_hold_the_person(tmp_path: Path) -> None:
+    figures = tmp_path / "erase.json"
+    command = [sys.executable, "-m", "bench.erase", "--load-dates", "4", "--holding", "2", "--rows", "3000"]
+    done = subprocess.run(
+        [*command, "--home", tmp_path, "--json", figures], cwd=CHECKOUT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads(figures.read_text())
+    assert (report["records"], report["objects"]) == (6, 2)
+    assert report["seconds"].keys() == {"count", "rewrite"}

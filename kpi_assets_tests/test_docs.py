@@ -262,6 +262,7 @@ def test_every_table_and_column_of_ops_has_a_description() -> None:
         "caused_by",
         "differences",
         "restores",
+        "erasure",
     }
 
 

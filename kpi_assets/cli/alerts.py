@@ -33,6 +33,7 @@ STYLES = {
     "breached": "yellow",
     "drifted": "yellow",
     "waived": "yellow",
+    "erased": "yellow",
     "digest": "",
     "recovered": "green",
 }

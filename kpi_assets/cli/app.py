@@ -57,6 +57,7 @@ COMMANDS = {
     "revoke": "rulings",
     "publishes": "publishes",
     "rollback": "rollback",
+    "erase": "erase",
     "trace": "trace",
     "diff": "diff",
     "check": "check",

@@ -60,6 +60,7 @@ def record(connection: Connection[Any], publish_ids: Sequence[int]) -> None:
         [list(publish_ids)],
     )
     connection.execute(_ROLLED_BACK, [list(publish_ids)])
+    _record_erasures(connection, publish_ids)
 
 
 def record_rollback(connection: Connection[Any], publish_ids: Sequence[int], roots: Sequence[int]) -> None:
@@ -69,6 +70,20 @@ def record_rollback(connection: Connection[Any], publish_ids: Sequence[int], roo
         "jsonb_build_object('rank', 0, 'difference', 'rollback', 'asset', r.asset, 'load_date', r.load_date) "
         "order by r.asset) from ops.publishes as r where r.publish_id = any(%s)) where p.publish_id = any(%s)",
         [list(roots), list(roots), list(publish_ids)],
+    )
+
+
+def _record_erasures(connection: Connection[Any], publish_ids: Sequence[int]) -> None:
+    """Record that other objects are the cause because persons were erased from them, after `record`."""
+    connection.execute(
+        "update ops.publishes as p set cause = 'erasure' where p.publish_id = any(%s) and p.cause = 'objects' "
+        "and not exists (select from jsonb_to_recordset(p.differences) as d (rank integer, asset text, load_date date) "
+        "where d.rank = 0 and not exists (select from ops.publishes as b "
+        "where b.asset = d.asset and b.load_date = d.load_date and b.erasure is not null "
+        "and b.publish_id = (select max(o.publish_id) from ops.publishes as o where o.asset = d.asset "
+        "and o.load_date = d.load_date and o.publish_id <> all(p.caused_by) "
+        "and o.publish_id < (select max(c) from unnest(p.caused_by) as c))))",
+        [list(publish_ids)],
     )
 
 

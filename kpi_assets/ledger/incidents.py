@@ -5,7 +5,7 @@ the load_date are missing. It is opened in the transaction of the event itself. 
 A recovery closes it once the load_date is published. A sensor or schedule that keeps failing is an incident without a
 load_date. A measure of a KPI that is beyond its threshold is an incident of its own, of its latest load_date. So are a
 check with `severity: alert` that fails, a field of events that no header names, and a ruling by which a table is
-published although checks failed.
+published although checks failed. That a delivery has persons who were erased before is told once, and over at once.
 Not here: what is late, breached, waived or recovered (monitoring/), and how it is delivered (deliveries.py).
 """
 
@@ -22,7 +22,7 @@ from kpi_assets.model.excerpt import RECORD, cut, sql_cut
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
 
-Kind = Literal["held", "failed", "late", "stalled", "breached", "drifted", "waived", "digest", "recovered"]
+Kind = Literal["held", "failed", "late", "stalled", "breached", "drifted", "waived", "erased", "digest", "recovered"]
 
 # A repetition of an open incident is counted, and the details become those of the latest run.
 _OPEN = """
@@ -131,6 +131,25 @@ def report_late(
         "select 1 from ops.alerts where (pipeline_name, kind) = (%(pipeline)s, 'late') "
         "and (load_date = %(load_date)s or job = %(kpi)s) and closed_at is null) on conflict do nothing",
         {"pipeline": pipeline, "load_date": load_date, "sentences": list(sentences), "kpi": kpi},
+    )
+
+
+def report_erased(
+    connection: Connection[Any], pipeline: str, table: str, load_date: date, run_id: str, sentence: str
+) -> None:
+    """Tell once that a delivery has persons who were erased before it came; it is over as soon as it is told."""
+    connection.execute(
+        "insert into ops.alerts (pipeline_name, load_date, kind, run_id, job, details, closed_at) "
+        "select %(pipeline)s, %(load_date)s, 'erased', %(run_id)s, %(table)s, array[%(sentence)s], clock_timestamp() "
+        "where not exists (select 1 from ops.alerts where kind = 'erased' and job = %(table)s "
+        "and load_date = %(load_date)s and details = array[%(sentence)s])",
+        {
+            "pipeline": pipeline,
+            "load_date": load_date,
+            "run_id": run_id,
+            "table": table,
+            "sentence": cut(sentence, RECORD),
+        },
     )
 
 

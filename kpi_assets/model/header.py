@@ -20,7 +20,7 @@ from kpi_assets.model.checks.word import CheckWord
 from kpi_assets.model.checks.words import WORDS
 from kpi_assets.model.column import Column
 from kpi_assets.model.column_types import NUMBERS, base_of, element_of
-from kpi_assets.model.field_types import Owner, Sentence, Value
+from kpi_assets.model.field_types import Expression, Owner, Sentence, Value
 from kpi_assets.model.growing import PLACE, has_batch, made_columns
 from kpi_assets.model.history import HistorySpec, history_problems, version_columns
 from kpi_assets.model.indexes import index_problems
@@ -44,6 +44,7 @@ from kpi_assets.model.sentences import Loc, listed, refuse, shown
 from kpi_assets.model.slices import KEY_TYPES
 from kpi_assets.model.source import Source
 from kpi_assets.model.strict_yaml import Lines, ModelError, Strict, read
+from kpi_assets.model.subject import Subject, subject_problems, subjects_of
 
 # The header of a file of each kind, which its first line names.
 HEADERS = {kind: re.compile(rf"\A/\* @{kind}\n(.*?)\n@end \*/(?:\n|\Z)", re.DOTALL) for kind in ("asset", "question")}
@@ -243,6 +244,20 @@ class Header(Strict):
         examples=["time_limit: {minutes: 30}"],
     )
 
+    subject: Annotated[dict[Identifier, Expression], Affects.NOTHING] = Field(
+        default={},
+        description="For a raw table: the kinds of persons whom its rows are about, each with the column that names "
+        "one, or with lower, upper, trim and replace of it. `kpi erase` finds a person by it, and no load brings back "
+        "who was erased.",
+        examples=["subject: {customer: customer_id}", "subject: {customer: lower(trim(email))}"],
+    )
+    erase: Annotated[Literal["rows", "values"], Affects.NOTHING] = Field(
+        default="rows",
+        description="What is erased of a person: `rows` are left out. With `values` they stay, for sums that must not "
+        "change: their key is replaced, and their other personal columns are NULL.",
+        examples=["erase: values"],
+    )
+
     _grows: bool = PrivateAttr(default=False)
 
     @property
@@ -308,6 +323,11 @@ class Header(Strict):
         return [name for name in self.columns if name not in made]
 
     @property
+    def subjects(self) -> list[Subject]:
+        """The kinds of persons whom the rows are about."""
+        return subjects_of(self.subject)
+
+    @property
     def dimensions(self) -> list[str]:
         """The columns by which readers may filter the rows of a KPI."""
         declared = self.kpi.dimensions if self.kpi else []
@@ -350,6 +370,7 @@ class Header(Strict):
             self._growing_problems(),
             self._kpi_problems(),
             self._final_problems(),
+            subject_problems(self),
         )
         refuse(problem for found in problems for problem in found)
         if volume := self.min_volume:

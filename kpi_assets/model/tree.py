@@ -29,6 +29,7 @@ from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.pipeline_config import PIPELINE_FILE, PipelineConfig
 from kpi_assets.model.question_tables import check_questions
 from kpi_assets.model.strict_yaml import ModelError, Problems, together
+from kpi_assets.model.subject_tables import check_subjects
 
 
 def load_pipelines(sql_dir: Path, minimum_rows: MinimumRows | None = None) -> dict[str, Pipeline]:
@@ -131,4 +132,5 @@ def _pipeline_of(folder: Folder, problems: Problems) -> Pipeline | None:
         check_apis(pipeline, problems)
         check_boards(pipeline, folder, problems)
         check_release(pipeline, folder, problems)
+        check_subjects(pipeline, problems)
     return pipeline if is_whole else None

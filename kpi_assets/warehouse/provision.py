@@ -1,7 +1,7 @@
 """Provisions a pipeline's database: the database itself, its schemas, and the grants of its roles. Safe to repeat.
 
 There are six roles for the whole server, to be granted to logins:
-  kpi_loader    creates and replaces the tables of the raw layer.
+  kpi_loader    creates and replaces the tables of the raw layer; alone may read by which hashes persons were erased.
   kpi_builder   creates and replaces the tables of the other layers; reads the raw layer and its builds.
   kpi_reader    reads the schemas that pipeline.yaml lists as readers, without the personal columns of their tables
                 (reader_rights.py), and the columns of ops without delivered values.
@@ -263,6 +263,13 @@ def _grant_ops(connection: Connection[Any], roles: Collection[str]) -> None:
         _grant_ruling(connection)
     for role in (each for each in (READER, PII_READER) if each in roles):
         _grant_read_ops(connection, role)
+    _keep_hashes(connection, {BUILDER, REVIEWER, DECIDER}.intersection(roles))
+
+
+def _keep_hashes(connection: Connection[Any], roles: Collection[str]) -> None:
+    """Revoke reading whom the hashes of erased persons name: only loads need to know."""
+    for role in sorted(roles):
+        connection.execute(sql.SQL("revoke all on ops.erased_keys from {}").format(sql.Identifier(role)))
 
 
 def _grant_create(connection: Connection[Any], role: str, schemas: Collection[str]) -> None:

@@ -49,6 +49,13 @@ _TESTS = {
     "model/pii_tables": ("model/test_pii.py",),
     "warehouse/error_reasons": ("model/test_pii.py", "cli/test_pii.py"),
     "model/versions": ("model/test_versions.py", "model/test_pipeline.py", "model/test_lookback.py"),
+    **dict.fromkeys(
+        ("ledger/erasures", "materialize/erasures", "sources/erasures", "warehouse/erased"),
+        ("materialize/test_erasures.py", "materialize/test_rewrite.py"),
+    ),
+    **dict.fromkeys(("ledger/manifest_links", "materialize/rewrite"), ("materialize/test_rewrite.py",)),
+    **dict.fromkeys(("ledger/erased_values", "materialize/erase"), ("cli/test_erase.py",)),
+    "model/subject_tables": ("model/test_subject.py",),
     "ledger/upkeep": ("materialize/test_upkeep.py",),
     "ledger/releases": ("materialize/test_release.py",),
     "stream/reader": ("stream/test_reader.py",),

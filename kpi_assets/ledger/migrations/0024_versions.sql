@@ -24,7 +24,8 @@ comment on table ops.versions is
 comment on column ops.versions.version_id is 'Number of the version.';
 comment on column ops.versions.asset is 'Table, as schema.table.';
 comment on column ops.versions.load_date is 'load_date.';
-comment on column ops.versions.checksum is 'Checksum of its rows, as ops.publishes has it.';
+comment on column ops.versions.checksum is
+'Checksum of its rows, as ops.publishes has it; a mere mark, once persons were erased from what was dropped.';
 comment on column ops.versions.columns_hash is 'md5 of its columns, as the text of ops.publishes.columns.';
 comment on column ops.versions.relation is
 'The table of the schema builds in which the rows lie; NULL while readers see them, and once they were dropped.';

@@ -102,6 +102,7 @@ class AuditFacts:
     records: int | None = None  # in the object, counted while it was read
     quarantined: int = 0  # records, also those that were discarded by decision
     discarded: int = 0  # of these
+    erased: int | None = None  # records about erased persons, which were left out; None if nobody was erased
     decided: str = ""  # what decisions did to records, for people
     quarantine_samples: Sequence[dict[str, Any]] = ()
     set_aside: SetAside | None = None  # rows, of a table with rules
