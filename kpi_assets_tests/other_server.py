@@ -75,10 +75,14 @@ class Cluster:
         assert server.poll() is None, (self.folder / "log").read_text()
 
     def start_if_it_ended(self) -> None:
-        """Start the server again if it ended by itself; wait until it answers."""
-        if self._process is None or self._process.poll() is not None:
-            self.start()
-        eventually(lambda: _answers(self.url))
+        """Wait until the server answers; start it again whenever it has ended by itself, which may take a while."""
+
+        def answers() -> bool:
+            if self._process is None or self._process.poll() is not None:
+                self.start()
+            return _answers(self.url)
+
+        eventually(answers)
 
     def stop(self) -> None:
         """Shut the server down cleanly."""

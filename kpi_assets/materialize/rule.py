@@ -126,7 +126,7 @@ def revoke(context: BuildContext, ruling_id: int, reason: str, by: str) -> Recor
             if before := ruling.revoked:
                 when = _minute(before.at)
                 raise UserError(f"Ruling {ruling_id} was revoked by {before.by} on {when}: {before.reason}.")
-            return Revocation(number_of(ruling.key), reason, by, datetime.now(timezone.utc).replace(microsecond=0))
+            return Revocation(number_of(ruling.key), reason, by, datetime.now(timezone.utc))
 
         rule(context, connection, table, found.load_date, make)
         return _recorded(connection, found.object_key)

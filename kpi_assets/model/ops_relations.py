@@ -43,10 +43,12 @@ OF_NO_LOAD_DATE = frozenset(
     (
         "alert_deliveries",
         "api_turns",
+        "erasures",
         "holds",
         "kpi_trust",
         "kpi_values",
         "kpis",
+        "manifest_links",
         "manifest_parts",
         "migrations",
         "stream_positions",
