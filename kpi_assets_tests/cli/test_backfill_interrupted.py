@@ -12,6 +12,7 @@ from kpi_assets_tests.cli.command import CliHarness
 from kpi_assets_tests.examples import ALL
 from kpi_assets_tests.machine import PATIENCE, eventually
 
+BUCKET = "kpi-interrupted"
 FIRST = date(2025, 9, 1)
 COUNT = 30 if ALL else 6
 LAST = FIRST + timedelta(days=COUNT - 1)
@@ -28,9 +29,9 @@ LEFT = "select relname from pg_class where relnamespace = 'builds'::regnamespace
 def name(kpi: CliHarness, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
     """A pipeline of its own, whose load_dates have landed."""
     name = request.node.name.removeprefix("test_")[:20]
-    kpi.environment["KPI_SQL_DIR"] = str(small.write_sql(tmp_path / "sql", name=name))
+    kpi.environment["KPI_SQL_DIR"] = str(small.write_sql(tmp_path / "sql", name=name, bucket=BUCKET))
     for number in range(COUNT):
-        small.upload(kpi, FIRST + timedelta(days=number))
+        small.upload(kpi, FIRST + timedelta(days=number), bucket=BUCKET)
     kpi("bootstrap")
     yield name
     del kpi.environment["KPI_SQL_DIR"]
