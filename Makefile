@@ -66,8 +66,8 @@ mutants: $(READY_DEV) ## break the code and list the breaks that no test notices
 	@test -n "$(MODULES)" || { echo "Name the modules: make mutants MODULES=\"warehouse/audit materialize\""; exit 1; }
 	@$(BIN)/python -m kpi_assets_tests.mutants $(MODULES) --sample $(or $(SAMPLE),0) --seed $(or $(SEED),1) $(if $(AGAIN),--again $(AGAIN))
 
-soak: $(READY_DEV) ## run half an hour of automation: a month's backfill, and processes killed at random
-	@$(BIN)/python -m kpi_assets_tests.e2e.soak
+soak: $(READY_DEV) ## kill runs, services and servers of three pipelines at random, and check what is published: make soak [MINUTES=20] [SEED=1]
+	@$(BIN)/python -m kpi_assets_tests.e2e.soak --acts 3 --minutes $(or $(MINUTES),20) --seed $(or $(SEED),1)
 
 chaos: $(READY_DEV) ## kill all that takes part in a stream at random, and account for each event: make chaos [MINUTES=20] [SEED=1] [RATE=833]
 	@$(BIN)/python -m kpi_assets_tests.e2e.chaos --minutes $(or $(MINUTES),20) --seed $(or $(SEED),1) --rate $(or $(RATE),833)

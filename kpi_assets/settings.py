@@ -215,6 +215,12 @@ class Settings(BaseSettings):
         description="A secret that `apis` of pipeline.yaml names, as in `KPI_API_SECRETS__RETAIL__RETAILER_1`. The "
         'file `kpi_api_secrets` holds all of them: `{"retail": {"retailer_1": "..."}}`.',
     )
+    erasure_salt: SecretStr | None = Field(
+        default=None,
+        description="The secret that is hashed with the keys of erased persons: 32 characters or more. It must stay as "
+        "it was when the first person was erased, wherever the pipelines are loaded. Not set: the embedded server has "
+        "one of its own.",
+    )
     s3_least_rate: int = Field(
         default=LEAST_RATE,
         ge=1,
@@ -469,6 +475,13 @@ class Settings(BaseSettings):
                 raise ValueError(f"the secret {name} has a byte that is no UTF-8: write it as text")
         return value
 
+    @field_validator("erasure_salt")
+    @classmethod
+    def _is_a_salt(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value().strip()) < 32:
+            raise ValueError("write 32 characters or more, such as `openssl rand -hex 32` prints them")
+        return value
+
     @field_validator("s3_bucket", "s3_buckets")
     @classmethod
     def _are_names(cls, value: str | dict[str, str] | None) -> str | dict[str, str] | None:
@@ -601,6 +614,8 @@ class Settings(BaseSettings):
             yield from re.findall(r"SharedAccessKey=([^;]+)", self.stream_password.get_secret_value())
         for of_pipeline in self.api_secrets.values():
             yield from (secret.get_secret_value() for secret in of_pipeline.values())
+        if self.erasure_salt:
+            yield self.erasure_salt.get_secret_value()
         yield from self.serve_key_hashes.values()
 
 

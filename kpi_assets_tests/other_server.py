@@ -74,12 +74,37 @@ class Cluster:
         eventually(lambda: server.poll() is not None or _answers(self.url))
         assert server.poll() is None, (self.folder / "log").read_text()
 
+    def start_if_it_ended(self) -> None:
+        """Wait until the server answers; start it again whenever it has ended by itself, which may take a while."""
+
+        def answers() -> bool:
+            if self._process is None or self._process.poll() is not None:
+                self.start()
+            return _answers(self.url)
+
+        eventually(answers)
+
     def stop(self) -> None:
         """Shut the server down cleanly."""
         if self._process:
             self._process.send_signal(signal.SIGINT)
             self._process.wait(PATIENCE)
             self._process = None
+
+    def crash(self) -> None:
+        """Shut the server down without a checkpoint, so that the next start recovers."""
+        if self._process:
+            self._process.send_signal(signal.SIGQUIT)
+            self._process.wait(PATIENCE)
+            self._process = None
+
+    def configure(self, **changes: str) -> None:
+        """Restart the server with other settings."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            for name, value in changes.items():
+                connection.execute(f"alter system set {name} = '{value}'".encode())
+        self.stop()
+        self.start()
 
     def become_standby(self) -> None:
         """Restart the server as a standby whose primary is not there."""

@@ -148,6 +148,18 @@ def test_the_bench_of_realtime_finds_an_age_for_each_publish(tmp_path: Path) -> 
     assert report["burst"]["events_of_all"] > 200 * 120
 
 
+def test_the_bench_of_waivers_publishes_by_a_ruling(tmp_path: Path) -> None:
+    figures = tmp_path / "waived.json"
+    command = [sys.executable, "-m", "bench.waived", "--orders", "2000", "--repeat", "2"]
+    done = subprocess.run(
+        [*command, "--home", tmp_path, "--json", figures], cwd=CHECKOUT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr  # it exits if a build was not published as it was to be
+    report = json.loads(figures.read_text())
+    for what in ("publish", "build"):
+        assert {name: len(seconds) for name, seconds in report[what]["seconds"].items()} == {"passed": 2, "waived": 2}
+
+
 def test_the_bench_of_comparisons_finds_what_differs(tmp_path: Path) -> None:
     figures = tmp_path / "diff.json"
     command = [sys.executable, "-m", "bench.diff", "--rows", "20000", "--repeat", "2"]
@@ -158,3 +170,26 @@ def test_the_bench_of_comparisons_finds_what_differs(tmp_path: Path) -> None:
     report = json.loads(figures.read_text())
     assert report["differing"] == 2 + 2 + 10
     assert [len(seconds) for seconds in report["seconds"].values()] == [2, 2, 2]
+
+
+def test_the_bench_of_rollbacks_finds_no_reader_that_sees_a_mix(tmp_path: Path) -> None:
+    figures = tmp_path / "rollback.json"
+    command = [sys.executable, "-m", "bench.rollback", "--lines", "2000", "--repeat", "1", "--readers", "2"]
+    done = subprocess.run([*command, "--json", figures], cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr  # it exits if a reader sees a mix
+    report = json.loads(figures.read_text())
+    assert (report["tables"], report["mixed"]) == (14, 0)
+    assert report["reads"] > 0
+    assert 0 < report["locked_median"] < report["total_median"]
+
+
+def test_the_bench_of_erasures_writes_the_objects_again_that_hold_the_person(tmp_path: Path) -> None:
+    figures = tmp_path / "erase.json"
+    command = [sys.executable, "-m", "bench.erase", "--load-dates", "4", "--holding", "2", "--rows", "3000"]
+    done = subprocess.run(
+        [*command, "--home", tmp_path, "--json", figures], cwd=CHECKOUT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads(figures.read_text())
+    assert (report["records"], report["objects"]) == (6, 2)
+    assert report["seconds"].keys() == {"count", "rewrite"}

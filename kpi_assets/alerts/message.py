@@ -30,6 +30,8 @@ _TITLES = {
     "late": ("is late", "are late"),
     "breached": ("is beyond its threshold", "are beyond their thresholds"),
     "drifted": ("is a field that the header does not name", "are fields that the header does not name"),
+    "waived": ("is published on a person's word", "are published on a person's word"),
+    "erased": ("was delivered with erased persons", "were delivered with erased persons"),
     "stalled": ("is stalled: it fails again and again", "are stalled: they fail again and again"),
     "recovered": ("has recovered", "have recovered"),
     "digest": ("has a digest", "have digests"),  # among others: alone it has a title of its own
@@ -176,7 +178,8 @@ def _is_recovery(alert: Alert) -> bool:
 
 def _what(alert: Alert) -> str:
     if alert.part is not None:
-        return f"{alert.pipeline_name}, load_date {alert.load_date}: {alert.job}.{_cut(alert.part)}"
+        part = "" if alert.ruling else f".{_cut(alert.part)}"
+        return f"{alert.pipeline_name}, load_date {alert.load_date}: {alert.job}{part}"
     if alert.load_date is not None:
         return f"{alert.pipeline_name}, load_date {alert.load_date}"
     # The job of a whole pipeline has the name of the pipeline, which is written only once.
@@ -186,7 +189,7 @@ def _what(alert: Alert) -> str:
 def _all(alerts: Sequence[Alert]) -> str:
     days = sorted({alert.load_date for alert in alerts if alert.load_date})
     name, jobs = alerts[0].pipeline_name, sorted({alert.job for alert in alerts if alert.job})
-    if all(alert.part for alert in alerts):
+    if all(alert.part and not alert.ruling for alert in alerts):
         parts = sorted({f"{alert.job}.{_cut(alert.part or '')}" for alert in alerts})
         more = [f"{len(parts) - SHOWN} more"] if len(parts) > SHOWN else []
         return f"{name}: {', '.join([*parts[:SHOWN], *more])}"

@@ -30,6 +30,7 @@ from kpi_assets.monitoring.declared_kpis import record_declared
 from kpi_assets.monitoring.drifted import report_drifted
 from kpi_assets.monitoring.recovery import close_recovered
 from kpi_assets.monitoring.thresholds import report_breached
+from kpi_assets.monitoring.waived import report_waived
 from kpi_assets.plan.collect import collect
 from kpi_assets.plan.growing import is_closed
 from kpi_assets.sources.store import Store, bucket_of, open_store
@@ -197,6 +198,7 @@ class Run:
                     report_breached(session, pipeline)
                     report_failing(session, pipeline)
                     report_drifted(session, pipeline)
+                    report_waived(session, pipeline)
                     close_recovered(session, pipeline)
         start.flush()
         return outcomes

@@ -32,6 +32,8 @@ STYLES = {
     "stalled": "bold red",
     "breached": "yellow",
     "drifted": "yellow",
+    "waived": "yellow",
+    "erased": "yellow",
     "digest": "",
     "recovered": "green",
 }

@@ -1,4 +1,4 @@
-"""`kpi check`: all errors in the files below sql/ at once, and the fixtures that differ.
+"""`kpi check`: all errors in the files below sql/ at once, the fixtures that differ, and what an engine would refuse.
 
 The files are read without a server. Fixtures are built on the embedded servers, even if the settings name other
 servers, because a check must not touch those.
@@ -6,6 +6,7 @@ servers, because a check must not touch those.
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +26,13 @@ from kpi_assets.settings import settings
 FIXTURES = "fixtures"  # the folder beside sql/
 
 
+class EngineName(str, Enum):
+    """An engine for which SQL can be written."""
+
+    spark = "spark"
+    duckdb = "duckdb"
+
+
 def check(
     pipelines: Annotated[
         list[str] | None,
@@ -36,15 +44,28 @@ def check(
     fixtures: Annotated[
         bool, typer.Option("--fixtures/--no-fixtures", help="Whether to run the fixtures too, on the embedded servers.")
     ] = True,
+    engine: Annotated[
+        EngineName | None,
+        typer.Option(
+            help="Say instead of running fixtures what this engine would refuse of the SQL (see the page Portable SQL)."
+        ),
+    ] = None,
 ) -> None:
-    """Print all errors in the files and all differences of fixtures: exit 0 none, 2 errors, 1 differences."""
+    """Print all errors in the files and all differences of fixtures: exit 0 none, 2 errors, 1 differences.
+
+    With --engine, it prints what that engine would refuse: exit 1 if there is anything. Nothing else changes by it.
+    """
     names = pipelines or []
     cases = [case for case in find_cases(_root()) if fixtures and (not names or case.pipeline in names)]
     wrong = [*_errors(names), *errors_of_files(cases)]
     differ: list[UserError] = []
     if format is ReportFormat.table:
         _say_files(wrong, names)
-    if fixtures and not wrong:
+    if engine and not wrong:
+        differ += _refused(engine, names)
+        if format is ReportFormat.table:
+            _say_refused(engine, names, differ)
+    elif fixtures and not wrong:
         ran: Counter[str] = Counter()
         for case, found in _run_fixtures(cases):
             ran[case.pipeline] += 1
@@ -63,6 +84,28 @@ def _say_files(wrong: Sequence[UserError], names: Sequence[str]) -> None:
         say(styled("error:", "bold red"), f" {error}")
     what = f"{len(wrong)} error{'s' * (len(wrong) != 1)}" if wrong else "All files can be read"
     say(f"{what}: {', '.join(_with_errors(wrong) or names or pipeline_names(settings().sql_dir)) or 'sql/'}.")
+
+
+def _refused(engine: EngineName, names: Sequence[str]) -> list[ModelError]:
+    """Return what an engine would refuse of the named pipelines, or of all."""
+    from kpi_assets.model.portable.problems import problems  # noqa: PLC0415  imports the optimizer of sqlglot
+
+    config = settings()
+    known = load_pipelines(config.sql_dir, config.min_rows)
+    return [
+        each
+        for name, pipeline in known.items()
+        if not names or name in names
+        for each in problems(pipeline, engine.value)
+    ]
+
+
+def _say_refused(engine: EngineName, names: Sequence[str], refused: Sequence[UserError]) -> None:
+    for error in refused:
+        say(styled("refused:", "bold red"), f" {error}")
+    of = ", ".join(names or pipeline_names(settings().sql_dir))
+    count = f"{len(refused)} place{'s' * (len(refused) != 1)}" if refused else "nothing"
+    say(f"{engine.value} would refuse {count}: {of}.")
 
 
 def _say_fixtures(ran: Counter[str], differ: Sequence[UserError]) -> None:

@@ -1,4 +1,4 @@
-"""`kpi diff`: prints what differs between two published load_dates of a table, or what a held candidate would change.
+"""`kpi diff`: prints what differs between two load_dates or publishes of a table, or what a held candidate changes.
 
 Nothing is built and nothing changes.
 """
@@ -17,7 +17,7 @@ from kpi_assets.errors import UsageError
 from kpi_assets.printable import strict_json
 from kpi_assets.read.diff import Change, Difference, read_difference
 from kpi_assets.read.export import json_value, without_formulas
-from kpi_assets.read.sides import Asked, Held, Published
+from kpi_assets.read.sides import Asked, Earlier, Held, Published
 from kpi_assets.warehouse.connection import connect
 
 STYLES = {"came": "green", "went": "red", "changed": "yellow", "repeated": "bold red"}
@@ -32,7 +32,7 @@ def diff(
     before: Annotated[date | None, date_argument("D1", "The load_date to begin with.")] = None,
     after: Annotated[date | None, date_argument("D2", "The load_date to compare it with.")] = None,
     load_date: Annotated[
-        date | None, date_option("--load-date", help="With --candidate: the load_date that is held.")
+        date | None, date_option("--load-date", help="The load_date of the held candidate, or of the publishes.")
     ] = None,
     candidate: Annotated[
         bool,
@@ -41,6 +41,14 @@ def diff(
             help="Compare the held candidate of --load-date with what is published of it, or with D1 if that is given.",
         ),
     ] = False,
+    publish: Annotated[
+        tuple[int, int] | None,
+        typer.Option(
+            "--publish",
+            metavar="A B",
+            help="Compare these two publishes, whose rows readers see or are kept, as `kpi publishes` prints them.",
+        ),
+    ] = None,
     columns: Annotated[
         bool,
         typer.Option(
@@ -65,11 +73,11 @@ def diff(
 ) -> None:
     """Print which keys came, went or changed between two published load_dates, and in which columns.
 
-    With --candidate, what would change if the held candidate of a load_date were published. Numeric columns are added
-    up on both sides.
+    With --candidate, what would change if the held candidate of a load_date were published; with --publish, what
+    changed from one publish to another. Numeric columns are added up on both sides.
     """
     found = pipeline_of(pipeline).table(table)
-    old, new = _sides(before, after, load_date, candidate=candidate)
+    old, new = _sides(before, after, load_date, publish, candidate=candidate)
     if no_formulas and format is not RowFormat.csv:
         raise UsageError("--no-formulas is for spreadsheets: give --format csv too, or leave it out.")
     if columns and limit is not None:
@@ -98,8 +106,21 @@ def diff(
     _say_rest(difference, for_people=for_people)
 
 
-def _sides(before: date | None, after: date | None, load_date: date | None, *, candidate: bool) -> tuple[Asked, Asked]:
+def _sides(
+    before: date | None,
+    after: date | None,
+    load_date: date | None,
+    publish: tuple[int, int] | None,
+    *,
+    candidate: bool,
+) -> tuple[Asked, Asked]:
     """Return the sides that the arguments name. Raises UsageError if they name other than two."""
+    if publish is not None:
+        if candidate or before is not None:
+            raise UsageError("--publish names both sides: leave the load_dates and --candidate out.")
+        if publish[0] == publish[1]:
+            raise UsageError(f"Publish {publish[0]} is compared with itself: give two publishes.")
+        return Earlier(publish[0], load_date), Earlier(publish[1], load_date)
     if candidate:
         if load_date is None:
             raise UsageError("--candidate is that of one load_date: give --load-date too.")
@@ -108,11 +129,11 @@ def _sides(before: date | None, after: date | None, load_date: date | None, *, c
         return Published(before or load_date), Held(load_date)
     if load_date is not None:
         raise UsageError(
-            "--load-date names the load_date of a held candidate: give --candidate too; two published load_dates are "
-            "given by their dates alone."
+            "--load-date names the load_date of a held candidate or of two publishes: give --candidate or --publish "
+            "too; two published load_dates are given by their dates alone."
         )
     if before is None or after is None:
-        raise UsageError("Two sides are compared: give two load_dates, or --load-date and --candidate.")
+        raise UsageError("Two sides are compared: give two load_dates, --load-date and --candidate, or --publish.")
     if before == after:
         raise UsageError(f"{before} is compared with itself: give two load_dates.")
     return Published(before), Published(after)

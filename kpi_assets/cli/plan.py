@@ -17,6 +17,7 @@ from kpi_assets.cli.workspace import Workspace, open_workspace, pipeline_of
 from kpi_assets.ledger import results, rulings
 from kpi_assets.ledger.results import Warned
 from kpi_assets.ledger.rulings import RecordedRuling
+from kpi_assets.materialize import erase
 from kpi_assets.materialize.drop import PublishedTable, orphans
 from kpi_assets.monitoring import freshness
 from kpi_assets.plan.collect import collect
@@ -59,7 +60,7 @@ def plan(
         unexpected = list(find_unexpected(found, open_store(found, work.settings), start, end))
         late, orphans, warned = _late(work), _orphans(work), _warned(work, start, end)
         mismatches, waiting = _mismatches(work), find_waiting(work)
-        waived = _waived(work, start, end)
+        waived, behind = _waived(work, start, end), _behind(work)
     counts = Counter(status.state for status in statuses)
     if format is ReportFormat.json:
         typer.echo(strict_json([_as_json(status) for status in statuses], indent=2))
@@ -70,6 +71,7 @@ def plan(
                 say(f"`kpi plan {pipeline} --format json` has the whole reason of each load_date.")
         for each in unexpected:
             say(styled("not due", STYLES["late"]), f" {each}.")
+        _say_behind(behind)
         for sentence in late:
             say(styled("late", STYLES["late"]), f" {sentence}.")
         for mismatch in mismatches:
@@ -102,6 +104,18 @@ def load_date_statuses(work: Workspace, first: date, last: date) -> "list[LoadDa
     store = open_store(work.pipeline, work.settings)
     with connect(work.server, work.pipeline.name, "plan", read_only=True) as connection:
         return [status for year in collect(work.pipeline, store, connection, first, last) for status in year]
+
+
+def _say_behind(sentence: str) -> None:
+    if sentence:
+        say(styled("erasure", STYLES["held"]), f" {sentence}.")
+
+
+def _behind(work: Workspace) -> str:
+    """Return a sentence if erased persons may be left in the database; empty if none are."""
+    store = open_store(work.pipeline, work.settings)
+    with connect(work.server, work.pipeline.name, "plan", read_only=True) as connection:
+        return erase.behind(work.pipeline, store, connection)
 
 
 def _late(work: Workspace) -> list[str]:

@@ -1,4 +1,4 @@
-"""`kpi retention`: prints or drops the load_dates that are older than pipeline.yaml keeps."""
+"""`kpi retention`: prints or drops what is older than the files keep: load_dates, and earlier contents of them."""
 
 import uuid
 from datetime import datetime, timezone
@@ -10,26 +10,59 @@ from kpi_assets.cli.arguments import PipelineName
 from kpi_assets.cli.terminal import grid, out, say, styled
 from kpi_assets.cli.workspace import Workspace, open_workspace, pipeline_of
 from kpi_assets.errors import UsageError
+from kpi_assets.ledger import kept
+from kpi_assets.materialize import keep
 from kpi_assets.materialize import retention as build
 from kpi_assets.materialize.context import BuildContext
 from kpi_assets.sources.store import open_store
 from kpi_assets.warehouse.connection import connect
+from kpi_assets.warehouse.provision import role_of
 
 
 def retention(
     pipeline: PipelineName,
     drop: Annotated[bool, typer.Option("--drop", help="Drop them; `kpi run` builds them again from S3.")] = False,
 ) -> None:
-    """Print the load_dates that are older than pipeline.yaml keeps; --drop drops them."""
+    """Print the load_dates that are older than pipeline.yaml keeps, and what is kept for a rollback.
+
+    --drop drops these load_dates, and what is kept longer than `rollback` says.
+    """
     found = pipeline_of(pipeline)
-    if not found.config.retention:
-        raise UsageError(
-            f"{pipeline} keeps everything: write retention, such as {{raw: 400}} days, into "
-            f"{found.path / 'pipeline.yaml'} to change that."
-        )
-    with open_workspace(pipeline) as work:
-        left = _retain(work.ready() if drop else work.readable(), drop=drop)
+    with open_workspace(pipeline) as opened:
+        work = opened.ready() if drop else opened.readable()
+        with connect(work.server, pipeline, "retention", read_only=True) as connection:
+            is_keeping = bool(kept.every(connection))
+        if not (found.config.retention or is_keeping):
+            raise UsageError(
+                f"{pipeline} keeps everything: write retention, such as {{raw: 400}} days, into "
+                f"{found.path / 'pipeline.yaml'} to change that."
+            )
+        left = _retain(work, drop=drop) if found.config.retention else []
+        if is_keeping:
+            _print_kept(work, drop=drop)
     raise typer.Exit(1 if left else 0)
+
+
+def _print_kept(work: Workspace, *, drop: bool) -> None:
+    """Print what is kept for a rollback, and drop what is kept longer than `rollback` says."""
+    pipeline = work.pipeline
+    if drop:
+        store = open_store(pipeline, work.settings)
+        context = BuildContext(pipeline, work.server, store, str(uuid.uuid4()))
+        for table in {role_of(pipeline.layer(each.relation)): each for each in pipeline.tables.values()}.values():
+            with context.session(table, "retention") as connection:
+                dropped = keep.drop_due(context, connection, table)
+            for each in dropped:
+                say(styled("dropped", "green"), f" {each.rows:,} kept rows of {each.asset} of {each.load_date}")
+    with connect(work.server, pipeline.name, "retention", read_only=True) as connection:
+        found = kept.every(connection)
+    rows = [
+        (asset, number, f"{size / 1e6:,.1f}") for asset, (number, size) in sorted(keep.bytes_by_table(found).items())
+    ]
+    if rows:
+        out.print(
+            grid(f"{pipeline.name}: kept for a rollback", ("table", "contents", "MB"), rows, right=("contents", "MB"))
+        )
 
 
 def _retain(work: Workspace, *, drop: bool) -> list[str]:

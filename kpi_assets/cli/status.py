@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from kpi_assets.cli.plan import say_waived
 from kpi_assets.cli.selection import due_names
 from kpi_assets.cli.switch import say_switch
 from kpi_assets.cli.terminal import grid, out, say, styled
@@ -13,7 +14,7 @@ from kpi_assets.cli.waiting_rows import find_waiting, say_waiting
 from kpi_assets.cli.workspace import Workspace, sound_pipelines
 from kpi_assets.embedded import stack as local
 from kpi_assets.instance import services
-from kpi_assets.ledger import growth, run_states
+from kpi_assets.ledger import growth, rulings, run_states
 from kpi_assets.model.asking import minute, next_asking
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.plan.growing import Growing, find_growing
@@ -30,6 +31,7 @@ STYLES = {
     "partly": "yellow",
     "dropped": "dim",
 }
+WAIVED = 3  # rulings with a line of their own
 SHOWN = 30  # load_dates of a pipeline that are printed without --all
 
 
@@ -49,6 +51,7 @@ def status(
         for pipeline in sound_pipelines():
             work = Workspace(pipeline, servers).readable()
             _print_load_dates(work, everything)
+            _say_waived(work)
             _say_growing(work, datetime.now(timezone.utc))
             _say_asking(pipeline, datetime.now(timezone.utc))
             say_waiting(pipeline.name, find_waiting(work))
@@ -72,6 +75,16 @@ def _print_load_dates(work: Workspace, everything: bool) -> None:
     if not days:
         name = pipeline.name
         say(f"{name}: nothing has been run yet in {work.place}; `kpi plan {name}` says what has landed there.")
+
+
+def _say_waived(work: Workspace) -> None:
+    """Say what is published on a person's word: the latest load_dates, and how many more there are."""
+    name = work.pipeline.name
+    with connect(work.server, name, "status", read_only=True) as connection:
+        found = rulings.shown(connection, date.min, date.max)
+    say_waived(found[-WAIVED:])
+    if (more := len(found) - WAIVED) > 0:
+        say(styled("waived", "yellow"), f" {more} more before that: `kpi plan {name}`.")
 
 
 def _say_growing(work: Workspace, now: datetime) -> None:

@@ -24,9 +24,9 @@ Every pipeline has a database of its own, and its schema `ops` records what happ
 `kpi plan`, the sensor and the gates: nothing is decided from the history that Dagster keeps. Read it with
 `psql "$(kpi url PIPELINE)"`.
 
-The role `kpi_reviewer` reads all of it. The role `kpi_reader` reads all columns but those that may quote a delivered
-value; these are marked below. A reader therefore names the columns: `select *` from a table with such a column is
-refused.
+The role `kpi_reviewer` reads all of it. The roles `kpi_reader` and `kpi_pii_reader` read all columns but those that may
+quote a delivered value; these are marked below. A reader therefore names the columns: `select *` from a table with such
+a column is refused.
 
 `kpi bootstrap`, or the first command on the embedded server, applies the migrations in the order of their numbers. The
 table `ops.migrations` records which were applied, and when.

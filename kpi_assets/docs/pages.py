@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from difflib import unified_diff
 from pathlib import Path
 
-from kpi_assets.docs import checks, cli, header, ops_schema, pipeline_yaml, question, settings
+from kpi_assets.docs import checks, cli, header, ops_schema, pipeline_yaml, portable_sql, question, settings
 
 PAGES: Mapping[str, Callable[[], str]] = {
     "header.md": header.page,
@@ -14,6 +14,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "cli.md": cli.page,
     "settings.md": settings.page,
     "ops_schema.md": ops_schema.page,
+    "portable_sql.md": portable_sql.page,
 }
 
 

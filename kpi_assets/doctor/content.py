@@ -1,12 +1,14 @@
 """Compares the rows and objects of a pipeline with its ledger, and its tables with the files below sql/."""
 
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from typing import Any
 
 from psycopg import Connection
 
 from kpi_assets.doctor.finding import Finding, advice, broken, ok
-from kpi_assets.ledger import manifests, publishes, results, schema
+from kpi_assets.ledger import kept, manifests, publishes, results, schema
+from kpi_assets.materialize import keep
 from kpi_assets.materialize.drop import orphans
 from kpi_assets.materialize.measures import find_outdated
 from kpi_assets.materialize.recheck import check_as_published
@@ -19,6 +21,7 @@ from kpi_assets.sources.store import Store, open_store
 from kpi_assets.warehouse import live_views
 from kpi_assets.warehouse.connection import connect
 from kpi_assets.warehouse.content import find_lost
+from kpi_assets.warehouse.ddl import relkind_of
 from kpi_assets.warehouse.tables import find_mismatches
 
 
@@ -54,6 +57,7 @@ def content(connection: Connection[Any], pipeline: Pipeline, subject: str, *, de
     for mismatch in (*find_mismatches(connection, pipeline.tables.values()), *live):
         yield broken(subject, mismatch)
     yield from _outdated_measures(connection, pipeline, subject)
+    yield from _kept(connection, pipeline, subject)
     for warning in results.warned(connection):
         yield advice(subject, f"{warning} (a warning): `kpi checks {pipeline.name}` prints the rows")
     for orphan in orphans(connection, pipeline.tables):
@@ -61,6 +65,31 @@ def content(connection: Connection[Any], pipeline: Pipeline, subject: str, *, de
             subject,
             f"no file describes {orphan}, which readers still see: put the file back, or run "
             f"`kpi drop {pipeline.name} {orphan.asset}`",
+        )
+
+
+def _kept(connection: Connection[Any], pipeline: Pipeline, subject: str) -> Iterator[Finding]:
+    """Say what is kept for a rollback, and what is kept for longer than the files say or is gone."""
+    found = kept.every(connection)
+    gone = [each for each in found if relkind_of(connection, Relation.parse(each.relation)) is None]
+    if gone:
+        yield broken(
+            subject,
+            f"rows of {gone[0].asset} of {gone[0].load_date} that were kept for a rollback are gone from the database "
+            f"({gone[0].relation}{f' and {len(gone) - 1} more' if gone[1:] else ''}): no rollback can show them again",
+        )
+    if not found:
+        return
+    counts = keep.bytes_by_table(found)
+    total = sum(size for _, size in counts.values()) / 1e6
+    text = ", ".join(f"{asset} {number}" for asset, (number, _) in sorted(counts.items()))
+    yield ok(subject, f"{len(found)} earlier contents are kept for a rollback, {total:,.1f} MB ({text})")
+    due = keep.find_due(pipeline, found, datetime.now(timezone.utc))
+    if due:
+        yield advice(
+            subject,
+            f"{len(due)} of them are kept for longer than the files say: `kpi retention {pipeline.name} --drop` drops "
+            "them",
         )
 
 

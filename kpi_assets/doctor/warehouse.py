@@ -16,9 +16,9 @@ from kpi_assets.materialize.drop import published_tables
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.pipeline_config import TAKEN_DATABASES
 from kpi_assets.monitoring import freshness
-from kpi_assets.warehouse import pooler, provision
+from kpi_assets.warehouse import pooler, provision, reader_rights
 from kpi_assets.warehouse.connection import WarehouseError, connect, may_act_as, own_database
-from kpi_assets.warehouse.provision import BUILDER, LOADER, MAKERS, READER, ROLES
+from kpi_assets.warehouse.provision import BUILDER, LOADER, MAKERS, PII_READER, READER, ROLES
 
 SUBJECT = "warehouse"
 FAST_QUARANTINE = 160000  # version of the server
@@ -249,14 +249,17 @@ def _ops(connection: Connection[Any], subject: str, mend: str, *, owner: bool) -
 def _readers(
     connection: Connection[Any], pipeline: Pipeline, subject: str, mend: str, *, owner: bool
 ) -> Iterator[Finding]:
-    rows = connection.execute(
-        "select s from unnest(%s::text[]) as s where to_regrole(%s) is not null and "
-        "has_schema_privilege(%s, s, 'usage') is distinct from (s = any(%s::text[]))",
-        [[*pipeline.config.layers, "ops"], READER, READER, [*pipeline.config.readers, "ops"]],
-    ).fetchall()
-    if ("ops",) not in rows and provision.reader_has_excess_grants(connection):
-        rows.append(("ops",))
-    if rows:
-        schemas = ", ".join(name for (name,) in rows)
-        text = f"what {READER} may read of {schemas} is not what pipeline.yaml says: {mend}"
-        yield _unprepared(subject, text, owner=owner)
+    for role in (READER, PII_READER):
+        rows = connection.execute(
+            "select s from unnest(%s::text[]) as s where to_regrole(%s) is not null and "
+            "has_schema_privilege(%s, s, 'usage') is distinct from (s = any(%s::text[]))",
+            [[*pipeline.config.layers, "ops"], role, role, [*pipeline.config.readers, "ops"]],
+        ).fetchall()
+        if ("ops",) not in rows and provision.has_excess_grants(connection, role):
+            rows.append(("ops",))
+        if rows:
+            schemas = ", ".join(name for (name,) in rows)
+            text = f"what {role} may read of {schemas} is not what pipeline.yaml says: {mend}"
+            yield _unprepared(subject, text, owner=owner)
+    for found in reader_rights.find_mismatches(connection, pipeline.tables.values(), pipeline.config.readers):
+        yield _unprepared(subject, f"{found}: {mend}", owner=owner)

@@ -60,6 +60,7 @@ class Home:
         self.root = root.expanduser().resolve()
         self.credentials_file = self.root / "credentials.json"
         self.api_secrets_file = self.root / "apis.json"
+        self.salt_file = self.root / "erasure_salt"
         self.cluster = self.root / "postgres"
         self.postgres_conf = self.root / "postgres.conf"
         self.s3_data = self.root / "s3-data"
@@ -95,6 +96,7 @@ class Home:
         servers = (
             self.credentials_file,
             self.api_secrets_file,
+            self.salt_file,
             self.cluster,
             self.postgres_conf,
             self.s3_data,
@@ -164,6 +166,13 @@ class Home:
         made = ApiSecrets.model_validate(values)
         replace_file(self.api_secrets_file, json.dumps(made.revealed(), indent=2) + "\n")
         return made
+
+    @cached_property
+    def erasure_salt(self) -> SecretStr:
+        """The salt of erased persons of this home. The first process to need it makes it, as Credentials are."""
+        if not self.salt_file.exists():
+            replace_file(self.salt_file, secrets.token_hex(32) + "\n")
+        return SecretStr(self.salt_file.read_text().strip())
 
     def _new_credentials(self) -> Credentials:
         if self.cluster.exists():

@@ -79,6 +79,7 @@ class Stack:
         with _os_errors_as_user_errors(self._home), ExitStack() as undo:
             self._home.create()
             with _start_lock(self._home):
+                _ = self._home.erasure_salt  # so that no two processes make one
                 self._lock_fd = locks.take(self._home.users_lock, locks.SHARED, PATIENCE)
                 if self._lock_fd is None:
                     raise UserError(
@@ -132,6 +133,7 @@ class Stack:
         found = {"KPI_HOME": str(self._home.root)}
         if self._postgres:
             found["KPI_POSTGRES_URL"] = self._postgres.url()
+            found["KPI_ERASURE_SALT"] = self._home.erasure_salt.get_secret_value()
         if self._s3:
             keys = self.credentials
             found["KPI_S3_ENDPOINT_URL"] = self._s3.url()
@@ -157,6 +159,7 @@ class Stack:
         changes: dict[str, object] = {"home": self._home.root}
         if self._postgres:
             changes["postgres_url"] = SecretStr(self._postgres.url())
+            changes["erasure_salt"] = settings.erasure_salt or self._home.erasure_salt
         if self._s3:
             changes["s3_endpoint_url"] = self._s3.url()
             keep_secret([self.credentials.s3_secret_access_key.get_secret_value()])
@@ -237,7 +240,7 @@ def embedded_servers(settings: Settings, pipelines: Iterable[Pipeline] = ()) -> 
         s3_program=settings.s3_program,
         broker_program=settings.broker_program,
     )
-    with _environ(_neutral_environment(settings, apis, streams)), stack, _environ(stack.environment()):
+    with _environ(_neutral_environment(settings, apis, streams)), stack, _environ(_of_stack(stack, settings)):
         yield Servers(stack.add_servers_to(settings), stack)
 
 
@@ -329,6 +332,12 @@ def _os_errors_as_user_errors(home: Home) -> Iterator[None]:
             f"The embedded servers cannot use {error.filename or home.root} ({error.strerror}): "
             "give yourself read and write access to it, or set KPI_HOME to another folder."
         ) from error
+
+
+def _of_stack(stack: Stack, settings: Settings) -> dict[str, str]:
+    """Return the variables that lead to the embedded servers; a salt that the user has set stays."""
+    kept = {"KPI_ERASURE_SALT"} if settings.erasure_salt else set()
+    return {name: value for name, value in stack.environment().items() if name not in kept}
 
 
 def _neutral_environment(settings: Settings, apis: ApiNames, streams: Collection[str]) -> dict[str, str | None]:

@@ -17,6 +17,29 @@ from psycopg import Connection
 Cause = Literal["objects", "decision", "sql", "window", "inputs", "rollback", "erasure", "rebuilt"]
 
 
+# What was built again because an input of it was rolled back has that cause: the object or the SQL of that input, which
+# differs, is one that it had before.
+_ROLLED_BACK = """
+update ops.publishes as p
+set cause = 'rollback', differences = (
+    select jsonb_agg(s.said order by (s.said ->> 'rank')::integer, s.first)
+    from (
+        select
+            case when b.asset is null then d.value else d.value || '{"rank": 0, "difference": "rollback"}' end as said,
+            min(d.number) as first
+        from jsonb_array_elements(p.differences) with ordinality as d (value, number)
+        left join ops.publishes as b on b.publish_id = any(p.caused_by) and b.restores is not null
+        and b.asset = d.value ->> 'asset' and b.load_date = (d.value ->> 'load_date')::date
+        group by 1
+    ) as s
+)
+where p.publish_id = any(%s) and p.cause is not null and exists (
+    select 1 from ops.publishes as r
+    where r.publish_id = any(p.caused_by) and r.publish_id <> p.publish_id and r.restores is not null
+)
+"""
+
+
 class Difference(NamedTuple):
     """What differs between two publishes, or in something that they were made from. The lowest `rank` counts most."""
 
@@ -34,6 +57,32 @@ def record(connection: Connection[Any], publish_ids: Sequence[int]) -> None:
     connection.execute(
         "update ops.publishes as p set cause = c.cause, caused_by = c.caused_by, differences = c.differences "
         "from ops.causes(%s) as c where p.publish_id = c.publish_id",
+        [list(publish_ids)],
+    )
+    connection.execute(_ROLLED_BACK, [list(publish_ids)])
+    _record_erasures(connection, publish_ids)
+
+
+def record_rollback(connection: Connection[Any], publish_ids: Sequence[int], roots: Sequence[int]) -> None:
+    """Record that publishes show again what was shown before, because those at the root of it were rolled back."""
+    connection.execute(
+        "update ops.publishes as p set cause = 'rollback', caused_by = %s, differences = (select jsonb_agg("
+        "jsonb_build_object('rank', 0, 'difference', 'rollback', 'asset', r.asset, 'load_date', r.load_date) "
+        "order by r.asset) from ops.publishes as r where r.publish_id = any(%s)) where p.publish_id = any(%s)",
+        [list(roots), list(roots), list(publish_ids)],
+    )
+
+
+def _record_erasures(connection: Connection[Any], publish_ids: Sequence[int]) -> None:
+    """Record that other objects are the cause because persons were erased from them, after `record`."""
+    connection.execute(
+        "update ops.publishes as p set cause = 'erasure' where p.publish_id = any(%s) and p.cause = 'objects' "
+        "and not exists (select from jsonb_to_recordset(p.differences) as d (rank integer, asset text, load_date date) "
+        "where d.rank = 0 and not exists (select from ops.publishes as b "
+        "where b.asset = d.asset and b.load_date = d.load_date and b.erasure is not null "
+        "and b.publish_id = (select max(o.publish_id) from ops.publishes as o where o.asset = d.asset "
+        "and o.load_date = d.load_date and o.publish_id <> all(p.caused_by) "
+        "and o.publish_id < (select max(c) from unnest(p.caused_by) as c))))",
         [list(publish_ids)],
     )
 

@@ -35,11 +35,12 @@ class Alert:
     measure: str | None = None
     check_name: str | None = None
     field: str | None = None
+    ruling: str | None = None
 
     @property
     def part(self) -> str | None:
-        """The measure, check or field of the table in `job` that it is about; None if it is about none."""
-        return self.measure or self.check_name or self.field
+        """The measure, check, field or ruling of the table in `job` that it is about; None if it is about none."""
+        return self.measure or self.check_name or self.field or self.ruling
 
 
 def enter(connection: Connection[Any], channels: Sequence[str]) -> None:
@@ -119,7 +120,7 @@ def claim(connection: Connection[Any], channel: str, *, all_due: bool = False) -
             where d.alert_id = taken.alert_id and d.channel = taken.channel
             returning
                 a.id, a.pipeline_name, a.load_date, a.kind, a.run_id, a.job, a.details, a.opened_at, a.measure,
-                a.check_name, a.field
+                a.check_name, a.field, a.ruling
             """,
             {
                 "channel": channel,

@@ -8,7 +8,9 @@ from typing import Any
 from psycopg import Connection
 from psycopg.types.json import Json
 
+from kpi_assets.ledger.publishes import Publish
 from kpi_assets.ledger.runs import Status
+from kpi_assets.model.excerpt import RECORD, cut
 from kpi_assets.model.names import Relation
 from kpi_assets.model.ruling import CandidateKey
 
@@ -43,6 +45,33 @@ def record(
             checksum,
         ],
     )
+
+
+def record_rolled_back(
+    connection: Connection[Any], publish: Publish, *, run_id: str, pipeline: str, error: str, checks_version: str
+) -> int:
+    """Record a publish that was rolled back as a build that is held, and return the number of its row in the run log.
+
+    So nothing starts a run that would only find out that it is kept out. The row is inserted closed, since nothing is
+    built; its incident is opened by the caller. `publish` has the inputs that a build would read now.
+    """
+    row = connection.execute(
+        "insert into ops.pipeline_runs (run_id, pipeline_name, job, load_date, status, execution_seconds, ended_at, "
+        "error_message) values (%s, %s, %s, %s, 'held', 0, clock_timestamp(), %s) returning id",
+        [run_id, pipeline, publish.asset, publish.load_date, cut(error, RECORD)],
+    ).fetchone()
+    assert row is not None
+    record(
+        connection,
+        row[0],
+        manifest_hash=publish.manifest_hash,
+        code_version=publish.code_version,
+        checks_version=checks_version,
+        inputs=publish.inputs,
+        rows=publish.rows,
+        checksum=publish.checksum,
+    )
+    return int(row[0])
 
 
 @dataclass(frozen=True)

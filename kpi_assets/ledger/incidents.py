@@ -4,8 +4,9 @@ An incident has a pipeline, a load_date and a kind: held by a gate, failed, or l
 the load_date are missing. It is opened in the transaction of the event itself. While it is open, it counts repetitions.
 A recovery closes it once the load_date is published. A sensor or schedule that keeps failing is an incident without a
 load_date. A measure of a KPI that is beyond its threshold is an incident of its own, of its latest load_date. So are a
-check with `severity: alert` that fails, and a field of events that no header names.
-Not here: what is late, breached or recovered (monitoring/), and how it is delivered (deliveries.py).
+check with `severity: alert` that fails, a field of events that no header names, and a ruling by which a table is
+published although checks failed. That a delivery has persons who were erased before is told once, and over at once.
+Not here: what is late, breached, waived or recovered (monitoring/), and how it is delivered (deliveries.py).
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,7 +22,7 @@ from kpi_assets.model.excerpt import RECORD, cut, sql_cut
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
 
-Kind = Literal["held", "failed", "late", "stalled", "breached", "drifted", "digest", "recovered"]
+Kind = Literal["held", "failed", "late", "stalled", "breached", "drifted", "waived", "erased", "digest", "recovered"]
 
 # A repetition of an open incident is counted, and the details become those of the latest run.
 _OPEN = """
@@ -133,6 +134,25 @@ def report_late(
     )
 
 
+def report_erased(
+    connection: Connection[Any], pipeline: str, table: str, load_date: date, run_id: str, sentence: str
+) -> None:
+    """Tell once that a delivery has persons who were erased before it came; it is over as soon as it is told."""
+    connection.execute(
+        "insert into ops.alerts (pipeline_name, load_date, kind, run_id, job, details, closed_at) "
+        "select %(pipeline)s, %(load_date)s, 'erased', %(run_id)s, %(table)s, array[%(sentence)s], clock_timestamp() "
+        "where not exists (select 1 from ops.alerts where kind = 'erased' and job = %(table)s "
+        "and load_date = %(load_date)s and details = array[%(sentence)s])",
+        {
+            "pipeline": pipeline,
+            "load_date": load_date,
+            "run_id": run_id,
+            "table": table,
+            "sentence": cut(sentence, RECORD),
+        },
+    )
+
+
 def report_lost_run(
     connection: Connection[Any],
     pipeline: Pipeline,
@@ -216,7 +236,7 @@ def close_stalled(connection: Connection[Any], pipeline: str, stalled: Sequence[
 
 @dataclass(frozen=True)
 class PartOfTable:
-    """A measure, a check or a field of a table, of one load_date: the sentence says what is true of it."""
+    """A measure, a check, a field or a ruling of a table, of one load_date: the sentence says what is true of it."""
 
     pipeline: str
     table: str
@@ -226,26 +246,30 @@ class PartOfTable:
     measure: str | None = None
     check_name: str | None = None
     field: str | None = None
+    ruling: str | None = None  # the key of its object
 
 
-Word = Literal["measure", "check", "field"]  # of a part: ops.alerts.part begins with it
+Word = Literal["measure", "check", "field", "ruling"]  # of a part: ops.alerts.part begins with it
 
 
 def _parameters(found: PartOfTable) -> dict[str, Any]:
-    kind = "drifted" if found.field is not None else "breached"
+    kind = "drifted" if found.field is not None else "waived" if found.ruling is not None else "breached"
     return {**vars(found), "sentence": cut(found.sentence, RECORD), "kind": kind}
 
 
 def report_part(connection: Connection[Any], found: PartOfTable) -> None:
     """Open the incident of a part of a table, or count it again if it is of another load_date.
 
-    It is drifted if the part is a field, and breached if it is another. The sentence of an open one becomes the latest.
+    It is drifted if the part is a field, waived if it is a ruling, and breached if it is another. The sentence of an
+    open one becomes the latest.
     """
     connection.execute(
         """
-        insert into ops.alerts (pipeline_name, load_date, kind, run_id, job, measure, check_name, field, details)
+        insert into ops.alerts (
+            pipeline_name, load_date, kind, run_id, job, measure, check_name, field, ruling, details
+        )
         values (%(pipeline)s, %(load_date)s, %(kind)s, %(run_id)s, %(table)s, %(measure)s, %(check_name)s, %(field)s,
-            array[%(sentence)s])
+            %(ruling)s, array[%(sentence)s])
         on conflict (job, part) where closed_at is null and part is not null do update set
             occurrences = alerts.occurrences + (alerts.load_date is distinct from excluded.load_date)::integer,
             load_date = excluded.load_date, run_id = excluded.run_id, details = excluded.details,
@@ -263,15 +287,16 @@ def close_part(connection: Connection[Any], found: PartOfTable) -> None:
         with closed as (
             update ops.alerts set closed_at = clock_timestamp()
             where kind = %(kind)s and closed_at is null and job = %(table)s
-            and (measure, check_name, field) is not distinct from (%(measure)s, %(check_name)s, %(field)s)
+            and (measure, check_name, field, ruling)
+                is not distinct from (%(measure)s, %(check_name)s, %(field)s, %(ruling)s)
             returning opened_at
         )
         insert into ops.alerts (
-            pipeline_name, load_date, kind, run_id, job, measure, check_name, field, details, closed_at
+            pipeline_name, load_date, kind, run_id, job, measure, check_name, field, ruling, details, closed_at
         )
         select
             %(pipeline)s, %(load_date)s, 'recovered', %(run_id)s, %(table)s, %(measure)s, %(check_name)s, %(field)s,
-            array[%(sentence)s || '; it was ' || %(kind)s || ' since '
+            %(ruling)s, array[%(sentence)s || '; it was ' || %(kind)s || ' since '
                 || to_char(opened_at, 'YYYY-MM-DD HH24:MI "UTC"')],
             clock_timestamp()
         from closed
@@ -281,12 +306,34 @@ def close_part(connection: Connection[Any], found: PartOfTable) -> None:
 
 
 def open_parts(connection: Connection[Any], word: Word) -> list[tuple[str, str]]:
-    """Return the measures, checks or fields that have an open incident, each as (table, name)."""
+    """Return the parts of this word that have an open incident, each as (table, name)."""
     query = (
-        "select job, coalesce(measure, check_name, field) from ops.alerts "
+        "select job, coalesce(measure, check_name, field, ruling) from ops.alerts "
         "where starts_with(part, %s) and closed_at is null order by id"
     )
     return connection.execute(query, [f"{word} "]).fetchall()
+
+
+def opened(connection: Connection[Any], word: Word) -> dict[tuple[str, str], datetime]:
+    """Return since when the parts of this word have an open incident, by (table, name)."""
+    rows = connection.execute(
+        "select job, coalesce(measure, check_name, field, ruling), opened_at from ops.alerts "
+        "where starts_with(part, %s) and closed_at is null order by id",
+        [f"{word} "],
+    ).fetchall()
+    return {(table, name): since for table, name, since in rows}
+
+
+def report_unused(connection: Connection[Any], found: PartOfTable) -> None:
+    """Tell once that a ruling has expired unused: what was held stays so, and an incident of its own says that."""
+    connection.execute(
+        """
+        insert into ops.alerts (pipeline_name, load_date, kind, job, ruling, details, closed_at)
+        select %(pipeline)s, %(load_date)s, 'held', %(table)s, %(ruling)s, array[%(sentence)s], clock_timestamp()
+        where not exists (select 1 from ops.alerts as a where a.ruling = %(ruling)s)
+        """,
+        _parameters(found),
+    )
 
 
 def load_date_of(connection: Connection[Any], table: str, word: Word, name: str) -> date:
@@ -299,13 +346,13 @@ def load_date_of(connection: Connection[Any], table: str, word: Word, name: str)
 
 
 def close_unwatched(connection: Connection[Any], word: Word, watched: Sequence[tuple[str, str]]) -> None:
-    """Close the incidents of all measures or checks but those that are watched, each as (table, name).
+    """Close the incidents of all parts of this word but those that are watched, each as (table, name).
 
     Nobody asks for them any more.
     """
     connection.execute(
         "update ops.alerts set closed_at = clock_timestamp() where starts_with(part, %s) and closed_at is null "
-        "and (job, coalesce(measure, check_name, field)) not in (select * from unnest(%s::text[], %s::text[]))",
+        "and (job, coalesce(measure, check_name, field, ruling)) not in (select * from unnest(%s::text[], %s::text[]))",
         [f"{word} ", [table for table, _ in watched], [name for _, name in watched]],
     )
 
@@ -347,7 +394,8 @@ def close_undue(connection: Connection[Any], pipeline: str, load_dates: Sequence
 def close_whole(connection: Connection[Any], pipeline: Pipeline, late_kpis: Sequence[str]) -> list[date]:
     """Close the incidents of each load_date that is whole again, with one recovery each; returns those load_dates.
 
-    The incident of a late KPI is closed when the KPI is not in `late_kpis`. That of a table or object which is not due
+    What was held and is published on a person's word has not recovered: the incident of its ruling is open instead. The
+    incident of a late KPI is closed when the KPI is not in `late_kpis`. That of a table or object which is not due
     on the load_date any more needs no new publish. Call it after `lock_open`.
     """
     load_dates = open_load_dates(connection, pipeline.name)
@@ -380,6 +428,10 @@ def close_whole(connection: Connection[Any], pipeline: Pipeline, late_kpis: Sequ
             ),
             clock_timestamp()
         from closed as c
+        where c.kind <> 'held' or not exists (
+            select 1 from ops.alerts as w
+            where w.kind = 'waived' and w.load_date = c.load_date and w.closed_at is null
+        )
         group by c.load_date
         returning load_date
         """,  # noqa: S608

@@ -56,6 +56,26 @@ def record(connection: Connection[Any], values: Sequence[Value], *, refreshed: b
         )
 
 
+def copy(connection: Connection[Any], publish_id: int, restored: int) -> int:
+    """Record for a publish the values of the one that it restores, and return how many there are."""
+    return connection.execute(
+        "insert into ops.kpi_values (publish_id, measure, measure_version, value) "
+        "select %s, measure, measure_version, value from ops.kpi_values where publish_id = %s",
+        [publish_id, restored],
+    ).rowcount
+
+
+def of_publishes(connection: Connection[Any], publish_ids: Collection[int]) -> dict[int, dict[str, Decimal | None]]:
+    """Return the values that are recorded of publishes, by measure."""
+    found: dict[int, dict[str, Decimal | None]] = {}
+    for publish_id, measure, value in connection.execute(
+        "select publish_id, measure, value from ops.kpi_values where publish_id = any(%s) order by measure",
+        [list(publish_ids)],
+    ):
+        found.setdefault(publish_id, {})[measure] = value
+    return found
+
+
 def shown(connection: Connection[Any], relation: Relation, load_dates: Collection[date] | None = None) -> list[Shown]:
     """Return what is recorded of the publishes of a KPI that readers see, by load_date; by default of all."""
     with connection.cursor(row_factory=class_row(Shown)) as cursor:

@@ -28,9 +28,11 @@ class DeclaredKpi:
 
 
 def latest(connection: Connection[Any], relations: Collection[Relation]) -> dict[Relation, date]:
-    """Return the latest published load_date of each table that has one."""
+    """Return the latest published load_date of each table that has one, and that readers are shown."""
     rows = connection.execute(
-        "select asset, max(load_date) from ops.publishes where asset = any(%s) and removed_at is null group by asset",
+        "select asset, max(load_date) from ops.publishes where asset = any(%s) and removed_at is null "
+        "and load_date <= coalesce((select max(load_date) from ops.releases where ended_at is null), 'infinity') "
+        "group by asset",
         [[str(relation) for relation in relations]],
     ).fetchall()
     return {Relation.parse(asset): load_date for asset, load_date in rows}

@@ -280,6 +280,20 @@ def _with_parts(connection: Connection[Any], manifest_id: int, *state: Any) -> M
     return replace(whole, parts=tuple(Manifest(whole.object, whole.load_date, whole.bucket, *part) for part in parts))
 
 
+def others(connection: Connection[Any], manifest: Manifest) -> list[Manifest]:
+    """Return the other states of an object that were ever seen, of any load_date, each once."""
+    rows = connection.execute(
+        "select distinct on (o.etag, o.size_bytes) o.object, o.load_date, o.bucket, o.key, o.size_bytes, o.etag, "
+        "o.version_id, o.last_modified from ("
+        "select object, load_date, bucket, key, size_bytes, etag, version_id, last_modified from ops.manifests "
+        "union all select m.object, m.load_date, m.bucket, p.key, p.size_bytes, p.etag, p.version_id, p.last_modified "
+        "from ops.manifest_parts as p inner join ops.manifests as m using (manifest_id)"
+        ") as o where o.bucket = %s and o.key = %s and (o.etag, o.size_bytes) <> (%s, %s) and length(o.etag) <> 64",
+        [manifest.bucket, manifest.key, manifest.etag, manifest.size_bytes],
+    ).fetchall()
+    return [Manifest(*row) for row in rows]
+
+
 def states(connection: Connection[Any], name: str, bucket: str, key: str) -> list[Manifest]:
     """Every state of a reference object that a build has seen, in the order in which they landed."""
     rows = connection.execute(

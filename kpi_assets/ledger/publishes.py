@@ -12,7 +12,7 @@ from psycopg.types.json import Json
 from kpi_assets.model.manifest import NO_OBJECT
 from kpi_assets.model.names import Relation
 
-_COLUMNS = (
+COLUMNS = (
     "publish_id, asset, load_date, build_id, run_id, manifest_hash, code_version, rows, checksum, size_bytes, "
     "inputs, published_at, columns, rulings"
 )
@@ -82,7 +82,7 @@ def current_between(
     """The publishes of the given tables for the load_dates of a range, by load_date."""
     with connection.cursor(row_factory=class_row(Publish)) as cursor:
         found = cursor.execute(
-            f"select {_COLUMNS} from ops.published where asset = any(%s) and load_date between %s and %s",  # noqa: S608
+            f"select {COLUMNS} from ops.published where asset = any(%s) and load_date between %s and %s",  # noqa: S608
             [[str(relation) for relation in relations], first, last],
         ).fetchall()
     by_load_date: dict[date, dict[Relation, Publish]] = {}
@@ -95,7 +95,7 @@ def all_current(connection: Connection[Any]) -> list[Publish]:
     """Everything that is published, by load_date and table."""
     with connection.cursor(row_factory=class_row(Publish)) as cursor:
         return cursor.execute(
-            f"select {_COLUMNS} from ops.published order by load_date, asset"  # noqa: S608
+            f"select {COLUMNS} from ops.published order by load_date, asset"  # noqa: S608
         ).fetchall()
 
 
@@ -252,7 +252,7 @@ def older_than(
     """
     with connection.cursor(row_factory=class_row(Publish)) as cursor:
         return cursor.execute(
-            f"select {_COLUMNS} from ops.published as p "  # noqa: S608
+            f"select {COLUMNS} from ops.published as p "  # noqa: S608
             "inner join unnest(%(assets)s::text[], %(firsts)s::date[]) as w (asset, first_kept) using (asset) "
             "where load_date < w.first_kept and not exists ("
             "select 1 from ops.publishes as d where d.asset = p.asset and d.load_date = p.load_date "
@@ -292,6 +292,21 @@ def dropped(connection: Connection[Any], relations: Iterable[Relation], load_dat
         [[str(relation) for relation in relations], load_date],
     ).fetchall()
     return [Relation.parse(asset) for asset, dropped_at in rows if dropped_at]
+
+
+def of_id(connection: Connection[Any], publish_id: int) -> Publish | None:
+    """The publish of that number, whether readers see it or not; None if there is none."""
+    return of_ids(connection, [publish_id]).get(publish_id)
+
+
+def of_ids(connection: Connection[Any], publish_ids: Iterable[int]) -> dict[int, Publish]:
+    """The publishes of these numbers; those that are deleted are absent."""
+    with connection.cursor(row_factory=class_row(Publish)) as cursor:
+        found = cursor.execute(
+            f"select {COLUMNS} from ops.publishes where publish_id = any(%s)",  # noqa: S608
+            [list(publish_ids)],
+        ).fetchall()
+    return {publish.publish_id: publish for publish in found}
 
 
 def record_drop(connection: Connection[Any], relations: Iterable[Relation], load_date: date) -> None:

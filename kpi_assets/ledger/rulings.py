@@ -5,13 +5,14 @@ Who builds may not write there, and does it by functions of the schema, which re
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from psycopg import Connection
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
+from kpi_assets.ledger.publishes import Publish
 from kpi_assets.model.names import InputName, Relation
 from kpi_assets.model.ruling import Ruling, RulingKind
 
@@ -85,6 +86,20 @@ def of_key(connection: Connection[Any], object_key: str) -> RecordedRuling | Non
         ).fetchone()
 
 
+def keeping_out(connection: Connection[Any], publish: Publish) -> RecordedRuling | None:
+    """The ruling that keeps the build of a publish out; None if nobody does."""
+    with connection.cursor(row_factory=class_row(RecordedRuling)) as cursor:
+        return cursor.execute(
+            f"select {_COLUMNS} from ops.rulings where kind = 'hold' and revoked_at is null "  # noqa: S608
+            "and (asset, load_date, manifest_hash, code_version, rows, checksum) = (%s, %s, %s, %s, %s, %s) "
+            "order by object_key limit 1",
+            [
+                *(publish.asset, publish.load_date, publish.manifest_hash, publish.code_version),
+                *(publish.rows, publish.checksum),
+            ],
+        ).fetchone()
+
+
 def shown(connection: Connection[Any], first: date, last: date) -> list[RecordedRuling]:
     """The rulings by which the tables of a range of load_dates are published now, without those that they inherit."""
     with connection.cursor(row_factory=class_row(RecordedRuling)) as cursor:
@@ -93,6 +108,17 @@ def shown(connection: Connection[Any], first: date, last: date) -> list[Recorded
             "select 1 from ops.publishes as p where p.asset = r.asset and p.load_date = r.load_date "
             "and p.superseded_at is null and r.ruling_id = any(p.rulings)) order by load_date, asset, object_key",
             [first, last],
+        ).fetchall()
+
+
+def expired_unused(connection: Connection[Any], within: timedelta) -> list[RecordedRuling]:
+    """The waivers that expired within this time up to now, and by which nothing was ever published."""
+    with connection.cursor(row_factory=class_row(RecordedRuling)) as cursor:
+        return cursor.execute(
+            f"select {_COLUMNS} from ops.rulings where kind = 'waive' and used_at is null "  # noqa: S608
+            "and revoked_at is null and expires_at <= clock_timestamp() and expires_at > clock_timestamp() - %s "
+            "order by load_date, asset, object_key",
+            [within],
         ).fetchall()
 
 

@@ -27,11 +27,15 @@ _LAYER_COLUMN: dict[Layer, str] = {
 
 @dataclass
 class Counts:
-    """The rows that a build read from an object, loaded into its layer, and put into the quarantine."""
+    """The rows that a build read from an object, loaded into its layer, and put into the quarantine.
+
+    `erased` are those that it left out because they are about erased persons; None if nobody was erased.
+    """
 
     extracted: int | None = None
     loaded: int | None = None
     quarantined: int | None = None
+    erased: int | None = None
 
 
 def open_row(connection: Connection[Any], *, run_id: str, pipeline: str, job: str, load_date: date | None) -> int:
@@ -62,7 +66,7 @@ def close_build(
     with connection.transaction():
         closed = connection.execute(
             f"update ops.pipeline_runs set status = %s, rows_extracted = %s, {_LAYER_COLUMN[layer]} = %s, "  # noqa: S608
-            "rows_quarantined = %s, error_message = %s, candidate = %s, "
+            "rows_quarantined = %s, rows_erased = %s, error_message = %s, candidate = %s, "
             "execution_seconds = extract(epoch from clock_timestamp() - started_at), ended_at = clock_timestamp() "
             "where id = %s and status = 'running'",
             [
@@ -70,6 +74,7 @@ def close_build(
                 counts.extracted,
                 counts.loaded,
                 counts.quarantined,
+                counts.erased,
                 error and cut(error, RECORD),
                 candidate,
                 row_id,
@@ -106,6 +111,7 @@ def close_run(
                     sum(rows_loaded_staging) as rows_loaded_staging,
                     sum(rows_loaded_marts) as rows_loaded_marts,
                     sum(rows_quarantined) as rows_quarantined,
+                    sum(rows_erased) as rows_erased,
                     string_agg(job || ': ' || error_message, '; ' order by id) filter (where counts) as errors
                 from every
             )
@@ -122,6 +128,7 @@ def close_run(
                 rows_loaded_staging = b.rows_loaded_staging,
                 rows_loaded_marts = b.rows_loaded_marts,
                 rows_quarantined = b.rows_quarantined,
+                rows_erased = b.rows_erased,
                 error_message = {sql_cut("coalesce(b.errors, %(error)s)", RECORD)},
                 execution_seconds = extract(epoch from clock_timestamp() - r.started_at),
                 ended_at = clock_timestamp()

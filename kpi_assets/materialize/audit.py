@@ -41,7 +41,8 @@ class AuditedCandidate:
     @property
     def counts(self) -> Counts:
         """The counts of rows for the run log."""
-        return Counts(self.filled.counts.extracted, self.audit.rows, self.filled.counts.quarantined)
+        filled = self.filled.counts
+        return Counts(filled.extracted, self.audit.rows, filled.quarantined, filled.erased)
 
     @property
     def is_held(self) -> bool:
@@ -69,6 +70,7 @@ def audit_candidate(
         records=filled.counts.extracted,
         quarantined=filled.counts.quarantined or 0,
         discarded=filled.discarded,
+        erased=filled.counts.erased,
         decided=filled.decided,
         set_aside=filled.set_aside,
         quarantine_samples=[

@@ -11,13 +11,14 @@ from typing import Any
 
 from psycopg import Connection
 
-from kpi_assets.ledger import manifests, publishes
+from kpi_assets.ledger import manifests, publishes, results
 from kpi_assets.ledger.publishes import Publish
 from kpi_assets.model.checks.base import (
     Changes,
     DenseKeyRange,
     Earlier,
     EarlierRows,
+    FinalChecksum,
     Need,
     RowsBefore,
     SameBytes,
@@ -65,9 +66,17 @@ class FactLookup:
                 return []
             name = self.table.relation.table
             return manifests.same_bytes(self.connection, name, self.load_date, self.manifest_hash)
+        if isinstance(need, FinalChecksum):
+            return self._final_checksum(need)
         if isinstance(need, RowsBefore):
             return self._rows_before()
         return self._dense_key_range(need)
+
+    def _final_checksum(self, need: FinalChecksum) -> str | None:
+        relation = self.table.relation
+        published = publishes.current(self.connection, [relation], self.load_date).get(relation)
+        is_final = results.now(self.connection) >= need.final.at(self.load_date)
+        return published.checksum if published and is_final else None
 
     def _rows_before(self) -> Earlier | None:
         relation = self.table.relation

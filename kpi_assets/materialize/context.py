@@ -91,6 +91,11 @@ class BuildContext:
         role, more = self._role_and_settings(table)
         return connect(self.server, self.pipeline.name, name, role=role, more=more)
 
+    def login_session(self, table: Table, name: str) -> AbstractContextManager[Connection[Any]]:
+        """Open a session as `own_session` does, but as the login: it may act as the roles of several layers in turn."""
+        _, more = self._role_and_settings(table)
+        return connect(self.server, self.pipeline.name, name, more=more)
+
     def ledger_session(self, name: str) -> AbstractContextManager[Connection[Any]]:
         """Open a session in the pipeline's database that builds no table. Raises WarehouseError."""
         if self.sessions:

@@ -111,16 +111,17 @@ def rule(
 ) -> str:
     """Write the ruling or revocation that `make` returns as one object on S3 and record it; return the object's key.
 
-    `make` gets the rulings that stand, and nobody else rules on this table and load_date meanwhile. That the state of
-    the decisions has changed is recorded by the next build: who rules may write rulings, and no publishes. Raises as
-    `add`.
+    `make` gets the rulings that stand, and nobody else rules on this table and load_date meanwhile. If it returns one
+    of these, nothing is written. That the state of the decisions has changed is recorded by the next build: who rules
+    may write rulings, and no publishes. Raises as `add`.
     """
     lock = build_lock(table.relation.decisions, load_date)
     wait_for_lock(connection, lock, PHASE, context.on_progress)
     try:
         found = objects.find(context.store, table.relation, load_date)
         said = objects.read(context.store, table, found, only_rulings=True)
-        key = objects.add(context.store, found, [make(_with_uses(context, connection, table, load_date, said.rulings))])
+        made = make(_with_uses(context, connection, table, load_date, said.rulings))
+        key = made.key if isinstance(made, Ruling) and made.key else objects.add(context.store, found, [made])
         # If this fails, the next build records it.
         written = objects.find(context.store, table.relation, load_date)
         now = objects.read(context.store, table, written, only_rulings=True)

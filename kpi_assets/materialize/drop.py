@@ -19,6 +19,7 @@ from kpi_assets.errors import UserError
 from kpi_assets.ledger import incidents, locks, publishes
 from kpi_assets.ledger.locks import build_lock, lock_publish, run_lock
 from kpi_assets.ledger.publishes import Publish
+from kpi_assets.materialize import keep
 from kpi_assets.materialize.context import BuildContext, Progress
 from kpi_assets.materialize.retention import explain_replay
 from kpi_assets.materialize.retry import LOCK_TIMEOUT, retry_on_lock, wait_for_lock, wait_for_snapshots
@@ -83,6 +84,7 @@ def drop_table(server: SecretStr, database: str, relation: Relation, on_progress
                 incidents.await_turn(connection)
                 connection.execute("select set_config('lock_timeout', %s, true)", [LOCK_TIMEOUT])
                 lock_publish(connection, relation)
+                keep.drop_all(connection, [relation], None, "kpi drop")
                 tables.drop(connection, relation)
                 publishes.record_removal(connection, relation)
                 incidents.close_of_table(connection, relation)
@@ -184,6 +186,7 @@ def drop_load_date(context: BuildContext, found: PublishedLoadDate, timeout: flo
                     raise UserError(f"{relation} of {load_date} was published again meanwhile: drop it again.")
                 tables.check_storage(connection, table)
                 strategy_of(table).remove(connection, table, load_date)
+                keep.drop_all(connection, [relation], load_date, "kpi drop")
                 publishes.record_load_date_removal(connection, [relation, *views_on(connection, relation)], load_date)
                 incidents.close_of_table(connection, relation, load_date)
 

@@ -20,6 +20,7 @@ from psycopg import Connection
 from kpi_assets.ledger import manifests, run_states
 from kpi_assets.ledger.runs import Counts
 from kpi_assets.materialize.context import BuildContext, Stopwatch, UpstreamError
+from kpi_assets.materialize.erasures import erased_of, leave_out
 from kpi_assets.materialize.fill import FillResult, analyze_and_index, index_slices
 from kpi_assets.materialize.parallel import write_slices
 from kpi_assets.materialize.verify_object import NAMED, asset_name
@@ -40,6 +41,7 @@ from kpi_assets.sources.formats.base import (
 from kpi_assets.warehouse import candidates
 from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets.warehouse.decided_records import DecidedRecords
+from kpi_assets.warehouse.erased import Erased
 from kpi_assets.warehouse.quarantine import count_loaded, load_readable
 
 
@@ -81,6 +83,7 @@ class _Task:
     objects: Sequence[OpenObject]
     manifest: Manifest  # of all objects
     decisions: Sequence[Decision]
+    erased: Erased | None
     watch: Stopwatch
 
     @property
@@ -108,7 +111,7 @@ class _Task:
 
     def result_of_copy(self, records: int, *, grain_is_proven: bool) -> FillResult:
         """Return the result of COPYs that loaded every record."""
-        counts = Counts(records, records, 0)
+        counts = Counts(records, records, 0, 0 if self.erased else None)
         filled = FillResult(counts, self.manifest.hash, [], grain_is_proven, field_counts=self.field_counts())
         return replace(filled, decided=unused_text(len(self.decisions)))
 
@@ -132,11 +135,12 @@ def load_object(
 ) -> FillResult:
     """Fill the candidate from its S3 object; without rows if the object is optional and not there.
 
-    `decisions` are on records that cannot be read.
+    `decisions` are on records that cannot be read. Persons who were erased are left out.
 
     Raises UpstreamError if the object has not been verified.
     """
     table, load_date = candidate.table, candidate.load_date
+    erased = erased_of(context, connection, table)
     manifest = manifests.latest(connection, table.relation.table, load_date)
     if table.source.optional and _is_absent(context, connection, candidate, manifest):
         return _load_nothing(context, connection, candidate, watch, manifest_hash=NO_OBJECT)
@@ -148,12 +152,13 @@ def load_object(
     day = table.object_day(load_date, manifest.key)
     with ExitStack() as stack:
         objects: list[OpenObject] = []
-        task = _Task(context, connection, candidate, objects, manifest, decisions, watch)
+        task = _Task(context, connection, candidate, objects, manifest, decisions, erased, watch)
         try:
             for each in manifest.objects:
                 objects.append(stack.enter_context(format_of(table).open(context.store, each, table, day)))
                 _prepare(task, objects[-1])
-            return _load(task)
+            filled = _load(task)
+            return leave_out(context, connection, candidate, filled, erased, manifest, watch) if erased else filled
         except _UnreadableObjectError as error:
             return _load_nothing(
                 context, connection, candidate, watch, manifest_hash=manifest.hash, unreadable=str(error)
@@ -357,8 +362,8 @@ def _load_by_record(task: _Task) -> FillResult:
 
     with connection.transaction():
         _create(connection, candidate)
-        result = load_readable(connection, candidate, count_records(), decided)
-        has_lost = len(task.objects) > 1 and result.loaded + result.bad != sum(counts)
+        result = load_readable(connection, candidate, count_records(), decided, task.erased)
+        has_lost = len(task.objects) > 1 and result.loaded + result.bad + result.erased != sum(counts)
         lost = _lost_records(task, counts) if has_lost else ""
         task.watch.lap("quarantine")
         proven = analyze_and_index(context, connection, candidate, task.watch)
@@ -366,7 +371,8 @@ def _load_by_record(task: _Task) -> FillResult:
             task.record_content(opened, counts[number])
         task.record_sum()
     samples = [_in_its_object(task, bad) for bad in result.samples]
-    filled = FillResult(Counts(sum(counts), result.loaded, result.bad), task.manifest.hash, samples, proven)
+    read = Counts(sum(counts), result.loaded, result.bad, result.erased if task.erased else None)
+    filled = FillResult(read, task.manifest.hash, samples, proven)
     filled = replace(filled, discarded=result.discarded, decided=result.decided)
     return replace(filled, lost=lost, field_counts=task.field_counts())
 

@@ -1,7 +1,8 @@
 """Prepares a pipeline's database for builds; safe to repeat, and cheap when nothing is missing.
 
 Belongs here: the order of the steps, and which of them need the owner. Not here: roles, schemas and grants
-(warehouse/provision.py), the migrations (ledger/schema.py), and the SQL of live views (warehouse/live_views.py).
+(warehouse/provision.py, reader_rights.py), the migrations (ledger/schema.py), and the SQL of live views
+(warehouse/live_views.py).
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,10 +14,11 @@ from psycopg import Connection
 from pydantic import SecretStr
 
 from kpi_assets.ledger import locks, runs, schema
+from kpi_assets.materialize import release
 from kpi_assets.materialize.retry import LOCK_TIMEOUT, retry_on_lock
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
-from kpi_assets.warehouse import live_views, provision
+from kpi_assets.warehouse import live_views, provision, reader_rights
 from kpi_assets.warehouse.connection import WarehouseError, connect
 from kpi_assets.warehouse.refusal import find_remedy
 from kpi_assets.warehouse.views import View
@@ -72,6 +74,7 @@ def _prepare(pipeline: Pipeline, server: SecretStr, reader_password: SecretStr |
             dropped = _migrate(connection)
             with schema.in_turn(connection):
                 provision.ensure_grants(connection, layers, pipeline.config.readers)
+                reader_rights.ensure_all(connection, pipeline.tables.values(), pipeline.config.readers)
                 if reader_password is not None:  # the embedded server, which nobody else uses
                     provision.restrict_advisory_locks(connection)
         elif as_owner:
@@ -81,6 +84,7 @@ def _prepare(pipeline: Pipeline, server: SecretStr, reader_password: SecretStr |
         else:
             _check_prepared(connection, layers)
         _ensure_live_views(connection, pipeline, dropped)
+        release.catch_up(connection, pipeline)
         runs.close_dead_rows(connection)
 
 

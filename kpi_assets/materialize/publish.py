@@ -19,11 +19,13 @@ from kpi_assets.ledger.kpi_values import Value
 from kpi_assets.ledger.kpis import DeclaredKpi
 from kpi_assets.ledger.locks import lock_publish
 from kpi_assets.ledger.publishes import ViewPublish, shown_as
-from kpi_assets.materialize import measures
+from kpi_assets.materialize import keep, measures
 from kpi_assets.materialize.audit import AuditedCandidate
 from kpi_assets.materialize.batch import PublishedRows, add, record_batch
 from kpi_assets.materialize.context import BuildContext
+from kpi_assets.materialize.keep import Content
 from kpi_assets.materialize.measures import Computed
+from kpi_assets.materialize.release import release
 from kpi_assets.materialize.retry import LOCK_TIMEOUT, retry_on_lock, wait_for_snapshots
 from kpi_assets.materialize.rulings import WaiverGoneError
 from kpi_assets.model.names import Relation
@@ -85,6 +87,7 @@ def publish(context: BuildContext, connection: Connection[Any], audited: Audited
         if publish_id is None:
             raise
         outcome = PublishOutcome(publish_id)
+    keep.drop_due_quietly(context, connection, candidate.table)
     own = next((each.values for each in computed if each.table is candidate.table), {})
     if audited.waiver and not audited.waiver.was_used:
         with suppress(LakeError):  # the next build writes it, by what the ledger says
@@ -112,6 +115,7 @@ def _publish(
         if candidate.is_added:
             versions, published = None, add(connection, audited)
         else:
+            keep.set_aside(connection, context.pipeline, table, load_date, _content(audited))
             tables.ensure(connection, table, load_date, _others(connection, candidate))
             compared = audited.comparison.if_valid(connection, candidate) if audited.comparison else None
             versions = strategy_of(table).publish(connection, candidate, compared)
@@ -132,6 +136,7 @@ def _publish(
             columns=table.types,
             rulings=ruled,
         )
+        keep.forget_shown(connection, table, load_date)
         if table.grows:
             base = record_batch(connection, audited, publish_id)
             drift.record(connection, table.relation, load_date, drifted, base=base)
@@ -140,9 +145,15 @@ def _publish(
             views = (each.publish_id for of_view in shown.values() for each in of_view)
             causes.record(connection, [publish_id, *views])
         warnings = _record_values(context, connection, candidate, publish_id, shown, computed)
+        release(connection, context.pipeline, [table.relation, *shown], load_date)
         layer = context.pipeline.layer(table.relation)
         runs.close_build(connection, candidate.build_id, "success", layer=layer, counts=audited.counts)
     return PublishOutcome(publish_id, versions, warnings=warnings)
+
+
+def _content(audited: AuditedCandidate) -> Content:
+    columns = tuple(audited.candidate.table.types.items())
+    return Content(audited.audit.checksum, columns)
 
 
 def _ruled(connection: Connection[Any], audited: AuditedCandidate) -> list[int]:

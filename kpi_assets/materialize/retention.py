@@ -21,6 +21,7 @@ from kpi_assets.errors import UserError
 from kpi_assets.ledger import publishes
 from kpi_assets.ledger.locks import lock_publish, run_lock, unlock
 from kpi_assets.ledger.publishes import Publish
+from kpi_assets.materialize import keep
 from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.retry import LOCK_TIMEOUT, retry_on_lock, wait_for_lock, wait_for_snapshots
 from kpi_assets.model.names import Relation
@@ -117,6 +118,7 @@ def _drop(context: BuildContext, session: Connection[Any], publish: Publish, tim
                 return "it was published again meanwhile"
             check_storage(session, table)
             strategy_of(table).remove(session, table, publish.load_date)
+            keep.drop_all(session, [relation], publish.load_date, "retention")
             publishes.record_drop(session, [relation, *context.pipeline.views_of(relation)], publish.load_date)
         return ""
 

@@ -14,6 +14,7 @@ from psycopg import Connection
 
 from kpi_assets.errors import UsageError, UserError
 from kpi_assets.ledger import growth, holds, publishes, results, rulings
+from kpi_assets.ledger.publishes import Publish
 from kpi_assets.ledger.rulings import RecordedRuling
 from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.decisions import rule
@@ -44,7 +45,7 @@ def waive(context: BuildContext, asked: AskedWaiver) -> RecordedRuling:
 
     Raises UserError if it may not be waived, DecisionError, LakeError and WarehouseError.
     """
-    _check_reason(asked.reason)
+    check_reason(asked.reason)
     hours = _hours(context, asked.hours)
     table, load_date = asked.table, asked.load_date
     context.pipeline.check_due(table, load_date)
@@ -69,18 +70,38 @@ def keep_out(context: BuildContext, table: Table, load_date: date, reason: str, 
 
     Raises UserError if nothing is published, DecisionError, LakeError and WarehouseError.
     """
-    _check_reason(reason)
+    check_reason(reason)
     if not may_be_ruled_on(table):
         raise UserError(f"{table.relation} cannot be kept out: rule on what it shows, or on a table that is whole.")
     with _session(context, f"hold {table.relation} {load_date}") as connection:
         found = publishes.current(connection, [table.relation], load_date).get(table.relation)
         if found is None:
             raise UserError(f"{table.relation} of {load_date} is not published: there is nothing to keep out.")
-        versions = found.code_version, table.checks_version
-        candidate = CandidateKey(found.manifest_hash, *versions, found.rows, found.checksum)
-        now = datetime.now(timezone.utc).replace(microsecond=0)
-        ruling = Ruling("hold", candidate, {}, reason, by, now)
-        return _recorded(connection, rule(context, connection, table, load_date, lambda _: ruling))
+        return _kept_out(context, connection, table, found, reason, by)
+
+
+def keep_out_all(
+    context: BuildContext, builds: Sequence[tuple[Table, Publish]], reason: str, by: str
+) -> list[RecordedRuling]:
+    """Rule that each of these publishes is never published again, as `keep_out` does, also if others took its place."""
+    check_reason(reason)
+    with _session(context, "roll back") as connection:
+        return [_kept_out(context, connection, table, publish, reason, by) for table, publish in builds]
+
+
+def _kept_out(
+    context: BuildContext, connection: Connection[Any], table: Table, publish: Publish, reason: str, by: str
+) -> RecordedRuling:
+    """Return the ruling that keeps a publish out: one that stands, or else a new one."""
+    versions = publish.code_version, table.checks_version
+    candidate = CandidateKey(publish.manifest_hash, *versions, publish.rows, publish.checksum)
+    now = datetime.now(timezone.utc).replace(microsecond=0)
+
+    def make(standing: Sequence[Ruling]) -> Ruling:
+        same = next((each for each in standing if each.keeps_out(candidate)), None)
+        return same or Ruling("hold", candidate, {}, reason, by, now)
+
+    return _recorded(connection, rule(context, connection, table, publish.load_date, make))
 
 
 def revoke(context: BuildContext, ruling_id: int, reason: str, by: str) -> RecordedRuling:
@@ -88,7 +109,7 @@ def revoke(context: BuildContext, ruling_id: int, reason: str, by: str) -> Recor
 
     Raises UserError if there is no such ruling or it was revoked before, DecisionError, LakeError and WarehouseError.
     """
-    _check_reason(reason)
+    check_reason(reason)
     name = context.pipeline.name
     with _session(context, f"revoke {ruling_id}") as connection:
         found = rulings.of_id(connection, ruling_id)
@@ -105,7 +126,7 @@ def revoke(context: BuildContext, ruling_id: int, reason: str, by: str) -> Recor
             if before := ruling.revoked:
                 when = _minute(before.at)
                 raise UserError(f"Ruling {ruling_id} was revoked by {before.by} on {when}: {before.reason}.")
-            return Revocation(number_of(ruling.key), reason, by, datetime.now(timezone.utc).replace(microsecond=0))
+            return Revocation(number_of(ruling.key), reason, by, datetime.now(timezone.utc))
 
         rule(context, connection, table, found.load_date, make)
         return _recorded(connection, found.object_key)
@@ -128,7 +149,8 @@ def _recorded(connection: Connection[Any], key: str) -> RecordedRuling:
     return found
 
 
-def _check_reason(reason: str) -> None:
+def check_reason(reason: str) -> None:
+    """Raise UsageError if a reason is too short to say anything."""
     if len(reason.strip()) < SHORTEST:
         raise UsageError(
             f"The reason has fewer than {SHORTEST} characters: write with --reason why, for whoever reads it later."

@@ -20,7 +20,7 @@ from kpi_assets.model.checks.word import CheckWord
 from kpi_assets.model.checks.words import WORDS
 from kpi_assets.model.column import Column
 from kpi_assets.model.column_types import NUMBERS, base_of, element_of
-from kpi_assets.model.field_types import Owner, Sentence, Value
+from kpi_assets.model.field_types import Expression, Owner, Sentence, Value
 from kpi_assets.model.growing import PLACE, has_batch, made_columns
 from kpi_assets.model.history import HistorySpec, history_problems, version_columns
 from kpi_assets.model.indexes import index_problems
@@ -38,11 +38,13 @@ from kpi_assets.model.names import (
 from kpi_assets.model.quality import QualitySpec
 from kpi_assets.model.quarantine import QuarantineSpec, quarantine_problems
 from kpi_assets.model.repeats import Repeats, place_problems
+from kpi_assets.model.rollback import Kept
 from kpi_assets.model.rules import RULE_WORDS
 from kpi_assets.model.sentences import Loc, listed, refuse, shown
 from kpi_assets.model.slices import KEY_TYPES
 from kpi_assets.model.source import Source
 from kpi_assets.model.strict_yaml import Lines, ModelError, Strict, read
+from kpi_assets.model.subject import Subject, subject_problems, subjects_of
 
 # The header of a file of each kind, which its first line names.
 HEADERS = {kind: re.compile(rf"\A/\* @{kind}\n(.*?)\n@end \*/(?:\n|\Z)", re.DOTALL) for kind in ("asset", "question")}
@@ -91,6 +93,7 @@ _NOT_OF_GROWING = {
     "refresh": "a table that grows is not built again, but gets each batch: take it out",
     "lookback": "a table that grows reads one batch: look back in a table that reads it",
     "kpi": "a KPI is computed again from what has grown: select it from this table, without the batch",
+    "rollback": "a replay of its events gives each load_date again: take it out",
     "quality": "a score is of a whole load_date, and a batch is a part of one: take it out",
 }
 _NOT_OF_BATCHES = {
@@ -191,10 +194,10 @@ class Header(Strict):
         "load_date, and only its latest row in the window counts.",
         examples=["versions: latest"],
     )
-    kpi: Annotated[Kpi | None, Affects.NOTHING] = Field(
+    kpi: Annotated[Kpi | None, Affects.CHECKS] = Field(
         default=None,
         description="Makes the table a KPI. Readers get the view `<table>_latest` and a tile for each measure, and the "
-        "UI gets a chart. No word of it changes the version of the table.",
+        "UI gets a chart. No word of it but `final` changes a version of the table.",
         examples=["kpi: {chart: {x: country, y: revenue}}", _KPI_EXAMPLE],
     )
     min_volume: Annotated[MinVolume | None, Affects.ROWS] = Field(
@@ -209,6 +212,12 @@ class Header(Strict):
         "ends at 24:00 UTC. A KPI that reads tables that grow may count in minutes.",
         examples=["freshness: {within_hours: 36}", "freshness: {within_minutes: 3}"],
     )
+    readers: Annotated[Literal["mask"] | None, Affects.NOTHING] = Field(
+        default=None,
+        description="`mask`, for a table with personal columns, which `kpi_reader` may not read: readers get the view "
+        "`<table>_masked`, which has all columns and `(masked)` in the place of each personal value.",
+        examples=["readers: mask"],
+    )
     refresh: Annotated[Refresh | None, Affects.NOTHING] = Field(
         default=None,
         description="For a table that reads tables that grow: a live run builds it again only so long after its last "
@@ -222,11 +231,31 @@ class Header(Strict):
         "Without this word, the grain must name `batch`, so that no two batches share a key.",
         examples=["repeats: {keep: first, load_dates: 2}"],
     )
+    rollback: Annotated[Kept | None, Affects.NOTHING] = Field(
+        default=None,
+        description="How much is kept of what readers saw of each load_date before, so that `kpi rollback` can show it "
+        "again. Without this word, as pipeline.yaml says.",
+        examples=["rollback: {keep: 2, days: 14}"],
+    )
     time_limit: Annotated[TimeLimit | None, Affects.NOTHING] = Field(
         default=None,
         description="How long the build of one load_date may take, from its first row to its last check. Waiting for "
         "locks and readers does not count. Beyond it the build fails, and nothing is published.",
         examples=["time_limit: {minutes: 30}"],
+    )
+
+    subject: Annotated[dict[Identifier, Expression], Affects.NOTHING] = Field(
+        default={},
+        description="For a raw table: the kinds of persons whom its rows are about, each with the column that names "
+        "one, or with lower, upper, trim and replace of it. `kpi erase` finds a person by it, and no load brings back "
+        "who was erased.",
+        examples=["subject: {customer: customer_id}", "subject: {customer: lower(trim(email))}"],
+    )
+    erase: Annotated[Literal["rows", "values"], Affects.NOTHING] = Field(
+        default="rows",
+        description="What is erased of a person: `rows` are left out. With `values` they stay, for sums that must not "
+        "change: their key is replaced, and their other personal columns are NULL.",
+        examples=["erase: values"],
     )
 
     _grows: bool = PrivateAttr(default=False)
@@ -294,6 +323,11 @@ class Header(Strict):
         return [name for name in self.columns if name not in made]
 
     @property
+    def subjects(self) -> list[Subject]:
+        """The kinds of persons whom the rows are about."""
+        return subjects_of(self.subject)
+
+    @property
     def dimensions(self) -> list[str]:
         """The columns by which readers may filter the rows of a KPI."""
         declared = self.kpi.dimensions if self.kpi else []
@@ -335,6 +369,8 @@ class Header(Strict):
             self._storage_problems(),
             self._growing_problems(),
             self._kpi_problems(),
+            self._final_problems(),
+            subject_problems(self),
         )
         refuse(problem for found in problems for problem in found)
         if volume := self.min_volume:
@@ -388,6 +424,10 @@ class Header(Strict):
             except ValueError as error:
                 yield ("kpi", "measures", name, "value"), str(error)
 
+    def _final_problems(self) -> Iterator[tuple[Loc, str]]:
+        if self.kpi and self.kpi.final and not self.storage_kind.has_checks:
+            yield ("kpi", "final"), "is for a KPI that has rows of its own, and this one shows those of another table"
+
     def _name_problems(self) -> Iterator[tuple[Loc, str]]:
         """Yield the columns with impossible names, and the words that name unknown columns."""
         if LOAD_DATE in self.columns and self.storage_kind.has_load_date:
@@ -415,8 +455,7 @@ class Header(Strict):
             yield ("checks",), f"a {kind.name} shows what its table shows, before any check: put them there"
         if not kind.has_checks and self.quality:
             yield ("quality",), f"a {kind.name} shows what its table shows, before any check: put it there"
-        if not kind.stores_rows and self.time_limit:
-            yield ("time_limit",), f"a {kind.name} has no rows to be built: put it at the table that it shows"
+        yield from self._problems_without_rows()
         if not kind.stores_rows and self.versions:
             yield ("versions",), f"a {kind.name} has what its table says: put it there"
         if self.lookback and not kind.keeps_versions and (self.source or not kind.may_look_back):
@@ -475,6 +514,12 @@ class Header(Strict):
             yield ("repeats",), f"no row of another batch has the same grain, which names {BATCH}: take one of them out"
         if self.repeats:
             yield from place_problems(self.columns)
+
+    def _problems_without_rows(self) -> Iterator[tuple[Loc, str]]:
+        """Yield the words that need rows of the table's own."""
+        for word, done in (("time_limit", "built"), ("rollback", "kept")):
+            if not self.storage_kind.stores_rows and getattr(self, word):
+                yield (word,), f"a {self.storage} has no rows to be {done}: put it at the table that it shows"
 
     def _problems_of_history(self) -> Iterator[tuple[Loc, str]]:
         """Yield the words that a history cannot have."""

@@ -141,27 +141,33 @@ class HistoryRead:
 
     @classmethod
     def of(
-        cls, relation: Relation, spec: HistorySpec, grain: Sequence[str], columns: Mapping[str, Column]
+        cls,
+        relation: Relation,
+        spec: HistorySpec,
+        grain: Sequence[str],
+        columns: Mapping[str, Column],
+        source: str | None = None,
     ) -> "HistoryRead":
         """Return how a history with these columns of its rows, without those that it adds, is read.
 
-        The values of the surrogate key follow from the grain, so it belongs to the version too.
+        `source` is a subquery that is read in the place of the table. The values of the surrogate key follow from the
+        grain, so it belongs to the version too.
         """
-        versions = _known_versions(relation, spec, columns)
+        versions = _known_versions(source or quoted(*relation), spec, columns)
         rows = f"(select * from {versions} as known where {CURRENT})"  # noqa: S608
         key = f"{spec.surrogate_key} of {', '.join(grain)}"
         added = [f"{name} {each.type} {each.value}" for name, each in spec.adds.items()]
         return cls(versions, rows, " ".join([f"{relation}: history {key}", *added]))
 
 
-def _known_versions(relation: Relation, spec: HistorySpec, columns: Mapping[str, Column]) -> str:
+def _known_versions(source: str, spec: HistorySpec, columns: Mapping[str, Column]) -> str:
     """Return the subquery of the versions that were known on the load_date, which is a column of it too."""
     day = f"%({LOAD_DATE})s::date"
     own = [f"{quoted(name)}::{column.type} as {quoted(name)}" for name, column in columns.items()]
     known = (
         f"select {day} as {LOAD_DATE}, {quoted(spec.surrogate_key)}, {', '.join(own)}, {EFFECTIVE}, "  # noqa: S608
         f"case when {END} < {day} then {END} end as {END}, coalesce({END} >= {day}, true) as {CURRENT} "
-        f"from {quoted(*relation)} where {EFFECTIVE} <= {day}"
+        f"from {source} as stored where {EFFECTIVE} <= {day}"
     )
     if not spec.adds:
         return f"({known})"

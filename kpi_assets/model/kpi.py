@@ -6,7 +6,8 @@ late (monitoring/freshness.py).
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any
+from datetime import date, datetime, time, timedelta, timezone
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
@@ -84,6 +85,23 @@ class Chart(Strict):
         return "" if odd is None else f"{odd!r} is no value of {self.x!r}, which is {type_}"
 
 
+class Final(Strict):
+    """When the numbers of a load_date are final, and what happens to a build that would change them afterwards."""
+
+    after_days: Annotated[int, Affects.CHECKS] = Field(
+        ge=0, le=3660, description="Days after the end of the load_date, until which its numbers are provisional."
+    )
+    on_change: Annotated[Literal["alert", "hold"], Affects.CHECKS] = Field(
+        default="alert",
+        description="`alert`: a build with other rows is published with a warning of the check `final`. `hold`: it is "
+        "held, unless somebody waives that check.",
+    )
+
+    def at(self, load_date: date) -> datetime:
+        """Return when the numbers of a load_date become final."""
+        return datetime.combine(load_date, time(), timezone.utc) + timedelta(days=1 + self.after_days)
+
+
 class Kpi(Strict):
     """Makes the table a KPI: readers get a view `<table>_latest`, the UI a chart, and the pages a tile a measure."""
 
@@ -104,6 +122,11 @@ class Kpi(Strict):
         default=None,
         description="The columns by which readers may filter its rows; by default those of the grain.",
         examples=["dimensions: [order_dow]"],
+    )
+    final: Annotated[Final | None, Affects.CHECKS] = Field(
+        default=None,
+        description="Adds the check `final`: the numbers of a load_date do not change any more once they are final.",
+        examples=["final: {after_days: 3}", "final: {after_days: 31, on_change: hold}"],
     )
 
     @field_validator("measures")

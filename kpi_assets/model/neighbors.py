@@ -396,9 +396,28 @@ def check_boards(pipeline: Pipeline, folder: Folder, problems: Problems) -> None
                 problems.add(folder.config_path, line, f"boards.{board}: {name!r} {problem}")
 
 
-def check_latest_views(folder: Folder, problems: Problems) -> None:
-    """Add a problem for a file with the name `<table>_latest` of the view that a KPI has for readers."""
+def check_release(pipeline: Pipeline, folder: Folder, problems: Problems) -> None:
+    """Add a problem for KPIs that grow in a pipeline that shows its KPIs together: they have no last publish."""
+    growing = [table for table in pipeline.tables.values() if table.header.kpi and pipeline.streams_of(table)]
+    if pipeline.config.release and growing:
+        problems.add(
+            folder.config_path,
+            folder.lines.of("release") if folder.lines else 1,
+            f"release: {pipeline.config.release}: {growing[0].relation} grows all day, and is shown at once: take the "
+            "word out",
+        )
+
+
+def check_views(folder: Folder, problems: Problems) -> None:
+    """Add a problem for a file with the name `<table>_latest` or `<table>_masked` of a view that a table has."""
     for relation, table in folder.tables.items():
+        if table.header.readers and table.masked_view in folder.files:
+            problems.add(
+                folder.files[table.masked_view],
+                1,
+                f"{table.masked_view} is the view in which {relation} is masked for readers: give this file another "
+                "name",
+            )
         if table.header.kpi and table.latest_view in folder.files:
             problems.add(
                 folder.files[table.latest_view],

@@ -99,7 +99,7 @@ class Pii:
         if not self or not rows:
             return [dict(row) for row in rows]
         tables = {**self.read, Relation(_HERE, THIS): Read(self.columns, self.personal)}
-        names = _passed_on(query, tables).keys()
+        names = passed_on(query, tables).keys()
         return [masked_row(row, names if names <= row.keys() else row.keys()) for row in rows]
 
 
@@ -126,7 +126,7 @@ def inherited(
     silent = {name for name, column in columns.items() if column.pii is None}
     for _ in columns:  # each pass may find one more that a table passes on to itself
         itself = {query.itself: Read([*columns], found)} if query.itself else {}
-        passed = _passed_on(query, {**tables, **itself})
+        passed = passed_on(query, {**tables, **itself})
         new = {name: kind for name, kind in passed.items() if name in silent and name not in found}
         found |= new
         if not new or not itself:
@@ -134,7 +134,7 @@ def inherited(
     return found
 
 
-def _passed_on(query: Query, tables: Mapping[Relation, Read]) -> dict[str, Kind]:
+def passed_on(query: Query, tables: Mapping[Relation, Read]) -> dict[str, Kind]:
     """Return the returned columns that are made of personal columns of these tables, with their kinds."""
     personal = {relation: each for relation, each in tables.items() if each.personal}
     if not personal or not _may_read(query.tree, personal):

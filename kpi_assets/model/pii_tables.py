@@ -22,12 +22,16 @@ _MEND = "compute it without the column, or write `pii: none` at the column if it
 
 
 def with_pii(tables: Mapping[Relation, Table], problems: Problems) -> dict[Relation, Table]:
-    """Return tables, which are in build order, with their personal columns; add what a KPI may not do with its own."""
+    """Return tables, which are in build order, with their personal columns; add what they may not do with them."""
     found: dict[Relation, Table] = {}
     for relation, table in tables.items():
         found[relation] = made = replace(table, pii=_pii_of(table, found))
         for line, problem in _problems_of_kpi(made):
             problems.add(made.path, line, problem)
+        if made.header.readers and not made.pii.personal:
+            problems.add(
+                made.path, 1, f"readers: {made.header.readers}: {relation} has no personal column: take it out"
+            )
     return found
 
 

@@ -18,6 +18,7 @@ from kpi_assets.model.history import version_columns
 from kpi_assets.model.names import BATCH, LOW_VOLUME, Relation
 from kpi_assets.model.pipeline_config import PIPELINE_FILE, Layer, PipelineConfig
 from kpi_assets.model.question import QUESTIONS, Question
+from kpi_assets.model.rollback import Kept
 from kpi_assets.model.sentences import known_names, known_words
 from kpi_assets.model.slices import KEY_TYPES
 from kpi_assets.model.table import Table
@@ -99,6 +100,10 @@ class Pipeline:
     def due_tables(self, load_date: date) -> list[Table]:
         """The tables that are due on a load_date, in build order."""
         return [table for table in self.tables.values() if self.is_table_due(table, load_date)]
+
+    def kpis_due(self, load_date: date) -> list[Relation]:
+        """The KPIs that are due on a load_date, in build order."""
+        return [table.relation for table in self.due_tables(load_date) if table.header.kpi]
 
     def undue_between(self, first: date, last: date, names: Iterable[Relation] | None = None) -> list[tuple[date, str]]:
         """The (load_date, table) of a range for each table, or each named one, that is not due on a load_date."""
@@ -264,6 +269,12 @@ class Pipeline:
         if table.header.kpi or not table.storage.stores_rows:
             return None
         return self.config.retention.get(table.relation.schema)
+
+    def kept_of(self, table: Table) -> Kept:
+        """Return how much is kept of what readers saw of a table before; nothing of what has no rows, or grows."""
+        if table.grows or not table.storage.stores_rows:
+            return Kept(keep=0)
+        return table.header.rollback or self.config.rollback
 
     def views_of(self, relation: Relation) -> list[Relation]:
         """Return the views that show a table."""

@@ -17,6 +17,7 @@ from kpi_assets.model.checks.row_counts import MinRowsSpec
 from kpi_assets.model.field_types import Sentence
 from kpi_assets.model.live_run import LiveRun
 from kpi_assets.model.names import DECISIONS, IDENTIFIER, OBJECTS, Identifier, name_problem
+from kpi_assets.model.rollback import KeptOfPipeline
 from kpi_assets.model.sentences import Loc, refuse, shown
 from kpi_assets.model.strict_yaml import Strict
 
@@ -156,6 +157,19 @@ class PipelineConfig(Strict):
         default=Waivers(),
         description="How builds may be published although checks of them fail.",
         examples=["waivers: {most_hours: 24}"],
+    )
+    release: Literal["together"] | None = Field(
+        default=None,
+        description="`together`: readers are shown a load_date once all of its KPIs are published, and all of them at "
+        "once. If one is held, all show the load_date before. Without this word, each KPI is shown as soon as it is "
+        "published. A pipeline whose KPIs read streams cannot have it.",
+        examples=["release: together"],
+    )
+    rollback: KeptOfPipeline = Field(
+        default=KeptOfPipeline(),
+        description="How much is kept of what readers saw before, so that `kpi rollback` can show it again. A header "
+        "may say otherwise of its table. Without this word nothing is kept.",
+        examples=["rollback: {keep: 2, days: 14}"],
     )
     boards: dict[Board, Annotated[list[TileName], Field(min_length=1)]] = Field(
         default={},

@@ -43,6 +43,7 @@ class Query:
     whose type only Postgres knows. `itself` is the table that the SELECT makes, if it reads that too (carry_on.py).
     `histories` are those among the tables that it reads, with the subquery that is read in the place of each and its
     part of a code_version (history.py). With `grows`, it reads one batch (growing.py): it has the parameter `batch`.
+    `sources` are the subqueries that a question reads in the place of tables of which readers may not read all columns.
     """
 
     sql: str
@@ -54,6 +55,7 @@ class Query:
     itself: Relation | None = None
     histories: Mapping[Relation, HistoryRead] = field(default_factory=dict)
     grows: bool = False
+    sources: Mapping[Relation, str] = field(default_factory=dict)
 
     def with_neighbors(self, keys: Mapping[Relation, Key], histories: Mapping[Relation, HistoryRead]) -> "Query":
         """Return the query with what the headers of other tables say; of `histories`, those that it reads."""
@@ -106,9 +108,10 @@ class Query:
 
         A replay of a table that grows reads `growing.as_one_batch` in the place of its input.
         """
-        if not self.windows and not self.histories and not instead:
+        if not self.windows and not self.histories and not self.sources and not instead:
             return self.sql
-        instead = {**{relation: each.versions for relation, each in self.histories.items()}, **instead}
+        known = {relation: each.versions for relation, each in self.histories.items()}
+        instead = {**self.sources, **known, **instead}
         windows = set(self.windows)
         found = []
         for table in self.tree.find_all(exp.Table):

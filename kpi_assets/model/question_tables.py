@@ -122,7 +122,14 @@ def _with_tables(
     """Return the question with what it reads of which load_date; add a problem where a window says too little."""
     query, lookback = question.query, question.header.lookback
     histories = {
-        relation: read for relation in query.mentions if relation in tables and (read := tables[relation].history_read)
+        relation: read
+        for relation in query.mentions
+        if relation in tables and (read := tables[relation].history_read_by_readers)
+    }
+    sources = {
+        relation: tables[relation].rows_for_readers
+        for relation in query.mentions
+        if relation in tables and relation not in histories and tables[relation].pii.personal
     }
     published = {relation for relation, table in tables.items() if table.storage.has_load_date}
     windows = [each for each in mentions if each.is_of_window and each.relation in published]
@@ -131,10 +138,17 @@ def _with_tables(
         assert lookback, "window_start is known with this word only"
         with problems.collected():
             keys[relation] = window_key(relation, tables, lookback, question.path, query.mentions[relation])
+            if personal := tables[relation].pii.personal.keys() & {*(keys[relation] or ())}:
+                what = f"its latest rows are found by {min(personal)}, which readers may not read, since it is personal"
+                problems.add(question.path, query.mentions[relation], f"reads {relation}: {what}: write `rows: all`")
     query = replace(
-        query, windows=tuple(sorted(TableRef.of(each.table) for each in windows)), keys=keys, histories=histories
+        query,
+        windows=tuple(sorted(TableRef.of(each.table) for each in windows)),
+        keys=keys,
+        histories=histories,
+        sources=sources,
     )
-    if windows or histories:
+    if windows or histories or sources:
         check_replaced(query, question.path, problems)
     of_day = {each.relation for each in mentions if Given.LOAD_DATE in each.tied} | {*histories}
     days = {(each.relation, node.days) for each in mentions for node in each.tied if isinstance(node, DaysBefore)}

@@ -54,7 +54,7 @@ class Revocation:
     def line(self) -> str:
         """Return the revocation as its line of JSON, with the line's end."""
         said = {"kind": REVOKE, "ruling": self.number, "reason": self.reason, "by": self.by}
-        return json_text({**said, "at": _text(self.at)}) + "\n"
+        return json_text({**said, "at": self.at.isoformat()}) + "\n"  # who asks for an instant before is told so
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from kpi_assets.model.format_kinds import FormatKind
 from kpi_assets.model.header import Header
 from kpi_assets.model.history import HistoryRead
 from kpi_assets.model.kinds import StorageKind
-from kpi_assets.model.names import BATCH, OBJECTS, Relation
+from kpi_assets.model.names import BATCH, LOAD_DATE, OBJECTS, Relation, quoted
 from kpi_assets.model.pii import Pii
 from kpi_assets.model.query import Query
 from kpi_assets.model.source import Source
@@ -73,6 +73,11 @@ class Table:
     def latest_view(self) -> Relation:
         """The view in which readers find a KPI's latest published load_date."""
         return Relation(self.relation.schema, f"{self.relation.table}_latest")
+
+    @property
+    def masked_view(self) -> Relation:
+        """The view of a table with `readers: mask`, in which personal values are masked."""
+        return Relation(self.relation.schema, f"{self.relation.table}_masked")
 
     @property
     def has_object(self) -> bool:
@@ -147,8 +152,26 @@ class Table:
     @cached_property
     def history_read(self) -> HistoryRead | None:
         """How a SELECT reads the table if it is a history; None for any other."""
-        history = self.header.history
-        return HistoryRead.of(self.relation, history, self.header.grain, self.header.columns) if history else None
+        return self._history_read(None)
+
+    @cached_property
+    def history_read_by_readers(self) -> HistoryRead | None:
+        """How a question reads the table if it is a history."""
+        return self._history_read(self.rows_for_readers if self.pii.personal else None)
+
+    def _history_read(self, source: str | None) -> HistoryRead | None:
+        history, columns = self.header.history, self.header.columns
+        return HistoryRead.of(self.relation, history, self.header.grain, columns, source) if history else None
+
+    @property
+    def rows_for_readers(self) -> str:
+        """A subquery without an alias for the rows of the table: NULL in each column that readers may not read."""
+        types = {**({} if self.storage.keeps_versions else {LOAD_DATE: "date"}), **self.readable_types}
+        columns = (
+            f"null::{type_} as {quoted(name)}" if name in self.pii.personal else quoted(name)
+            for name, type_ in types.items()
+        )
+        return f"(select {', '.join(columns)} from {quoted(*self.relation)})"  # noqa: S608
 
     @cached_property
     def mentions(self) -> dict[Relation, int]:

@@ -18,16 +18,18 @@ from kpi_assets.model.neighbors import (
     check_carried,
     check_generated_names,
     check_jobs,
-    check_latest_views,
+    check_release,
     check_retention,
     check_sources,
     check_streams,
+    check_views,
     in_build_order,
 )
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.pipeline_config import PIPELINE_FILE, PipelineConfig
 from kpi_assets.model.question_tables import check_questions
 from kpi_assets.model.strict_yaml import ModelError, Problems, together
+from kpi_assets.model.subject_tables import check_subjects
 
 
 def load_pipelines(sql_dir: Path, minimum_rows: MinimumRows | None = None) -> dict[str, Pipeline]:
@@ -113,7 +115,7 @@ def _pipeline_of(folder: Folder, problems: Problems) -> Pipeline | None:
     """Return the pipeline of a folder, or None if it or one of its tables has an error."""
     before = len(problems.found)
     ordered = in_build_order(folder, problems)
-    check_latest_views(folder, problems)
+    check_views(folder, problems)
     if folder.config is None:
         return None
     tables = {relation: table for relation, table in ordered.items() if table.storage.has_load_date}
@@ -129,4 +131,6 @@ def _pipeline_of(folder: Folder, problems: Problems) -> Pipeline | None:
         check_carried(pipeline, problems)
         check_apis(pipeline, problems)
         check_boards(pipeline, folder, problems)
+        check_release(pipeline, folder, problems)
+        check_subjects(pipeline, problems)
     return pipeline if is_whole else None

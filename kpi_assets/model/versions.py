@@ -55,7 +55,7 @@ _FIRST_CHECKS: _First = {
     Lookback: ("rows",),  # in the versions of the checks' windows
 }
 # Words whose fields affect different versions: each field adds a text of its own, so none moves another's version.
-_FIELD_BY_FIELD: _First = {Header: ("quarantine",)}
+_FIELD_BY_FIELD: _First = {Header: ("quarantine", "kpi")}
 _BUDGET = "quarantine_budget"  # the word of the first release that is `rows` of `quarantine` of a raw table now
 _FIRST_OBJECT: _First = {
     Header: ("columns", "source"),

@@ -14,13 +14,17 @@ from kpi_assets.model.table import Table
 
 @dataclass(frozen=True)
 class Asked:
-    """What is asked for: the load_dates from `first` to `last`, as they were shown at `as_of`, by default now."""
+    """What is asked for: the load_dates from `first` to `last`, as they were shown at `as_of`, by default now.
+
+    `until` is the newest load_date that readers are shown of a pipeline whose KPIs are shown together.
+    """
 
     pipeline: Pipeline
     tables: Sequence[Table]
     as_of: datetime | None
     first: date
     last: date
+    until: date = date.max
 
     @property
     def names(self) -> list[str]:

@@ -188,7 +188,7 @@ def _check_readable(connection: Connection[Any], pipeline: Pipeline, table: Tabl
     found = connection.execute(
         "select 1 from pg_class as c inner join pg_namespace as n on c.relnamespace = n.oid "
         "where (n.nspname, c.relname) = (%s, %s) and not (has_schema_privilege(n.oid, 'usage') "
-        "and has_table_privilege(c.oid, 'select'))",
+        "and has_any_column_privilege(c.oid, 'select'))",
         [*table.relation],
     ).fetchall()
     if found:
@@ -229,5 +229,7 @@ def _order(table: Table, rows: StoredRows, wanted: Sequence[tuple[str, Direction
                 f"{table.relation} cannot be ordered by {cut(name)!r}: its columns are {', '.join(columns)}."
             )
     grain = [name for name in table.header.grain if name in rows.all_types]
+    if any(name not in rows.types for name in grain):  # of rows that are the same without it, either may come first
+        grain = [name for name, type_ in rows.types.items() if base_of(type_) not in _NOT_COMPARED]
     every = [*wanted, *((name, "asc") for name in grain or rows.types)]
     return [sql.SQL("t.{} {} nulls last").format(sql.Identifier(name), sql.SQL(direction)) for name, direction in every]

@@ -20,9 +20,11 @@ from kpi_assets.model.table import Table
 #   failed     a newer load_date, or a correction of this one, failed
 #   running    a newer load_date, or a correction of this one, is being built
 #   late       the newest load_date is older than its freshness allows
+#   waived     its newest load_date, or what it was made from, is published on a person's word: checks failed
 #   warned     its newest load_date passed with warnings
 #   published  its newest load_date passed
-KpiGate = Literal["none", "held", "failed", "running", "late", "warned", "published"]
+#   waiting    a newer load_date is published, and waits for the other KPIs, which are shown together with it
+KpiGate = Literal["none", "held", "failed", "running", "waiting", "late", "waived", "warned", "published"]
 Values = Mapping[str, Decimal | None]  # measure -> its value; None if there is none
 
 
@@ -46,25 +48,6 @@ class Restatement:
 
 
 @dataclass(frozen=True)
-class Point:
-    """One load_date that is shown, by its publish. `values` has only measures that were computed for it."""
-
-    load_date: date
-    publish_id: int
-    build_id: int
-    run_id: str
-    published_at: datetime
-    rows: int
-    code_version: str
-    values: Values
-    checks: int  # of the KPI's own table
-    warnings: int
-    restated: Sequence[Restatement] = ()  # the oldest first
-    dropped_at: datetime | None = None  # when retention dropped its rows: its values are shown, its rows cannot be
-    versions: Mapping[str, str] = field(default_factory=dict)  # measure -> the version of the expression that gave it
-
-
-@dataclass(frozen=True)
 class FailedCheck:
     """A check that held a build, and the table or object (`s3.x`) of the build.
 
@@ -81,16 +64,56 @@ class FailedCheck:
 
 
 @dataclass(frozen=True)
+class Waived:
+    """A ruling by which a load_date of a table was published although `checks` failed.
+
+    What somebody revoked stays published until the table is built again: `revoked_by` and `revoke_reason` say so.
+    """
+
+    ruling_id: int
+    asset: str
+    load_date: date
+    checks: Sequence[FailedCheck]
+    by: str
+    reason: str
+    until: datetime
+    revoked_by: str | None = None
+    revoke_reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Point:
+    """One load_date that is shown, by its publish. `values` has only measures that were computed for it."""
+
+    load_date: date
+    publish_id: int
+    build_id: int
+    run_id: str
+    published_at: datetime
+    rows: int
+    code_version: str
+    values: Values
+    checks: int  # of the KPI's own table
+    warnings: int
+    restated: Sequence[Restatement] = ()  # the oldest first
+    dropped_at: datetime | None = None  # when retention dropped its rows: its values are shown, its rows cannot be
+    versions: Mapping[str, str] = field(default_factory=dict)  # measure -> the version of the expression that gave it
+    waived: Sequence[Waived] = ()  # the rulings on it and on all that it was made from
+
+
+@dataclass(frozen=True)
 class Stop:
     """A load_date whose latest build did not reach readers: the state of that build, since when, and where it stopped.
 
     `asset` is the table or object (`s3.x`) at which it stopped: the KPI itself or one that it comes from. `kept` is the
     publish that readers are shown of the load_date meanwhile, so that a correction of it is what was stopped; None if
     they are shown nothing of it.
+
+    A load_date is `waiting` if the KPI is published and another one, `asset`, is not: they are shown together.
     """
 
     load_date: date
-    state: Literal["held", "failed", "running"]
+    state: Literal["held", "failed", "running", "waiting"]
     since: datetime
     asset: str
     build_id: int
@@ -166,6 +189,8 @@ class KpiState:
             return "none"
         if self.late:
             return "late"
+        if self.latest.waived:
+            return "waived"
         return "warned" if self.latest.warnings else "published"
 
 

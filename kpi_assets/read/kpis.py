@@ -12,6 +12,7 @@ from typing import Any
 
 from psycopg import Connection
 
+from kpi_assets.ledger import releases
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.table import Table
 from kpi_assets.monitoring.freshness import Due, due
@@ -24,6 +25,7 @@ from kpi_assets.read.kpi_state import (
     Restatement,
     Stop,
     Values,
+    Waived,
     find_kpi,
     kpi_id,
     kpi_tables,
@@ -39,6 +41,7 @@ __all__ = [
     "Restatement",
     "Stop",
     "Values",
+    "Waived",
     "find_kpi",
     "kpi_id",
     "kpi_tables",
@@ -64,7 +67,8 @@ def read_kpis(
     tables = [only] if only else kpi_tables(pipeline)
     if not tables:
         return []
-    asked = Asked(pipeline, tables, as_of, first or date.min, last or date.max)
+    newest = releases.newest(connection, as_of) or date.max
+    asked = Asked(pipeline, tables, as_of, first or date.min, last or date.max, newest)
     latest = read_latest(connection, asked)
     points = read_points(connection, asked, latest)
     attempts = read_attempts(connection, asked, latest)

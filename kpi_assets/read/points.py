@@ -19,6 +19,7 @@ from kpi_assets.read.asked import Asked, compares_of
 from kpi_assets.read.kpi_state import Point, Restatement
 from kpi_assets.read.restated import Gap, reason
 from kpi_assets.read.turns import growing_names, read_turns
+from kpi_assets.read.waivers import read_waivers
 
 
 def read_latest(connection: Connection[Any], asked: Asked) -> dict[str, date]:
@@ -30,13 +31,13 @@ def read_latest(connection: Connection[Any], asked: Asked) -> dict[str, date]:
         cross join lateral (
             select p.load_date
             from ops.publishes as p
-            where p.asset = w.asset and p.published_at <= %(at)s::timestamptz
+            where p.asset = w.asset and p.published_at <= %(at)s::timestamptz and p.load_date <= %(until)s
             and (p.removed_at is null or p.removed_at > %(at)s::timestamptz)
             order by p.load_date desc
             limit 1
         ) as l
         """,
-        {"assets": asked.names, "at": asked.at},
+        {"assets": asked.names, "at": asked.at, "until": asked.until},
     ).fetchall()
     return dict(rows)
 
@@ -57,6 +58,7 @@ class _Publish(NamedTuple):
     cause: Cause | None
     caused_by: Sequence[int] | None
     differences: Sequence[Mapping[str, Any]] | None
+    rulings: Sequence[int]
 
 
 class _Day(NamedTuple):
@@ -73,7 +75,7 @@ class _Day(NamedTuple):
 
 _PUBLISHES = """
 select asset, load_date, publish_id, build_id, run_id, published_at, rows, code_version, dropped_at, removed_at,
-    cause, caused_by, differences
+    cause, caused_by, differences, rulings
 from ops.publishes
 """
 
@@ -89,7 +91,7 @@ def _read_days(connection: Connection[Any], asked: Asked, begin: date, others: C
         {
             "assets": [name for name in asked.names if name not in growing],
             "first": begin,
-            "last": asked.last,
+            "last": min(asked.last, asked.until),
             "others": [*others],
             "at": asked.at,
         },
@@ -128,6 +130,7 @@ def read_points(connection: Connection[Any], asked: Asked, latest: Mapping[str, 
     pairs = [pair for each in shown for pair in each.restated]
     values = _read_values(connection, asked, [each.last.publish_id for each in shown], pairs)
     checks = _read_checks(connection, asked, [each.last for each in shown])
+    waivers = read_waivers(connection, asked, {ruling for each in shown for ruling in each.last.rulings})
     points: dict[str, dict[date, Point]] = {name: {} for name in asked.names}
     for of_day in sorted(shown, key=lambda each: each.last[:2]):
         last = of_day.last
@@ -148,6 +151,7 @@ def read_points(connection: Connection[Any], asked: Asked, latest: Mapping[str, 
             [_restatement(asked, before, after, values) for before, after in of_day.restated],
             last.dropped_at if _is_before(last.dropped_at, asked.as_of) else None,
             own.versions,
+            [each for ruling, each in waivers.items() if ruling in last.rulings],
         )
     return points
 

@@ -16,6 +16,7 @@ from kpi_assets.read.titles import asset_title, day
 Gap = Literal["removed", "dropped"] | None  # why readers saw nothing of a load_date between two publishes of it
 _NAMED = 3  # reasons
 _TEXTS = {
+    "rollback": "{} was rolled back to what it was before",
     "object": "the source object of {} was replaced",
     "came": "the source object of {} came",
     "gone": "the source object of {} was taken away",

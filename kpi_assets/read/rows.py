@@ -2,22 +2,24 @@
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from psycopg import Connection, sql
 
 from kpi_assets.errors import UserError
-from kpi_assets.ledger import publishes
+from kpi_assets.ledger import publishes, releases
 from kpi_assets.ledger.publishes import Publish
 from kpi_assets.model.excerpt import sql_cut
 from kpi_assets.model.names import LOW_VOLUME
 from kpi_assets.model.pii import MASKED
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.table import Table
+from kpi_assets.warehouse import reader_rights
 from kpi_assets.warehouse.content import find_lost, published_rows
 from kpi_assets.warehouse.ddl import identifier, types_of
 from kpi_assets.warehouse.known_versions import is_history, known_versions, version_types
+from kpi_assets.warehouse.provision import PII_READER
 from kpi_assets.warehouse.views import for_readers
 
 
@@ -40,8 +42,13 @@ class Rows:
 def find_publish(
     connection: Connection[Any], pipeline: Pipeline, table: Table, load_date: date | None, *, place: str
 ) -> Publish:
-    """Return the publish of a load_date, by default the latest, whose rows are there. Raises UserError as read_rows."""
-    day = load_date or publishes.latest_load_date(connection, table.relation)
+    """Return the publish of a load_date, by default the latest that readers are shown, whose rows are there.
+
+    Raises UserError as read_rows does.
+    """
+    until = releases.newest(connection) if table.header.kpi and load_date is None else None
+    before = until + timedelta(days=1) if until else None
+    day = load_date or publishes.latest_load_date(connection, table.relation, before=before)
     current = publishes.current(connection, [table.relation], day) if day else {}
     if day is None or table.relation not in current:
         if day and (gone := publishes.dropped(connection, [table.relation], day)):
@@ -101,6 +108,11 @@ def read_rows(
     else:
         publish = find_publish_up_to(connection, pipeline, table, as_of, place=place)
     stored = stored_rows(connection, table, publish, everything=everything)
+    if personal and stored.unreadable:
+        raise UserError(
+            f"This login may not read the personal columns of {table.relation} ("
+            f"{', '.join(sorted(stored.unreadable))}): have an administrator grant it {PII_READER}, or leave --pii out."
+        )
     masked = hidden(table, stored.types) if not personal else frozenset()
     stored = replace(stored, masked=masked)
     order = [name for name in table.header.grain if name in stored.all_types] or [*stored.types]
@@ -125,7 +137,7 @@ class StoredRows:
     """The stored rows of a publish as readers see them: `source` is a FROM clause, whose relation is called t.
 
     `types` are the columns that are shown, as name -> type, and `all_types` those that the rows have. The values of the
-    columns `masked` are.
+    columns `masked` are. The columns `unreadable`, which this session may not read, have no values.
     """
 
     connection: Connection[Any]
@@ -133,6 +145,7 @@ class StoredRows:
     all_types: Mapping[str, str]
     source: sql.Composable
     masked: Collection[str] = ()
+    unreadable: Collection[str] = ()
 
     def where(self, condition: sql.Composable) -> "StoredRows":
         """Return those of the rows that satisfy a condition."""
@@ -142,7 +155,7 @@ class StoredRows:
         self, order: Sequence[sql.Composable], *, limit: int | None = None, offset: int = 0, cut: bool = False
     ) -> Sequence[Sequence[str | None]]:
         """Return the rows in an order, with all values as texts."""
-        query = _query(self.types, self.source, order, self.masked, limit=limit, offset=offset, cut=cut)
+        query = self._query(order, limit=limit, offset=offset, cut=cut)
         return self.connection.execute(query).fetchall()
 
     def parts(
@@ -150,7 +163,7 @@ class StoredRows:
     ) -> Iterator[Sequence[Sequence[str | None]]]:
         """Yield the same rows a part at a time, at most `size` each; at least one part, which may be empty."""
         with self.connection.cursor(name="parts") as cursor:
-            cursor.execute(_query(self.types, self.source, order, self.masked, limit=limit, offset=offset, cut=False))
+            cursor.execute(self._query(order, limit=limit, offset=offset, cut=False))
             part = cursor.fetchmany(size)
             yield part
             while len(part) == size and (part := cursor.fetchmany(size)):
@@ -160,18 +173,43 @@ class StoredRows:
         """Return the number of rows."""
         return _count(self.connection, self.source)
 
+    def _query(self, order: Sequence[sql.Composable], *, limit: int | None, offset: int, cut: bool) -> sql.Composed:
+        """Return a query for the rows, with all columns as texts.
+
+        Values are read as text, because Python has no value for a date such as infinity. ORDER BY needs the qualified
+        names: a bare name would mean the text, which sorts differently.
+        """
+        texts = [self._text(column, type_) for column, type_ in self.types.items()]
+        return sql.SQL("select {} {} order by {} limit {} offset {}").format(
+            sql.SQL(", ").join(map(sql.SQL, map(sql_cut, texts) if cut else texts)),
+            self.source,
+            sql.SQL(", ").join(order),
+            sql.Literal(limit),
+            sql.Literal(offset),
+        )
+
+    def _text(self, column: str, type_: str) -> str:
+        if column not in self.masked:
+            return f't."{column}"::{type_}::text'
+        # Of a column that nobody may read, it is not even known whether it has a value.
+        return (
+            f"'{MASKED}'" if column in self.unreadable else f"case when t.\"{column}\" is not null then '{MASKED}' end"
+        )
+
 
 def stored_rows(connection: Connection[Any], table: Table, publish: Publish, *, everything: bool = False) -> StoredRows:
     """Return the rows of a publish; those of low volume, and the column that marks them, only with `everything`."""
     # The types of the publish: the file may declare other columns by now.
     types = publish.types or table.types
+    unreadable = reader_rights.unreadable(connection, table.relation) if table.pii.personal else frozenset()
+    readable = reader_rights.without(connection, table.relation, unreadable) if unreadable else None
     if is_history(connection, table):
-        rows, types = known_versions(table, types, publish.load_date), version_types(table, types)
+        rows, types = known_versions(table, types, publish.load_date, readable), version_types(table, types)
     else:
-        rows = published_rows(connection, table, publish.load_date)
+        rows = published_rows(connection, table, publish.load_date, readable)
     shown = {name: type_ for name, type_ in types.items() if everything or name != LOW_VOLUME}
     source = sql.SQL("from {} as t where {}").format(rows, sql.SQL("true") if everything else for_readers(types))
-    return StoredRows(connection, shown, types, source)
+    return StoredRows(connection, shown, types, source, unreadable=unreadable.intersection(types))
 
 
 def read_live(
@@ -189,39 +227,9 @@ def read_live(
     source = sql.SQL("from {} as t").format(identifier(table.relation))
     order = [sql.SQL("t.{}").format(sql.Identifier(name)) for name in table.header.grain]
     masked = hidden(table, table.types) if not personal else frozenset()
-    found = connection.execute(_query(table.types, source, order, masked, limit=limit, offset=0, cut=cut)).fetchall()
+    found = StoredRows(connection, table.types, table.types, source, masked).texts(order, limit=limit, cut=cut)
     count = _count(connection, source) if limit else len(found)
     return Rows(None, table.columns, _shown_types(table.types, masked), found, count, count)
-
-
-def _query(
-    types: Mapping[str, str],
-    source: sql.Composable,
-    order: Sequence[sql.Composable],
-    masked: Collection[str],
-    *,
-    limit: int | None,
-    offset: int,
-    cut: bool,
-) -> sql.Composed:
-    """Return a query for the rows of a FROM clause whose relation is called t, with the columns of `types` as texts.
-
-    Values are read as text, because Python has no value for a date such as infinity. ORDER BY needs the qualified
-    names: a bare name would mean the text, which sorts differently.
-    """
-    texts = [
-        f"case when t.\"{column}\" is not null then '{MASKED}' end"
-        if column in masked
-        else f't."{column}"::{type_}::text'
-        for column, type_ in types.items()
-    ]
-    return sql.SQL("select {} {} order by {} limit {} offset {}").format(
-        sql.SQL(", ").join(map(sql.SQL, map(sql_cut, texts) if cut else texts)),
-        source,
-        sql.SQL(", ").join(order),
-        sql.Literal(limit),
-        sql.Literal(offset),
-    )
 
 
 def _count(connection: Connection[Any], source: sql.Composable) -> int:

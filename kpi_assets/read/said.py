@@ -8,7 +8,7 @@ Belongs here: the words of states. Not here: what is true (kpis.py), what each c
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timezone
 from decimal import Decimal
 
@@ -16,21 +16,23 @@ from kpi_assets.model.measure import Measure
 from kpi_assets.model.names import is_object
 from kpi_assets.model.number_format import write
 from kpi_assets.model.pipeline import Pipeline
-from kpi_assets.read.kpis import FailedCheck, KpiGate, KpiState, Stop
+from kpi_assets.read.kpis import FailedCheck, KpiGate, KpiState, Point, Stop, Waived
 from kpi_assets.read.said_of_checks import found_by
 from kpi_assets.read.titles import asset_title, day
 
-_ORDER: Sequence[KpiGate] = ("held", "failed", "late", "running")  # of banners; the other states need none
+# Of banners; the other states need none.
+_ORDER: Sequence[KpiGate] = ("held", "failed", "late", "waived", "waiting", "running")
 
 
 @dataclass(frozen=True)
 class Banner:
     """What readers are told of several KPIs at once: a headline, and a few facts as short clauses.
 
-    `since` is when it stopped; None of KPIs that are late, which have been so since `due_by` of each.
+    `since` is when it stopped; None of KPIs that are late, which have been so since `due_by` of each, and of those that
+    are published on a person's word.
     """
 
-    state: KpiGate  # held, failed, late or running
+    state: KpiGate  # held, failed, late, waived, waiting or running
     load_date: date  # that is not shown, or not as it should be
     headline: str  # `Wed 25 Nov is held: its data did not pass.`
     shown: str  # `All KPIs show Tue 24 Nov, the last good day.`
@@ -55,11 +57,31 @@ def reasons(pipeline: Pipeline, stop: Stop) -> list[str]:
         return [f"{_of(stop.asset, title)} did not pass"]
     if stop.state == "failed":
         return [f"{_of(stop.asset, title)} could not be {'verified' if is_object(stop.asset) else 'built'}"]
+    if stop.state == "waiting":
+        return [f"{title} is not published yet, and all KPIs are shown together"]
     return [f"{_of(stop.asset, title)} is being {'verified' if is_object(stop.asset) else 'built'}"]
 
 
 def _of(asset: str, title: str) -> str:
     return f"the object of {title}" if is_object(asset) else title
+
+
+def waived(pipeline: Pipeline, ruling: Waived) -> str:
+    """Return by whose word something is published, as a clause: `published on ana's word until Fri 27 Nov: 1 row …`."""
+    found = ", ".join(reason(pipeline, check) for check in ruling.checks)
+    said = f"published on {ruling.by}'s word until {day(ruling.until.date())}: {found}; {ruling.reason}"
+    return f"{said}; {ruling.revoked_by} revoked that: {ruling.revoke_reason}" if ruling.revoked_by else said
+
+
+def whose_word(point: Point) -> str:
+    """Return by whose word a load_date is published, in a few words: `published on ana's word`."""
+    whose = " and ".join(dict.fromkeys(f"{each.by}'s" for each in point.waived))
+    return f"published on {whose} word"
+
+
+def waived_headline(point: Point) -> str:
+    """Return by whose word a load_date is published, as a sentence: `Tue 24 Nov is published on ana's word.`."""
+    return f"{day(point.load_date)} is {whose_word(point)}."
 
 
 def headline(stop: Stop) -> str:
@@ -70,6 +92,8 @@ def headline(stop: Stop) -> str:
         return f"{what} is held: its data did not pass."
     if stop.state == "failed":
         return f"{of_day} could not be built{' again' * stop.is_correction}."
+    if stop.state == "waiting":
+        return f"{of_day} waits for the other KPIs."
     return f"{of_day} is being built{' again' * stop.is_correction}."
 
 
@@ -122,21 +146,22 @@ def gate(kpi: KpiState) -> str:
     if kpi.latest is None:
         return "nothing is published yet" if kpi.stop is None else headline(kpi.stop).rstrip(".")
     of_day, stop = day(kpi.latest.load_date), kpi.stop
+    word = f", {whose_word(kpi.latest)}" if kpi.latest.waived else ""
     if stop and stop.is_correction:
         words = {"held": "a correction is held", "failed": "a correction failed", "running": "it is being built again"}
-        return f"{of_day}, {words[stop.state]}"
+        return f"{of_day}{word}, {words[stop.state]}"
     if stop and stop.state == "held":
-        return f"{of_day}, the last good day"
+        return f"{of_day}{word or ', the last good day'}"
     if stop:
-        became = "failed" if stop.state == "failed" else "is being built"
-        return f"{of_day}; {day(stop.load_date)} {became}"
+        became = {"failed": "failed", "waiting": "waits for the other KPIs"}.get(stop.state, "is being built")
+        return f"{of_day}{word}; {day(stop.load_date)} {became}"
     if kpi.late and kpi.through:
-        more = f", with the events until {kpi.through:%H:%M} UTC"
+        more = f"{word}, with the events until {kpi.through:%H:%M} UTC"
     elif kpi.late and kpi.next_due:
-        more = f"; {day(kpi.next_due)} is late"
+        more = f"{word}; {day(kpi.next_due)} is late"
     else:
         warnings = kpi.latest.warnings
-        more = f", with {warnings} warning{'s' * (warnings > 1)}" if warnings else ""
+        more = word or (f", with {warnings} warning{'s' * (warnings > 1)}" if warnings else "")
     return f"{of_day}{more}"
 
 
@@ -150,18 +175,27 @@ def banners(kpis: Sequence[KpiState]) -> list[Banner]:
             groups.setdefault(("late", kpi.latest.load_date, False), []).append(kpi)
         elif kpi.late and kpi.next_due:
             groups.setdefault(("late", kpi.next_due, False), []).append(kpi)
+        if kpi.latest and kpi.latest.waived:
+            groups.setdefault(("waived", kpi.latest.load_date, False), []).append(kpi)
     found = []
     for (state, load_date, is_correction), of_group in groups.items():
-        stops = [kpi.stop for kpi in of_group if kpi.stop]
+        stops = [] if state == "waived" else [kpi.stop for kpi in of_group if kpi.stop]
         clauses = [clause for stop in stops for clause in reasons(of_group[0].pipeline, stop)]
+        title, who = headline(stops[0]) if stops else late_headline(of_group[0]), _who(of_group, kpis)
+        shown_of = _shown(who, of_group)
         if state == "late":
             clauses = [clause for kpi in of_group for clause in lacking(kpi)]
+        if state == "waived":
+            points = [kpi.latest for kpi in of_group if kpi.latest]
+            title = waived_headline(replace(points[0], waived=[each for point in points for each in point.waived]))
+            clauses = [waived(kpi.pipeline, each) for kpi in of_group if kpi.latest for each in kpi.latest.waived]
+            shown_of = f"{who} it."
         found.append(
             Banner(
                 state,
                 load_date,
-                headline(stops[0]) if stops else late_headline(of_group[0]),
-                _shown(_who(of_group, kpis), of_group),
+                title,
+                shown_of,
                 list(dict.fromkeys(clauses)),
                 list(dict.fromkeys(channel for stop in stops for channel in stop.told)),
                 of_group,
@@ -190,9 +224,9 @@ def _shown(who: str, kpis: Sequence[KpiState]) -> str:
     stops = [kpi.stop for kpi in kpis if kpi.stop]
     if stops and all(stop.is_correction for stop in stops):
         return f"{who} {of_days} as it was before."
-    if stops and all(stop.state == "running" for stop in stops):
+    if stops and all(stop.state in ("running", "waiting") for stop in stops):
         return f"{who} {of_days} until then."
-    if stops:
+    if stops and not any(kpi.latest.waived for kpi in kpis if kpi.latest):
         return f"{who} {of_days}, the last good day{'s' * (' to ' in of_days)}."
     return f"{who} {of_days}."
 

@@ -15,6 +15,7 @@ from kpi_assets.model.names import AS_PUBLISHED, Relation, is_object
 from kpi_assets.model.number_format import write
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.quality import CHECK as QUALITY
+from kpi_assets.model.ruling import NOT_RULED_OUT
 from kpi_assets.model.table import Table
 from kpi_assets.read.kpi_state import FailedCheck
 from kpi_assets.read.titles import asset_title
@@ -157,6 +158,7 @@ _OF_TABLES: Mapping[str, Callable[[_Found], str]] = {
     ),
     "max_changed": _max_changed,
     QUALITY: _quality,
+    NOT_RULED_OUT: lambda found: f"a person keeps {found.title} out as it was built",
     AS_PUBLISHED: lambda found: f"the rows of {found.title} are not those that were published",
 }
 _OF_COLUMNS: Mapping[str, Callable[[_Found, str], str]] = {

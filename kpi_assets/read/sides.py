@@ -1,21 +1,21 @@
 """The two sides of a comparison: where the rows of each are, and what the ledger knows of them.
 
-A side is asked for by an object with the method `find`: what is published of a load_date, or the candidate that is held
-of one. Another kind, such as an earlier publish whose rows are kept, is one more class here.
+A side is asked for by an object with the method `find`: what is published of a load_date, the candidate that is held of
+one, or an earlier publish whose rows are kept. Another kind is one more class here.
 
 Belongs here: finding the rows. Not here: comparing them (diff.py).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, Protocol
 
 from psycopg import Connection, sql
 
 from kpi_assets.errors import UserError
-from kpi_assets.ledger import holds, publishes
-from kpi_assets.model.names import BATCH, LOAD_DATE
+from kpi_assets.ledger import holds, kept, publishes
+from kpi_assets.model.names import BATCH, LOAD_DATE, Relation
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.table import Table
 from kpi_assets.read.rows import find_publish
@@ -110,6 +110,40 @@ class Held:
         if found is None:
             raise UserError(f"The held candidate of {table.relation} of {self.load_date} has no rows to compare.")
         return bool(found[0] > 1)
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What readers saw of a load_date by one publish, which may be what they see now."""
+
+    publish_id: int
+    load_date: date | None = None  # that it must be of, if that is known
+
+    def find(self, connection: Connection[Any], pipeline: Pipeline, table: Table, *, place: str) -> Side:
+        """Return its rows: those that are kept, or those that readers see if they are the same."""
+        publish = publishes.of_id(connection, self.publish_id)
+        if publish is None or publish.asset != str(table.relation) or self.load_date not in {None, publish.load_date}:
+            which = f" of {self.load_date}" if self.load_date else ""
+            raise UserError(
+                f"There is no publish {self.publish_id} of {table.relation}{which} in {place}: `kpi publishes "
+                f"{pipeline.name} {table.relation} --load-date D` prints them."
+            )
+        if not table.storage.stores_rows:
+            raise UserError(
+                f"{table.relation} stores no rows: compare publishes of {table.origin.relation}, which it shows."
+            )
+        name = f"publish {publish.publish_id} of {publish.load_date}"
+        current = publishes.current(connection, [table.relation], publish.load_date).get(table.relation)
+        if current and (current.checksum, current.columns) == (publish.checksum, publish.columns):
+            return replace(Published(publish.load_date).find(connection, pipeline, table, place=place), name=name)
+        found = kept.find(connection, publish)
+        if found is None:
+            raise UserError(
+                f"The rows of {name} of {table.relation} are not kept: `rollback: {{keep: 2}}` in pipeline.yaml keeps "
+                "those that are superseded from then on."
+            )
+        types = publish.types or table.types
+        return Side(name, identifier(Relation.parse(found.relation)), types, publish.rows, publish.checksum)
 
 
 def refuse_unpublished(

@@ -12,7 +12,7 @@ from psycopg import Connection
 
 from kpi_assets.model.table import Table
 from kpi_assets.read.asked import Asked
-from kpi_assets.read.kpi_state import FailedCheck, Point, Stop
+from kpi_assets.read.kpi_state import FailedCheck, Point, Stop, kpi_tables
 from kpi_assets.read.turns import growing_names
 
 
@@ -148,6 +148,30 @@ def read_stops(
             if mine and (asked.is_in_range(load_date) or is_new):
                 stops.append(_stop_of(mine, checks, told, point))
         found[name] = stops
+    for name, waits in _read_waiting(connection, asked).items():
+        stopped_days = {stop.load_date for stop in found[name]}
+        own_waits = [stop for stop in waits if stop.load_date not in stopped_days]
+        found[name] = sorted([*found[name], *own_waits], key=lambda stop: stop.load_date)
+    return found
+
+
+def _read_waiting(connection: Connection[Any], asked: Asked) -> dict[str, list[Stop]]:
+    """Return the load_dates of each KPI that are published and wait for other KPIs, which are shown together."""
+    found: dict[str, list[Stop]] = {}
+    if asked.until == date.max:
+        return found
+    rows = connection.execute(
+        "select load_date, asset, published_at, build_id, run_id from ops.publishes where asset = any(%(kpis)s) "
+        "and load_date > %(until)s and published_at <= %(at)s::timestamptz "
+        "and (superseded_at is null or superseded_at > %(at)s::timestamptz) order by load_date, asset",
+        {"kpis": [str(table.relation) for table in kpi_tables(asked.pipeline)], "until": asked.until, "at": asked.at},
+    ).fetchall()
+    for load_date, of_day in groupby(rows, key=lambda row: row[0]):
+        published = {asset: rest for _, asset, *rest in of_day}
+        lacking = sorted(str(kpi) for kpi in asked.pipeline.kpis_due(load_date) if str(kpi) not in published)
+        for name in (each for each in asked.names if lacking and each in published):
+            since, build_id, run_id = published[name]
+            found.setdefault(name, []).append(Stop(load_date, "waiting", since, lacking[0], build_id, run_id))
     return found
 
 

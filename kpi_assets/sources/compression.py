@@ -1,14 +1,17 @@
 """Unpacks objects: gzip, zip with one file, and zstd, into a temporary file that is then read in parts.
 
+What takes the place of an object is packed as it was.
 Belongs here: the kinds of compression, and sentences for packed objects that cannot be unpacked. Not here: the
 temporary file (local_copy.py), and recognizing packed objects that are not declared (signatures.py).
 """
 
 import io
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
+from itertools import chain
 from typing import Any, Protocol
 
 from kpi_assets.errors import UserError
@@ -109,6 +112,33 @@ def unpack(content: ObjectBytes, kind: str, on_bytes: Callable[[int], None]) -> 
         return LocalCopy.of(_zip_pieces(packed), name, lambda _size: on_bytes(read.done))
     finally:
         packed.close()
+
+
+def pack(pieces: Iterable[bytes], kind: str, original: AnyOrder) -> Iterator[bytes]:
+    """Pack bytes as an object is packed that they take the place of. Raises UnreadableError."""
+    if kind == "zip":
+        return _packed_zip(pieces, original)
+    packer = zlib.compressobj(wbits=zlib.MAX_WBITS | 16) if kind == "gzip" else zstd_module().ZstdCompressor()
+    return (each for each in chain(map(packer.compress, pieces), _flushed(packer)) if each)
+
+
+def _flushed(packer: Any) -> Iterator[bytes]:
+    yield packer.flush()
+
+
+def _packed_zip(pieces: Iterable[bytes], original: AnyOrder) -> Iterator[bytes]:
+    """Pack the only file of a zip file, under its name."""
+    with zipfile.ZipFile(io.BufferedReader(AsFile(original), _START)) as opened:
+        [only] = [each for each in opened.infolist() if not each.is_dir() and not each.filename.startswith("__MACOSX/")]
+    with tempfile.TemporaryFile(prefix="kpi-") as file:
+        member = zipfile.ZipInfo(only.filename, only.date_time)
+        member.compress_type = only.compress_type
+        with zipfile.ZipFile(file, "w") as packed, packed.open(member, "w", force_zip64=True) as target:
+            for piece in pieces:
+                target.write(piece)
+        file.seek(0)
+        while block := file.read(_PIECE):
+            yield block
 
 
 def _pieces(blocks: Iterable[bytes], kind: str) -> Iterator[bytes]:

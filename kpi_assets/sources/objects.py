@@ -40,6 +40,14 @@ class Head:
     last_modified: datetime
 
 
+@dataclass(frozen=True)
+class OldVersions:
+    """What became of the versions of an object that are not the latest: a sentence for each that is still there."""
+
+    deleted: int = 0
+    kept: tuple[str, ...] = ()
+
+
 class Objects(Protocol):
     """The objects of one bucket. Every method raises LakeError if the store cannot be used."""
 
@@ -80,12 +88,16 @@ class Objects(Protocol):
         metadata: Mapping[str, str],
         only_new: bool,
         on_progress: Callable[[int], None],
+        instead_of: Manifest | None = None,
     ) -> None:
         """Upload bytes, from where `file` stands, as one object or not at all, however large they are.
 
-        Raises TakenError if there is an object and `only_new` is set; a store that does not know this condition
-        overwrites it.
+        Raises TakenError if there is an object and `only_new` is set, and LakeError if the object is no longer that of
+        `instead_of`; a store that does not know these conditions overwrites it.
         """
+
+    def delete_versions(self, key: str) -> "OldVersions":
+        """Delete what the store keeps of an object besides its latest version."""
 
     def delete(self, key: str) -> None:
         """Remove an object, if it is there."""

@@ -31,6 +31,7 @@ from kpi_assets.sources.objects import (
     MOST_PAGES,
     Entry,
     Head,
+    OldVersions,
     PartialError,
     TakenError,
     changed,
@@ -49,6 +50,7 @@ _MD5 = re.compile(r"[0-9a-f]{32}")
 _MD5_SERVER = "AmazonS3"  # the name of AWS' server and of its imitations: an ETag that looks like an MD5 is one
 _DIRECTORY_BUCKET = "--x-s3"  # the end of its name: AWS does not say what its ETags are
 _CHANGED = MISSING | {"412", "PreconditionFailed", "416", "InvalidRange", "NoSuchVersion"}
+_UNVERSIONED = {"NotImplemented", "501", "MethodNotAllowed"}  # the answer of a store that keeps no versions
 _TAKEN = {"412", "PreconditionFailed", "ConditionalRequestConflict"}
 ONLY_NEW = {"IfNoneMatch": "*"}  # a store that knows this condition refuses to overwrite
 
@@ -237,11 +239,15 @@ class S3Objects:
         metadata: Mapping[str, str],
         only_new: bool,
         on_progress: Callable[[int], None],
+        instead_of: Manifest | None = None,
     ) -> None:
         """Upload bytes in one request; if they are many in parts, which become one object at the end or not at all."""
         condition: Mapping[str, Any] = ONLY_NEW if only_new else {}
+        if instead_of:
+            self._pinned_head(instead_of)  # some stores ignore If-Match
+            condition = {"IfMatch": instead_of.etag}
         target, words = {"Bucket": self.bucket, "Key": key}, {"ContentType": content_type, "Metadata": dict(metadata)}
-        with self._landing(key):
+        with self._landing(key, instead_of):
             if size <= UPLOAD_PART:
                 self.s3.put_object(**target, **self._body(file.read()), **words, **condition)
                 on_progress(size)
@@ -264,7 +270,7 @@ class S3Objects:
                 raise
 
     @contextmanager
-    def _landing(self, key: str) -> Iterator[None]:
+    def _landing(self, key: str, instead_of: Manifest | None) -> Iterator[None]:
         """Raise LakeError for what prevents an upload; TakenError if somebody else landed an object meanwhile."""
         with explained(self.bucket, key):
             try:
@@ -272,7 +278,7 @@ class S3Objects:
             except ClientError as error:
                 if error.response.get("Error", {}).get("Code") not in _TAKEN:
                     raise
-                raise TakenError(self.bucket, key) from None
+                raise (changed(instead_of) if instead_of else TakenError(self.bucket, key)) from None
             except HTTPClientError as error:
                 if isinstance(slow := error.kwargs.get("error"), _TooSlowError):
                     raise LakeError(f"s3://{self.bucket}/{key} cannot be landed: {slow}.") from None
@@ -282,6 +288,39 @@ class S3Objects:
         """Return the arguments of an upload of some bytes; with an MD5, since some stores verify no other checksum."""
         md5 = hashlib.md5(block, usedforsecurity=False).digest()
         return {"Body": _Paced(block, self.least_rate), "ContentMD5": b64encode(md5).decode()}
+
+    def delete_versions(self, key: str) -> OldVersions:
+        """Delete what a versioned bucket keeps of an object; a version under an object lock stays."""
+        deleted, kept = 0, list[str]()
+        with explained(self.bucket, key):
+            try:
+                pages = [*self.s3.get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=key)]
+            except ClientError as error:
+                if error.response.get("Error", {}).get("Code") in _UNVERSIONED:
+                    return OldVersions()
+                raise
+            for found in (
+                each for page in pages for each in (*page.get("Versions", ()), *page.get("DeleteMarkers", ()))
+            ):
+                if found["Key"] != key or found["IsLatest"]:
+                    continue
+                try:
+                    self.s3.delete_object(Bucket=self.bucket, Key=key, VersionId=found["VersionId"])
+                    deleted += 1
+                except ClientError as error:
+                    if error.response.get("Error", {}).get("Code") != "AccessDenied":
+                        raise
+                    kept.append(f"version {found['VersionId']}: {self._why_kept(key, found['VersionId'])}")
+        return OldVersions(deleted, tuple(kept))
+
+    def _why_kept(self, key: str, version_id: str) -> str:
+        """Return why a version may not be deleted."""
+        head = self.s3.head_object(Bucket=self.bucket, Key=key, VersionId=version_id)
+        if until := head.get("ObjectLockRetainUntilDate"):
+            return f"object lock until {until:%Y-%m-%d}"
+        if head.get("ObjectLockLegalHoldStatus") == "ON":
+            return "object lock by a legal hold"
+        return "this user may not delete versions (s3:DeleteObjectVersion)"
 
     def delete(self, key: str) -> None:
         """Remove an object, if it is there."""

@@ -13,7 +13,7 @@ from io import BytesIO
 from itertools import islice
 from threading import Lock
 from time import perf_counter
-from typing import Any
+from typing import Any, BinaryIO
 
 from kpi_assets import lake_places
 from kpi_assets.model.manifest import Manifest
@@ -122,6 +122,26 @@ class Store:
             only_new=only_new,
             on_progress=lambda _done: None,
         )
+
+    def replace(self, manifest: Manifest, file: BinaryIO, size: int, metadata: Mapping[str, str]) -> Manifest:
+        """Put other bytes in the place of an object, if it is still as its manifest says; return the new manifest.
+
+        Raises LakeError.
+        """
+        self.objects.upload(
+            file,
+            size,
+            manifest.key,
+            content_type=NO_TYPE,
+            metadata=metadata,
+            only_new=False,
+            on_progress=lambda _done: None,
+            instead_of=manifest,
+        )
+        found = self.manifest(manifest.object, manifest.load_date, manifest.key)
+        if found is None:
+            raise LakeError(f"{manifest.url} was removed just now, as it was written: look at who did that.")
+        return found
 
     def head(self, manifest: Manifest, size: int, start: int = 0) -> bytes:
         """Return at most `size` bytes of the object from `start` on, exactly those of the manifest."""

@@ -31,8 +31,10 @@ select
     (select coalesce(max(id), 0) from ops.data_quality_results) as result_id,
     (select count(*) from ops.alerts) as alerts,
     (select count(*) || '-' || coalesce(sum(occurrences), 0) from ops.alerts where closed_at is null) as open_alerts,
+    (select count(*) || '-' || count(ended_at) from ops.releases) as releases,
     (select count(delivered_at) from ops.alert_deliveries) as delivered,
-    (select count(*) || '-' || coalesce(sum(hashtext(measure_version)), 0) from ops.kpi_values{of_values}) as measured
+    (select count(*) || '-' || coalesce(sum(hashtext(measure_version)), 0) from ops.kpi_values{of_values}) as measured,
+    (select count(*) || '-' || count(revoked_at) from ops.rulings) as ruled
 """
 _OF_DAYS = _VERSION.format(of_publishes="", of_builds="", of_values="")
 # Where every tick publishes, only the last rows are counted: no transaction takes so long that it ends before them.
@@ -55,8 +57,10 @@ class Version(NamedTuple):
     result_id: int = 0
     alerts: int = 0
     open_alerts: str = ""
+    releases: str = ""
     delivered: int = 0
     measured: str = ""  # `kpi measures --refresh` computes values anew, without a publish
+    ruled: str = ""  # `kpi revoke` takes back by whose word something is published, without a publish
     late: tuple[str, ...] = ()  # it changes with the clock alone
     built: tuple[str, ...] = ()  # through which minute the KPIs are built whose freshness counts in minutes
     hour: str = ""  # pages say how long ago something was

@@ -21,7 +21,7 @@ from kpi_assets.read import said, titles
 from kpi_assets.surface.draw.lines import short
 from kpi_assets.surface.draw.shapes import bar
 from kpi_assets.surface.files import code_hash
-from kpi_assets.surface.pages.words import BADGES, COLORS, SIGNS
+from kpi_assets.surface.pages.words import BADGES, COLORS, SIGNS, meaning_of
 
 HERE = Path(__file__).parent
 
@@ -110,6 +110,7 @@ def _environment() -> Environment:
         "clock": clock,
         "count": count,
         "day": titles.day,
+        "meaning": meaning_of,
         "name": name_of,
         "owner": owner,
         "size": size,

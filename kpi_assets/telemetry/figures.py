@@ -20,7 +20,7 @@ from kpi_assets.telemetry import instruments
 from kpi_assets.telemetry.instruments import Instrument
 from kpi_assets.warehouse.connection import one_snapshot
 
-KINDS = ("held", "failed", "late", "stalled", "breached", "drifted")  # of incidents that are open until they are over
+KINDS = ("held", "failed", "late", "stalled", "breached", "drifted", "waived")  # of incidents, open until over
 STATUSES = ("pass", "fail", "warn", "error")
 
 _LATEST = """

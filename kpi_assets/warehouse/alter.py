@@ -72,14 +72,18 @@ def drop_columns(connection: Connection[Any], relation: Relation, columns: Seque
 
 
 def match_columns(connection: Connection[Any], candidate: Candidate, there: Mapping[str, str]) -> None:
-    """Give a candidate the columns and types that its published table has, also those kept for other load_dates."""
+    """Give a candidate the columns and types that its published table has, also those kept for other load_dates.
+
+    Rows that were kept may have columns which no load_date has any more.
+    """
     here = types_of(connection, candidate.relation)
     steps = [
-        sql.SQL("alter column {} type {}" if name in here else "add column {} {}").format(
+        sql.SQL("alter column {0} type {1} using {0}::{1}" if name in here else "add column {} {}").format(
             sql.Identifier(name), sql.SQL(type_)
         )
         for name, type_ in there.items()
         if here.get(name) != type_
     ]
+    steps += [sql.SQL("drop column {}").format(sql.Identifier(name)) for name in here if name not in there]
     if steps:
         connection.execute(sql.SQL("alter table {} {}").format(candidate.name, sql.SQL(", ").join(steps)))

@@ -92,7 +92,7 @@ class _Measured:
         check: str,
         results: Sequence[CheckResult],
     ) -> None:
-        self.rows = scan.rows
+        self.rows, self.checksum = scan.rows, scan.checksum
         self.results = results
         self._aside = aside
         self._connection, self._this, self._facts, self._scan = connection, this, facts, scan

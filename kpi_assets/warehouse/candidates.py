@@ -1,7 +1,8 @@
 """Candidates: each holds the rows of a build in a table of its own, which no reader sees before it is published.
 
 A candidate is a table in the schema `builds`, named after its table, load_date and build. A candidate that was not
-published is dropped by the next build of the same load_date.
+published is dropped by the next build of the same load_date. Rows that were published before and are kept have the
+number of their version in their name, so that no build takes them for a candidate that was left over.
 Belongs here: creating a candidate, filling it with one statement, its constraint, its index, its size. Not here:
 publishing it (kinds/), cutting it into slices (slices.py), and records that COPY refuses (quarantine.py).
 """
@@ -40,6 +41,7 @@ class Candidate:
     """The table of one build of a table and load_date, or of one slice of it.
 
     Of a table that grows it has the rows of one `batch`, which are added to those that are published if it `is_added`.
+    With a `version`, its rows are those of a build that was published before, which are kept aside.
     """
 
     table: Table
@@ -48,11 +50,14 @@ class Candidate:
     slice: Slice | None = None
     batch: int = 1
     is_added: bool = False
+    version: int | None = None
 
     @property
     def relation(self) -> Relation:
         """The candidate's table in the schema `builds`."""
         schema, table = self.table.relation
+        if self.version is not None:
+            return Relation(BUILDS, f"{_short(schema, table)}__{self.load_date:%Y%m%d}__v{self.version}")
         name = f"{_short(schema, table)}__{self.load_date:%Y%m%d}__{self.build_id}"
         return Relation(BUILDS, name if self.slice is None else f"{name}_{self.slice.number}")
 
@@ -405,8 +410,8 @@ def drop(connection: Connection[Any], relation: Relation) -> None:
 
 
 def builds_of(connection: Connection[Any], relation: Relation) -> list[Relation]:
-    """Return the unpublished candidates of a table, of any load_date, and what rules took out of them."""
-    return _builds(connection, rf"^{_short(*relation)}__\d{{8}}__\d+(_\d+|_bad)?$")
+    """Return the unpublished candidates of a table, of any load_date, what rules took out of them, and kept rows."""
+    return _builds(connection, rf"^{_short(*relation)}__\d{{8}}__(v?\d+|\d+_\d+|\d+_bad)$")
 
 
 def find_leftovers(connection: Connection[Any], table: Table, load_date: date) -> list[Relation]:

@@ -10,9 +10,12 @@ from typing import Any
 
 from psycopg import Connection, sql
 
+from kpi_assets.model.names import Relation
 from kpi_assets.model.table import Table
 from kpi_assets.warehouse.checksum import checksum_of
+from kpi_assets.warehouse.ddl import identifier
 from kpi_assets.warehouse.kinds import stored_strategy, strategy_of
+from kpi_assets.warehouse.kinds.strategy import StorageStrategy
 
 
 def find_lost(connection: Connection[Any], table: Table, load_dates: Collection[date]) -> set[date]:
@@ -26,13 +29,16 @@ def find_lost(connection: Connection[Any], table: Table, load_dates: Collection[
     return stored.find_lost(connection, table.relation, load_dates) if load_dates else set()
 
 
-def published_rows(connection: Connection[Any], table: Table, load_date: date) -> sql.Composable:
+def published_rows(
+    connection: Connection[Any], table: Table, load_date: date, source: sql.Composable | None = None
+) -> sql.Composable:
     """Return the stored rows of a load_date, as a subquery for FROM without an alias.
 
-    They are read from where they are stored, even if the file now declares another storage.
+    They are read from where they are stored, even if the file now declares another storage; or from `source`, a
+    subquery with the same columns.
     """
     stored = stored_strategy(connection, table.relation, declared=table.storage.name) or strategy_of(table)
-    return stored.rows_of(table.relation, load_date)
+    return stored.rows_of(source or identifier(table.relation), load_date)
 
 
 def rows_and_checksum(
@@ -40,9 +46,20 @@ def rows_and_checksum(
 ) -> tuple[int, str]:
     """Return the number of stored rows of a load_date and their checksum over `columns`, those of the publish."""
     stored = stored_strategy(connection, table.relation, declared=table.storage.name) or strategy_of(table)
+    return _count_and_sum(connection, stored, columns, stored.rows_of(identifier(table.relation), load_date))
+
+
+def kept_rows_and_checksum(
+    connection: Connection[Any], table: Table, kept: Relation, columns: Mapping[str, str]
+) -> tuple[int, str]:
+    """Return the number of rows that are kept aside in a table, and their checksum as that of published rows."""
+    return _count_and_sum(connection, strategy_of(table), columns, identifier(kept))
+
+
+def _count_and_sum(
+    connection: Connection[Any], stored: StorageStrategy, columns: Mapping[str, str], rows: sql.Composable
+) -> tuple[int, str]:
     checksum = checksum_of(columns, bitwise=stored.kind.keeps_versions)
-    row = connection.execute(
-        sql.SQL("select count(*), {} from {} as t").format(sql.SQL(checksum), stored.rows_of(table.relation, load_date))
-    ).fetchone()
+    row = connection.execute(sql.SQL("select count(*), {} from {} as t").format(sql.SQL(checksum), rows)).fetchone()
     assert row is not None
     return int(row[0]), str(row[1])

@@ -11,7 +11,7 @@ from psycopg import Connection, sql
 
 from kpi_assets.model.checks.base import Earlier
 from kpi_assets.model.table import Table
-from kpi_assets.warehouse.ddl import types_of
+from kpi_assets.warehouse.ddl import identifier, types_of
 from kpi_assets.warehouse.shape import common_type
 from kpi_assets.warehouse.versions import current_rows, rows_on
 
@@ -26,6 +26,6 @@ def rows_before(connection: Connection[Any], table: Table, load_date: date, *, i
     if not stored:
         return None
     day = sql.SQL("{}::date").format(sql.Literal(load_date))
-    rows = current_rows(table.relation, day) if is_latest else rows_on(table.relation, day)
+    rows = current_rows(table.relation, day) if is_latest else rows_on(identifier(table.relation), day)
     types = {name: common_type(type_, stored[name]) or "text" for name, type_ in table.types.items() if name in stored}
     return Earlier(load_date, rows.as_string(connection), types)

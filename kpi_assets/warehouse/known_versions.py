@@ -31,13 +31,22 @@ def version_types(table: Table, types: Mapping[str, str]) -> dict[str, str]:
     return {key[0]: key[1].type, **types, **added}
 
 
-def known_versions(table: Table, types: Mapping[str, str], load_date: date, *, ended: bool = False) -> sql.Composable:
+def known_versions(
+    table: Table,
+    types: Mapping[str, str],
+    load_date: date,
+    source: sql.Composable | None = None,
+    *,
+    ended: bool = False,
+) -> sql.Composable:
     """Return the versions that held on a day as they were known then, as a subquery for FROM without an alias.
 
-    `types` are the columns of the rows. With `ended`, also those that had ended.
+    `types` are the columns of the rows, and `source` is a subquery that is read in the place of the table. With
+    `ended`, also those that had ended.
     """
     assert table.header.history is not None
     columns = {name: Column(type=type_, description="A column.") for name, type_ in types.items()}
-    read = HistoryRead.of(table.relation, table.header.history, table.header.grain, columns)
+    stored = source.as_string() if source else None
+    read = HistoryRead.of(table.relation, table.header.history, table.header.grain, columns, stored)
     day = sql.Literal(load_date).as_string()
     return sql.SQL((read.versions if ended else read.rows).replace(f"%({LOAD_DATE})s", day))

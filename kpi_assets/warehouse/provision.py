@@ -1,9 +1,11 @@
 """Provisions a pipeline's database: the database itself, its schemas, and the grants of its roles. Safe to repeat.
 
-There are five roles for the whole server, to be granted to logins:
-  kpi_loader    creates and replaces the tables of the raw layer.
+There are six roles for the whole server, to be granted to logins:
+  kpi_loader    creates and replaces the tables of the raw layer; alone may read by which hashes persons were erased.
   kpi_builder   creates and replaces the tables of the other layers; reads the raw layer and its builds.
-  kpi_reader    reads the schemas that pipeline.yaml lists as readers, and the columns of ops without delivered values.
+  kpi_reader    reads the schemas that pipeline.yaml lists as readers, without the personal columns of their tables
+                (reader_rights.py), and the columns of ops without delivered values.
+  kpi_pii_reader  reads the same, and the personal columns.
   kpi_reviewer  reads all of ops: quarantined records, samples of bad rows, and errors that quote them.
   kpi_decider   reads all of ops, and writes what people rule on builds.
 The first two roles write to all of ops but the rulings, and delete nothing there but locks. A build acts as the role of
@@ -29,11 +31,11 @@ from kpi_assets.warehouse.connection import WarehouseError, connect, may_act_as,
 
 BUILDS = "builds"  # the schema of all candidates, also of those that are published as partitions
 LOADER, BUILDER, READER, REVIEWER = "kpi_loader", "kpi_builder", "kpi_reader", "kpi_reviewer"
-DECIDER = "kpi_decider"
+DECIDER, PII_READER = "kpi_decider", "kpi_pii_reader"
 MAKERS = (LOADER, BUILDER)
 OF_PRODUCT = (*MAKERS, READER)  # what the login of KPI_POSTGRES_URL needs: `kpi serve` acts as kpi_reader
 READER_CONNECTIONS = 50  # of the 100 connections of the embedded server; the others are for runs
-ROLES = (*MAKERS, READER, REVIEWER, DECIDER)
+ROLES = (*MAKERS, READER, PII_READER, REVIEWER, DECIDER)
 # Errors of one of two sessions that change the same role at the same time; it must try again.
 _CONFLICTS = (psycopg.errors.InternalError_, psycopg.errors.UniqueViolation, psycopg.errors.DuplicateObject)
 _ATTEMPTS = 20
@@ -220,9 +222,10 @@ def restrict_advisory_locks(connection: Connection[Any]) -> None:
 
 
 def ensure_grants(connection: Connection[Any], layers: Mapping[str, Layer], readers: Collection[str]) -> None:
-    """Grant the existing roles what they need in this database, and revoke what kpi_reader may no longer read.
+    """Grant the existing roles what they need in this database, and revoke what readers may no longer read.
 
-    PUBLIC loses all rights, even if the roles do not exist.
+    PUBLIC loses all rights, even if the roles do not exist. What kpi_reader may read of the tables that exist is left
+    to reader_rights.py.
     """
     database = sql.Identifier(connection.info.dbname)
     connection.execute(sql.SQL("revoke all on database {} from public").format(database))
@@ -246,14 +249,27 @@ def ensure_grants(connection: Connection[Any], layers: Mapping[str, Layer], read
         owner = role_of(layer) if role_of(layer) in makers else None
         if owner == LOADER and BUILDER in makers:
             _grant_read(connection, BUILDER, schema, owner)
-        if READER in roles:
-            _grant_read(connection, READER, schema, owner, allowed=schema in readers)
+        for role in (each for each in (READER, PII_READER) if each in roles):
+            by_table = role == READER and schema in readers
+            _grant_read(connection, role, schema, owner, allowed=schema in readers, existing=not by_table)
+    _grant_ops(connection, roles)
+
+
+def _grant_ops(connection: Connection[Any], roles: Collection[str]) -> None:
+    """Grant these roles what they may read of ops, and kpi_decider what it may write there."""
     for role in sorted({REVIEWER, DECIDER}.intersection(roles)):
         _grant_read(connection, role, "ops", None)
     if DECIDER in roles:
         _grant_ruling(connection)
-    if READER in roles:
-        _grant_read_ops(connection)
+    for role in (each for each in (READER, PII_READER) if each in roles):
+        _grant_read_ops(connection, role)
+    _keep_hashes(connection, {BUILDER, REVIEWER, DECIDER}.intersection(roles))
+
+
+def _keep_hashes(connection: Connection[Any], roles: Collection[str]) -> None:
+    """Revoke reading whom the hashes of erased persons name: only loads need to know."""
+    for role in sorted(roles):
+        connection.execute(sql.SQL("revoke all on ops.erased_keys from {}").format(sql.Identifier(role)))
 
 
 def _grant_create(connection: Connection[Any], role: str, schemas: Collection[str]) -> None:
@@ -297,9 +313,18 @@ def _grant_ruling(connection: Connection[Any]) -> None:
 
 
 def _grant_read(
-    connection: Connection[Any], role: str, schema: str, owner: str | None, *, allowed: bool = True
+    connection: Connection[Any],
+    role: str,
+    schema: str,
+    owner: str | None,
+    *,
+    allowed: bool = True,
+    existing: bool = True,
 ) -> None:
-    """Grant a role, or revoke, reading a schema's tables and those that `owner` (or this user) creates later."""
+    """Grant a role, or revoke, reading a schema's tables, the `existing` ones and those that `owner` creates later.
+
+    Without an `owner`, those that this user creates.
+    """
     words = {
         "verb": sql.SQL("grant" if allowed else "revoke"),
         "to": sql.SQL("to" if allowed else "from"),
@@ -309,15 +334,15 @@ def _grant_read(
     }
     for statement in (
         "{verb} usage on schema {schema} {to} {role}",
-        "{verb} select on all tables in schema {schema} {to} {role}",
+        *(["{verb} select on all tables in schema {schema} {to} {role}"] if existing else []),
         "alter default privileges {for_owner} in schema {schema} {verb} select on tables {to} {role}",
     ):
         connection.execute(sql.SQL(statement).format(**words))
 
 
-def _grant_read_ops(connection: Connection[Any]) -> None:
-    """Grant kpi_reader the columns of ops that FOR_READERS allows, and revoke all others."""
-    words = {"reader": sql.Identifier(READER)}
+def _grant_read_ops(connection: Connection[Any], role: str) -> None:
+    """Grant a role of readers the columns of ops that FOR_READERS allows, and revoke all others."""
+    words = {"reader": sql.Identifier(role)}
     for statement in (
         "grant usage on schema ops to {reader}",
         "alter default privileges in schema ops revoke select on tables from {reader}",
@@ -343,13 +368,13 @@ def _grant_read_ops(connection: Connection[Any]) -> None:
         )
 
 
-def reader_has_excess_grants(connection: Connection[Any]) -> bool:
-    """Return whether kpi_reader may read columns of ops that FOR_READERS excludes."""
+def has_excess_grants(connection: Connection[Any], role: str) -> bool:
+    """Return whether a role of readers may read columns of ops that FOR_READERS excludes."""
     kept = [(f"ops.{table}", column) for table, columns in FOR_READERS.items() for column in columns]
     found = connection.execute(
         "select 1 from unnest(%s::text[], %s::text[]) as kept (tab, col) where to_regrole(%s) is not null "
         "and to_regclass(tab) is not null and has_column_privilege(%s, to_regclass(tab), col, 'select')",
-        [*map(list, zip(*kept, strict=True)), READER, READER],
+        [*map(list, zip(*kept, strict=True)), role, role],
     ).fetchone()
     return found is not None
 

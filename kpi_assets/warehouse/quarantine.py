@@ -16,14 +16,21 @@ from psycopg.rows import class_row
 
 from kpi_assets.model import excerpt
 from kpi_assets.model.records import BadRecord, Record
+from kpi_assets.model.table import Table
 from kpi_assets.model.written import Form, RefusedError
 from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets.warehouse.decided_records import DecidedRecords
+from kpi_assets.warehouse.erased import Erased, key_of
 from kpi_assets.warehouse.input_errors import input_error
 
 MIN_SAMPLES = 10_000  # at least so many bad records are returned with their text, if there are; all are counted
 
 NOTHING_DECIDED = DecidedRecords(())
+# The words of the records that have no fields, because they cannot be read.
+_WORDS = (
+    "cross join lateral regexp_split_to_table(case when t.problem is not null and t.refused is null then t.record end, "
+    "'[[:space:],;|\"''{}:]+') as w (word)"
+)
 # A record whose line is negative takes the place of a bad one (decided_records.py).
 _LOADED = sql.SQL(
     "where line not in (select line from bad_records) and (line > 0 or -line in (select line from bad_records))"
@@ -39,6 +46,7 @@ class Result:
     samples: list[BadRecord]  # also those that were corrected, which are not counted as bad
     discarded: int = 0
     decided: str = ""  # what decisions did, for people
+    erased: int = 0  # records about erased persons, which are neither loaded nor bad
 
 
 def load_readable(
@@ -46,23 +54,21 @@ def load_readable(
     candidate: Candidate,
     records: Iterable[Record],
     decided: DecidedRecords = NOTHING_DECIDED,
+    erased: Erased | None = None,
 ) -> Result:
     """Fill the candidate with the readable records, in the caller's transaction; return the bad ones.
+
+    Bad records about `erased` persons are left out, as far as the value can be read that names one; readable ones are
+    loaded.
 
     `decided` has found the decisions on the records by the time that all are read. Of more bad records than may be
     published, the first MIN_SAMPLES are returned.
     """
     table = candidate.table
-    types = {name: type_ for name, type_ in table.types.items() if name not in table.source.origin_columns}
+    types = _types(table)
     slots = [sql.Identifier(f"c{number}") for number in range(len(types))]
     origins = dict(zip(table.source.origin_columns, table.source.origins, strict=True))
-    connection.execute(
-        sql.SQL(
-            "create temporary table records (line bigint, record text, problem text, refused integer, written jsonb, "
-            "position bigint, object_key text, byte_offset bigint, {}) on commit drop"
-        ).format(sql.SQL(", ").join(sql.SQL("{} text").format(slot) for slot in slots))
-    )
-    _load(connection, records, [each.form for each in table.dialect.fields], len(types))
+    _stage(connection, table, records)
     typed = [(name, slot, type_) for (name, type_), slot in zip(types.items(), slots, strict=True)]
     checked: list[sql.Composable] = [
         sql.SQL("({}, coalesce(t.written ->> {}, {}), case when t.refused = {} then t.problem else {} end)").format(
@@ -87,6 +93,7 @@ def load_readable(
             sql.SQL(", ").join(checked or [sql.SQL("(null::text, null::text, null::text)")]),
         )
     )
+    left_out = _leave_out(connection, erased) if erased else 0
     loaded = connection.execute(
         sql.SQL("insert into {} ({}) select {} from records {}").format(
             candidate.name,
@@ -110,7 +117,79 @@ def load_readable(
             [max(kept, MIN_SAMPLES) + len(decided.decisions)],
         ).fetchall()
     settled = decided.settle(connection, samples)
-    return Result(loaded, bad - settled.corrected, settled.samples, settled.discarded, settled.text)
+    return Result(loaded, bad - settled.corrected, settled.samples, settled.discarded, settled.text, left_out)
+
+
+def find_erased(connection: Connection[Any], erased: Erased, records: Iterable[Record]) -> dict[int, dict[str, str]]:
+    """Return the lines of the records that are about erased persons, in the caller's transaction.
+
+    Each has what would stand in the place of the key, by column; nothing if the record cannot be read.
+    """
+    _stage(connection, erased.table, records)
+    found: dict[int, dict[str, str]] = {}
+    for line, column, replacement in connection.execute(_of_erased(connection, erased), erased.parameters):
+        found.setdefault(line, {}).update({} if column is None else {column: replacement})
+    connection.execute("drop table pg_temp.records")
+    return found
+
+
+def _leave_out(connection: Connection[Any], erased: Erased) -> int:
+    """Drop the bad records that are about erased persons, or were corrected to be; return how many they are."""
+    connection.execute(
+        sql.SQL(
+            "create temporary table erased_records on commit drop as select line from bad_records "
+            "where line > 0 and line in (select f.line from ({}) as f)"
+        ).format(_of_erased(connection, erased)),
+        erased.parameters,
+    )
+    for table in ("records", "bad_records"):
+        connection.execute(
+            sql.SQL("delete from {} where abs(line) in (select line from erased_records)").format(sql.Identifier(table))
+        )
+    counted = connection.execute("select count(*) from erased_records").fetchone()
+    return int(counted[0]) if counted else 0
+
+
+def _of_erased(connection: Connection[Any], erased: Erased) -> sql.Composed:
+    """Return SQL for the staged records about erased persons: line, column of the key, and what could take its place.
+
+    A value is read as its column would hold it. Of a record that has no fields, each word of its text may be the key.
+    """
+    types = _types(erased.table)
+    found = list[sql.Composable]()
+    for subject in erased.subjects:
+        type_ = types[subject.column]
+        slot = sql.Identifier("t", f"c{[*types].index(subject.column)}")
+        for value, rest, column in ((slot, "", subject.column), (sql.Identifier("w", "word"), _WORDS, None)):
+            key = key_of(subject, value)
+            if type_ != "text":
+                wrong = input_error(connection, value, sql.Literal(type_))
+                typed = sql.SQL("{}::{}").format(value, sql.SQL(type_))
+                key = sql.SQL("case when {} is null then ({})::text else {} end").format(wrong, typed, value)
+            found.append(
+                sql.SQL(
+                    "select abs(t.line) as line, {}::text, k.replacement from records as t {} inner join {}"
+                ).format(column, sql.SQL(rest), erased.join(subject, key, "k"))
+            )
+    return sql.SQL(" union ").join(found)
+
+
+def _types(table: Table) -> dict[str, str]:
+    """Return the types of the columns that the fields of a record fill."""
+    return {name: type_ for name, type_ in table.types.items() if name not in table.source.origin_columns}
+
+
+def _stage(connection: Connection[Any], table: Table, records: Iterable[Record]) -> None:
+    """Load records as text into the temporary table `records`, with a column c0, c1, … for each of theirs."""
+    width = len(_types(table))
+    slots = sql.SQL(", ").join(sql.SQL("{} text").format(sql.Identifier(f"c{number}")) for number in range(width))
+    connection.execute(
+        sql.SQL(
+            "create temporary table records (line bigint, record text, problem text, refused integer, written jsonb, "
+            "position bigint, object_key text, byte_offset bigint, {}) on commit drop"
+        ).format(slots)
+    )
+    _load(connection, records, [each.form for each in table.dialect.fields], width)
 
 
 def count_loaded(connection: Connection[Any], span: int) -> dict[int, int]:

@@ -14,13 +14,13 @@ from psycopg import Connection, sql
 
 from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.table import Table
-from kpi_assets.warehouse import candidates, indexes, references
+from kpi_assets.warehouse import candidates, indexes, reader_rights, references
 from kpi_assets.warehouse.alter import drop_columns
 from kpi_assets.warehouse.ddl import DefinitionError, identifier, object_type, types_of
 from kpi_assets.warehouse.error_reasons import one_line
 from kpi_assets.warehouse.kinds import stored_strategy, strategy_of
 from kpi_assets.warehouse.shape import Published
-from kpi_assets.warehouse.views import latest_of, put_latest_view
+from kpi_assets.warehouse.views import latest_of, masked_of, put_latest_view, put_masked_view
 
 
 def ensure(connection: Connection[Any], table: Table, load_date: date, others: Sequence[Published]) -> None:
@@ -38,7 +38,9 @@ def ensure(connection: Connection[Any], table: Table, load_date: date, others: S
         # The view has the columns with which the latest load_date was published.
         names = list(newest.columns if newest and newest.last > load_date else table.types)
         put_latest_view(connection, table, names, stored)
+    put_masked_view(connection, table)
     drop_columns(connection, table.relation, unneeded)
+    reader_rights.ensure(connection, table)
     comment(connection, table)
 
 
@@ -92,7 +94,7 @@ def find_mismatches(connection: Connection[Any], tables: Iterable[Table]) -> lis
 
 
 def drop(connection: Connection[Any], relation: Relation) -> None:
-    """Drop a table or view if it exists, with its `_latest` view and its unpublished candidates.
+    """Drop a table or view if it exists, with its `_latest` and `_masked` views and its unpublished candidates.
 
     Call this in a transaction with a lock_timeout. Raises DefinitionError if other objects depend on the table.
     """
@@ -100,7 +102,7 @@ def drop(connection: Connection[Any], relation: Relation) -> None:
     try:
         if stored:
             references.drop_incoming(connection, relation)
-            if view := latest_of(connection, relation):
+            for view in filter(None, (latest_of(connection, relation), masked_of(connection, relation))):
                 connection.execute(sql.SQL("drop view {}").format(identifier(view)))
             stored.drop(connection, relation)
     except psycopg.errors.DependentObjectsStillExist as error:

@@ -198,7 +198,7 @@ class Versions:
 
     def take_out(self, connection: Connection[Any], load_date: date) -> VersionChanges:
         """Remove the rows of a load_date: from then on holds what the one before says, or nothing if there is none."""
-        return self.fold(connection, load_date, rows_on(self.relation, _day(load_date) + sql.SQL(" - 1")))
+        return self.fold(connection, load_date, rows_on(identifier(self.relation), _day(load_date) + sql.SQL(" - 1")))
 
     def merge(self, connection: Connection[Any]) -> None:
         """Merge neighbors that have become equal because the type of a column changed."""
@@ -289,10 +289,13 @@ class Versions:
             )
 
 
-def rows_on(relation: Relation, day: sql.Composable) -> sql.Composable:
-    """Return the versions that hold on a day, with the day as load_date, as a subquery for FROM without an alias."""
+def rows_on(source: sql.Composable, day: sql.Composable) -> sql.Composable:
+    """Return the versions that hold on a day, with the day as load_date, as a subquery for FROM without an alias.
+
+    `source` is the table of the versions, or a subquery with its columns.
+    """
     return sql.SQL("(select {} as {}, h.* from {} as h where {})").format(
-        day, sql.Identifier(LOAD_DATE), identifier(relation), holds_on(day)
+        day, sql.Identifier(LOAD_DATE), source, holds_on(day)
     )
 
 

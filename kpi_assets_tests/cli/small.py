@@ -15,24 +15,25 @@ NAME, BUCKET = "small", "kpi-small"
 FIRST = date(2025, 1, 1)
 
 
-def write_sql(sql: Path, *, name: str = NAME, **files: str) -> Path:
+def write_sql(sql: Path, *, name: str = NAME, bucket: str = BUCKET, **files: str) -> Path:
     """Write the sql tree of the pipeline below a folder; `files` are added to `marts`, or replace its own `things`.
 
-    With a name of its own it has a database that no other test publishes into.
+    With a name of its own it has a database that no other test publishes into, and with a bucket of its own no other
+    test is told of its objects.
     """
     texts = {"raw/things": RAW_THINGS, "marts/things": MART, **{f"marts/{file}": text for file, text in files.items()}}
     for file, text in texts.items():
         path = sql / name / f"{file}.sql"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    (sql / name / "pipeline.yaml").write_text(PIPELINE_YAML.format(bucket=BUCKET))
+    (sql / name / "pipeline.yaml").write_text(PIPELINE_YAML.format(bucket=bucket))
     return sql
 
 
-def upload(kpi: CliHarness, day: date, body: bytes = GOOD) -> None:
+def upload(kpi: CliHarness, day: date, body: bytes = GOOD, bucket: str = BUCKET) -> None:
     """Upload the object of a load_date."""
-    kpi.stack.make_bucket(BUCKET)
-    kpi.s3.put_object(Bucket=BUCKET, Key=f"raw/things/load_date={day}/things.csv", Body=body)
+    kpi.stack.make_bucket(bucket)
+    kpi.s3.put_object(Bucket=bucket, Key=f"raw/things/load_date={day}/things.csv", Body=body)
 
 
 @contextmanager

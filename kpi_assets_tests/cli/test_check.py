@@ -92,3 +92,16 @@ def test_errors_of_fixtures_files_are_shown_with_those_of_the_tree(kpi: Kpi, tre
     tree.write("shop/raw/things.sql", RAW)
     assert kpi("check", code=2).out.splitlines()[-1] == "3 errors: shop."
     assert not (tmp_path / "home").exists(), "no server was started"
+
+
+def test_what_an_engine_would_refuse_is_said_with_its_lines(kpi: Kpi, tree: Tree) -> None:
+    assert kpi("check", "--engine", "spark").out == "All files can be read: shop.\nspark would refuse nothing: shop.\n"
+    sold = tree.root / "shop/marts/sold.sql"
+    tree.write("shop/marts/sold.sql", MART.replace("    name\n", "    upper(name) as name\n"))
+    assert kpi("check").out == "All files can be read: shop.\n", "it is no error"
+    said = kpi("check", "shop", "--engine", "spark", code=1).out.splitlines()
+    assert said[0] == "All files can be read: shop."
+    assert said[1].startswith(f"refused: {sold}:13: UPPER(things.name) is not portable, because letters beyond ASCII ")
+    assert said[2:] == ["spark would refuse 1 place: shop."]
+    [found] = json.loads(kpi("check", "--engine", "duckdb", "--format", "json", code=1).out)
+    assert (found["file"], found["line"]) == (str(sold), 13)

@@ -51,11 +51,12 @@ def test_the_story_of_a_waiver(kpi: CliHarness, files: dict[str, str]) -> None:
 
     kpi("run", NAME, "--load-date", DAY, "--select", f"{TABLE}+", **files)
     sentence = f"waived {TABLE} of {DAY} is published although {CHECK} failed: waived by ana until"
-    for command in (("plan", NAME), ("show", NAME, TABLE)):
+    for command in (("plan", NAME), ("show", NAME, TABLE), ("status",)):
         shown = " ".join(kpi(*command, **files).out.split())
         assert sentence in shown
         assert f"({REASON})." in shown
     assert "(waived" in kpi("checks", NAME, **files).out
+    assert f"although {CHECK} failed" in " ".join(kpi("alerts", NAME, **files).out.split())
     assert kpi("recheck", NAME, "--load-date", DAY, "--select", TABLE, **files).code == 0
     [row] = json.loads(kpi("rulings", NAME, "--format", "json", **files).out)
     assert {word: row[word] for word in ("id", "kind", "load_date", "table", "checks", "state", "by", "reason")} == {

@@ -406,7 +406,7 @@ def test_the_doctor_says_whether_the_user_may_land(cloud: Cloud, role: tuple[str
 
 
 def test_the_policies_cover_every_object_of_the_shipped_pipelines() -> None:
-    for name in ("run", "land"):
+    for name in ("run", "land", "erase"):
         policy = json.loads((DEPLOY / "iam" / f"{name}.json").read_text())
         allowed = {
             resource.removeprefix("arn:aws:s3:::").rstrip("*")

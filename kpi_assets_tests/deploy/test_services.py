@@ -106,7 +106,7 @@ def test_the_doctor_finds_nothing_to_repair(deployment: Deployment, ran: Ran) ->
         f"ok      warehouse: PostgreSQL {deployment.postgres_version} at {place}, as kpi_app",
         "ok      warehouse: its clock and ours are less than 10 s apart",
         "ok      warehouse settings: durable, and large enough for loads",
-        "ok      roles: kpi_loader, kpi_builder, kpi_reader, kpi_reviewer, kpi_decider exist",
+        "ok      roles: kpi_loader, kpi_builder, kpi_reader, kpi_pii_reader, kpi_reviewer, kpi_decider exist",
         "advice  roles: kpi_reader may also connect to the databases postgres, template1, as everybody may: run "
         "`revoke connect on database ... from public` there if nobody needs that",
         f"ok      database ecommerce: ops is at version {schema.migrations()[-1][0]}, the newest",

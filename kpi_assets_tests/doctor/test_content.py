@@ -200,3 +200,22 @@ def test_measures_that_were_changed_since_are_advice(published: PipelineHarness)
         "measures of 1 load_dates of KPIs were added or changed since they were published: "
         f"`kpi measures {published.name} --refresh` computes their values",
     ) in findings(published)
+
+
+def test_the_doctor_says_what_is_kept_for_a_rollback(lab: PipelineHarness) -> None:
+    yaml = lab.folder / "pipeline.yaml"
+    plain = yaml.read_text()
+    yaml.write_text(plain + "rollback: {keep: 2}\n")
+    lab.file("raw/things.sql", RAW_THINGS)
+    for weight in (b"20.50", b"21.50"):
+        lab.put_things(GOOD.replace(b"20.50", weight))
+        lab.build("raw.things")
+    [(relation, size)] = lab.rows("select relation, size_bytes from ops.versions where relation is not null")
+    said = f"1 earlier contents are kept for a rollback, {size / 1e6:,.1f} MB (raw.things 1)"
+    assert ("ok", said) in findings(lab)
+    yaml.write_text(plain)
+    due = f"1 of them are kept for longer than the files say: `kpi retention {lab.name} --drop` drops them"
+    assert ("advice", due) in findings(lab)
+    execute(lab, f"drop table {relation}")
+    gone = f"rows of raw.things of {DAY} that were kept for a rollback are gone from the database ({relation}): no "
+    assert ("broken", f"{gone}rollback can show them again") in findings(lab)

@@ -38,6 +38,7 @@ def test_the_environment_names_the_servers_and_is_restored(named: Settings, home
         assert set(os.environ) - set(before) == {
             "KPI_HOME",
             "KPI_POSTGRES_URL",
+            "KPI_ERASURE_SALT",
             "KPI_S3_ENDPOINT_URL",
             "AWS_ACCESS_KEY_ID",
             "AWS_SECRET_ACCESS_KEY",
@@ -289,6 +290,7 @@ def test_nothing_is_readable_for_others(fresh: Path, monkeypatch: pytest.MonkeyP
     assert stat.S_IMODE(fresh.stat().st_mode) == (0o711 if os.geteuid() == 0 else 0o700)
     assert modes.pop("postgres.conf") == 0o600
     assert modes.pop("credentials.json") == 0o600
+    assert modes.pop("erasure_salt") == 0o600
     assert modes == dict.fromkeys(("logs", "postgres", "run", "s3-conf", "s3-data"), 0o700)
     assert len(set(secrets.values())) == 3
     assert [name for name, value in secrets.items() if value in said] == []

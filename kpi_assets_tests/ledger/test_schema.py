@@ -47,14 +47,19 @@ RELEASED = {
     "0020_grown.sql": "8f746f42441a0f649d92d8646e4d723e2bc4b3ef278f0e2204fc524d849a50cd",
     "0021_rulings.sql": "3371eacbb4fa143b2ec0e1adc7ebac527698fefb5bd808d81dbae4b804503df4",
     "0022_restatements.sql": "3f192e7e2df8664d722bda172a45fe19d4a9694fcc3b34eb0323de85cf0ff23f",
+    "0023_waived.sql": "1dc25eddb94e113f438632559aa643013ba52607ffdfff1d3c89f9bb1246ba40",
+    "0024_versions.sql": "67ada8ab7e299391e15e16cb5e2d208aaf33fb88ba471e2802148c95c2b36aba",
+    "0025_releases.sql": "024fe9e664c65bb22dd002d8b53a2528ae8de1253c87880ce9f7f79075879bd9",
+    "0026_erasures.sql": "01938db3c88253dc8d7ce30a28e4be0cdf80df953b0df2bfca2a06db633baf28",
 }
 NUMBERS = [number for number, _ in schema.migrations()]
 TABLES = [
     *("alert_deliveries", "alerts", "api_turns", "bad_rows", "batches", "data_quality_results", "drift"),
-    *("growth", "holds"),
-    *("kpi_tiles", "kpi_trust", "kpi_values", "kpis", "locks", "manifest_parts", "manifests"),
-    *("migrations", "pipeline_runs", "published", "publishes", "quarantine", "requests", "restatements", "rulings"),
-    *("stream_closings", "stream_objects", "stream_positions"),
+    *("erased_keys", "erasures", "growth", "holds"),
+    *("kpi_tiles", "kpi_trust", "kpi_values", "kpis", "locks", "manifest_links", "manifest_parts", "manifests"),
+    *("migrations", "pipeline_runs", "published", "publishes", "quarantine", "releases", "requests", "restatements"),
+    "rulings",
+    *("stream_closings", "stream_objects", "stream_positions", "versions"),
 ]
 RELATIONS = "select relname from pg_class where relnamespace = 'ops'::regnamespace and relkind in ('r', 'v') order by 1"
 

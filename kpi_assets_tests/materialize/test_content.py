@@ -185,6 +185,7 @@ GOOD = {
         [(-2147483648, "x", "-9999.99"), (2147483647, "y", "9999.99")],
     ),
     "what a spreadsheet would execute": Good(HEADER + b"1,=cmd|' /C calc'!A0,1\n", [(1, "=cmd|' /C calc'!A0", "1.00")]),
+    "a byte order mark": Good(b"\xef\xbb\xbf" + HEADER + FIRST, [(1, "anvil", "20.50")]),
     "not ASCII": Good(HEADER + "1,Jalapeño 辣椒 🌶,1\n".encode(), [(1, "Jalapeño 辣椒 🌶", "1.00")]),
 }
 

@@ -2,9 +2,10 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import psycopg
@@ -12,13 +13,16 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
 
+from kpi_assets.embedded.postgres import installation
 from kpi_assets.embedded.stack import Stack, status
+from kpi_assets.ledger.publishes import current
 from kpi_assets.materialize.build import build
 from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.prepare import prepare
+from kpi_assets.materialize.recheck import check_as_published
 from kpi_assets.materialize.verify_object import verify
 from kpi_assets.warehouse.connection import WarehouseError
-from kpi_assets_tests.machine import PATIENCE
+from kpi_assets_tests.machine import PATIENCE, eventually
 from kpi_assets_tests.materialize.commit_dropping_proxy import commit_dropping_proxy
 from kpi_assets_tests.materialize.crash_points import (
     COUNTS,
@@ -26,12 +30,14 @@ from kpi_assets_tests.materialize.crash_points import (
     THINGS,
     WIDE,
     WIDE_COUNTS,
+    WIDE_ROWS,
     at,
     await_no_session,
     leftover_builds,
     locks,
     statuses,
 )
+from kpi_assets_tests.other_server import Cluster
 from kpi_assets_tests.pipeline_harness import DAY, GOOD, RAW_THINGS, PipelineHarness
 
 PARTITIONED = RAW_THINGS.replace("grain:", "storage: partitions\ngrain:")
@@ -43,6 +49,13 @@ def crash_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     home = tmp_path_factory.mktemp("crash") / "home"
     with Stack(home, s3=False):
         yield home
+
+
+@pytest.fixture(scope="module")
+def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A server with the defaults of initdb, whose settings these tests change."""
+    with Cluster(tmp_path_factory.mktemp("own") / "server", installation() / "bin") as opened:
+        yield opened
 
 
 def stop_immediately(home: Path) -> None:
@@ -92,6 +105,94 @@ def test_a_crash_of_the_server_during_a_build_changes_nothing(
             assert after.execute(
                 "select count(*) from pg_class where relnamespace = 'builds'::regnamespace and relkind = 'r'"
             ).fetchall() == [(1,)]
+
+
+def kill_the_session(stack: Stack, server: SecretStr) -> None:
+    """Kill the process of the build's session, as the kernel does if memory runs out; the server ends all others."""
+    session = "select pid from pg_stat_activity where application_name = 'kpi run-of-t raw.things 2025-03-01'"
+    with psycopg.connect(server.get_secret_value(), autocommit=True) as connection:
+        [(pid,)] = connection.execute(session).fetchall()
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda: not is_open(connection))
+    [postgres] = [each for each in stack._servers if each.name == "postgres"]
+    postgres.await_ready()
+
+
+def restart(stack: Stack, _server: SecretStr) -> None:
+    """Restart the server like `pg_ctl restart -m fast`, which ends each session in the middle of its transaction."""
+    [postgres] = [each for each in stack._servers if each.name == "postgres"]
+    postgres.stop()
+    postgres.launch()
+    postgres.await_ready()
+
+
+def is_open(connection: psycopg.Connection[Any]) -> bool:
+    try:
+        connection.execute("select 1")
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("ended", [kill_the_session, restart])
+@pytest.mark.parametrize(("phase", "times"), [("copying", 2), ("publishing", 1)])
+def test_a_server_that_ends_all_sessions_and_goes_on_changes_nothing(
+    lab: PipelineHarness, crash_home: Path, ended: Callable[[Stack, SecretStr], None], phase: str, times: int
+) -> None:
+    lab.file("raw/things.sql", PARTITIONED)
+    with Stack(crash_home, s3=False) as stack:
+        server = SecretStr(stack.environment()["KPI_POSTGRES_URL"])
+        calm = replace(lab.context(), server=server)
+        table = calm.pipeline.table("raw.things")
+        prepare(calm.pipeline, server)
+        lab.put_things(GOOD)
+        verify(calm, table, DAY)
+        first = build(calm, table, DAY)
+        lab.put_things(WIDE)
+        verify(calm, table, DAY)
+
+        with pytest.raises(WarehouseError, match=r"raw/things\.sql: building raw\.things failed \("):
+            build(replace(calm, on_progress=at(phase, lambda: ended(stack, server), times)), table, DAY)
+
+        with psycopg.connect(make_conninfo(server.get_secret_value(), dbname=lab.name), autocommit=True) as after:
+            assert after.execute(THINGS).fetchall() == GOOD_ROWS
+            assert after.execute("select publish_id from ops.published").fetchall() == [(first.publish_id,)]
+            assert build(calm, table, DAY).rows == 20_000
+            assert after.execute(COUNTS).fetchall() == WIDE_COUNTS
+            assert after.execute(
+                "select status from ops.pipeline_runs where job = 'raw.things' order by id"
+            ).fetchall() == [("success",), ("failed",), ("success",)]
+            assert after.execute(
+                "select count(*) from pg_class where relnamespace = 'builds'::regnamespace and relkind = 'r'"
+            ).fetchall() == [(1,)]
+
+
+@pytest.mark.parametrize("wal_level", ["minimal", "replica"])
+@pytest.mark.parametrize("storage", ["rows", "partitions"])
+def test_what_is_published_survives_a_crash_of_the_server_whatever_it_writes_to_its_log(
+    lab: PipelineHarness, own_server: Cluster, storage: str, wal_level: str
+) -> None:
+    """With `wal_level = minimal`, which embedded servers have, a COPY into a new table is not in the log."""
+    own_server.configure(wal_level=wal_level, max_wal_senders="0")
+    lab.file("raw/things.sql", RAW_THINGS.replace("grain:", f"storage: {storage}\ngrain:"))
+    lab.put_things(WIDE)
+    expected = lab.build("raw.things")
+    context = replace(lab.context(), server=SecretStr(own_server.url))
+    table = context.pipeline.table("raw.things")
+    prepare(context.pipeline, context.server)
+    verify(context, table, DAY)
+
+    found = build(context, table, DAY)
+    own_server.crash()
+    own_server.start()
+
+    assert (found.rows, found.checksum) == (expected.rows, expected.checksum) == (WIDE_ROWS, found.checksum)
+    with psycopg.connect(make_conninfo(own_server.url, dbname=lab.name), autocommit=True) as after:
+        assert after.execute("show wal_level").fetchall() == [(wal_level,)]
+        assert after.execute(COUNTS).fetchall() == WIDE_COUNTS
+        [(publish,)] = [tuple(current(after, [table.relation], DAY).values())]
+        assert publish.checksum == expected.checksum
+        assert check_as_published(after, table, publish).passed
 
 
 @pytest.mark.parametrize(

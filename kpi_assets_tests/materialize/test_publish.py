@@ -94,3 +94,27 @@ def test_the_same_objects_and_sql_give_the_same_checksums(lab: PipelineHarness) 
     third = [lab.build(name).checksum for name in ("raw.things", "marts.weighed")]
     assert first[0] != third[0]
     assert first[1] != third[1]
+
+
+def test_an_empty_database_gets_the_same_rows_checksums_and_versions_from_the_objects(lab: PipelineHarness) -> None:
+    """One table of each kind of storage, and two load_dates of which the second corrects the first."""
+    history = MART.replace("grain:", "storage: history\nhistory: {surrogate_key: sk, max_changed: 1}\ngrain:")
+    lab.file("raw/things.sql", RAW_THINGS.replace("grain:", "storage: partitions\ngrain:"))
+    lab.file("marts/weighed.sql", MART)
+    lab.file("marts/known.sql", history)
+    names = ("raw.things", "marts.weighed", "marts.known")
+    bodies = {DAY: GOOD, NEXT: b"thing_id,name,weight\n1,anvil,20.51\n7,saw,1.00\n"}
+
+    def built() -> list[object]:
+        for day, body in bodies.items():
+            lab.put_things(body, day)
+            for name in names:
+                assert not lab.build(name, day).held
+        ledger = "select asset, load_date, rows, checksum, manifest_hash, code_version from ops.published order by 1, 2"
+        return [lab.rows(ledger), *(lab.rows(f"select * from {name} as t order by t::text") for name in names)]
+
+    first = built()
+    assert [len(rows) for rows in first] == [6, 4, 3, 3]
+    lab.in_postgres(f'drop database "{lab.name}" with (force)')
+    lab._ready = None
+    assert built() == first

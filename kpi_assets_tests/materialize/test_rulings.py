@@ -7,24 +7,18 @@ import pytest
 from psycopg import sql
 
 from kpi_assets.errors import UsageError, UserError
-from kpi_assets.ledger.rulings import RecordedRuling
 from kpi_assets.materialize.build import build
 from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.decisions import look
-from kpi_assets.materialize.rule import AskedWaiver, keep_out, revoke, waive
+from kpi_assets.materialize.rule import keep_out, revoke
 from kpi_assets.model.decision import DecisionError
 from kpi_assets.sources import decisions as objects
 from kpi_assets.sources.refusals import LakeError
 from kpi_assets.sources.store import Store
 from kpi_assets.warehouse.connection import connect
 from kpi_assets_tests.pipeline_harness import PipelineHarness
-from kpi_assets_tests.two_source_pipeline import WEIGHED, TwoSourcePipeline
-
-CHECKED = WEIGHED.replace("@end */", "checks:\n  range: {weight: [0, 50]}\n@end */")
-TOO_HEAVY = b"thing_id,name,weight\n1,anvil,70.00\n2,feather,\n"
-HEAVIER = b"thing_id,name,weight\n1,anvil,71.00\n2,feather,\n"
-REASON = "the scale was replaced, the weight is right"
-CHECK = "range__weight"
+from kpi_assets_tests.two_source_pipeline import TwoSourcePipeline
+from kpi_assets_tests.waivers import CHECK, CHECKED, HEAVIER, REASON, TOO_HEAVY, expire, waived
 
 
 @pytest.fixture
@@ -32,15 +26,6 @@ def shop(shop: TwoSourcePipeline) -> TwoSourcePipeline:
     """The pipeline with a check that things of more than 50 kg fail."""
     shop.file("marts/weighed.sql", CHECKED)
     return shop
-
-
-def waived(
-    shop: PipelineHarness, day: date, *checks: str, table: str = "marts.weighed", **changes: Any
-) -> RecordedRuling:
-    """Waive the held build of a table."""
-    context = shop.context()
-    asked = {"reason": REASON, "by": "ana", "hours": None, **changes}
-    return waive(context, AskedWaiver(context.pipeline.table(table), day, checks or (CHECK,), **asked))
 
 
 def refused(shop: PipelineHarness, day: date, *checks: str, **changes: Any) -> str:
@@ -197,16 +182,6 @@ def test_a_reason_and_the_hours_are_asked_for(shop: TwoSourcePipeline) -> None:
         f"ana waived this already on {made.ruled_at:%Y-%m-%d %H:%M} UTC ({REASON}): `kpi run {shop.name} --load-date "
         f"{shop.day} --select marts.weighed+` publishes it."
     )
-
-
-def expire(shop: TwoSourcePipeline, made: RecordedRuling) -> None:
-    """Let a ruling expire, on S3 and in the ledger."""
-    assert made.expires_at is not None
-    past = (made.ruled_at - timedelta(hours=1)).isoformat(timespec="seconds")
-    body = shop.s3.get_object(Bucket=shop.bucket, Key=made.object_key)["Body"].read()
-    shop.put(made.object_key, body.replace(made.expires_at.isoformat(timespec="seconds").encode(), past.encode()))
-    with shop.session() as session:
-        session.execute("update ops.rulings set expires_at = %s where ruling_id = %s", [past, made.ruling_id])
 
 
 def test_an_expired_ruling_publishes_nothing_new_and_a_replay_again(shop: TwoSourcePipeline) -> None:

@@ -265,6 +265,12 @@ WRONG: dict[str, tuple[str, str, str, str]] = {
     "lookback": (SELECT, "repeats:", "lookback: 2\nrepeats:", "lookback: a table that grows reads one batch"),
     "kpi": (SELECT, "repeats:", "kpi: {chart: {x: amount, y: amount}}\nrepeats:", "kpi: a KPI is computed again from"),
     "quality": (SELECT, "repeats:", "quality: {}\nrepeats:", "quality: a score is of a whole load_date"),
+    "rollback": (
+        SELECT,
+        "repeats:",
+        "rollback: {keep: 2}\nrepeats:",
+        "rollback: a replay of its events gives each load_date",
+    ),
     "min_rows": (SELECT, "checks:\n", "checks:\n  min_rows: {at_least: 1}\n", "checks.min_rows: a batch has as many"),
     "unique": (SELECT, "checks:\n", "checks:\n  unique: {u: [amount]}\n", "checks.unique: it sees one batch"),
     "foreign_key": (

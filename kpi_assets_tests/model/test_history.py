@@ -45,7 +45,7 @@ VERSIONS = (
     '(select %(load_date)s::date as load_date, "thing_sk", "thing_id"::integer as "thing_id", "name"::text as "name", '
     "effective_date, case when end_date < %(load_date)s::date then end_date end as end_date, "
     "coalesce(end_date >= %(load_date)s::date, true) as is_current "
-    'from "marts"."dim" where effective_date <= %(load_date)s::date)'
+    'from "marts"."dim" as stored where effective_date <= %(load_date)s::date)'
 )
 
 

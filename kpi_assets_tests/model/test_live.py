@@ -42,6 +42,7 @@ def test_a_live_view_is_no_table(tree: Tree) -> None:
         "freshness: {within_hours: 1}",
         "quarantine: {rows: 1}",
         "time_limit: {minutes: 30}",
+        "rollback: {keep: 2}",
         "source: {object: 'raw/{load_date}.csv', format: csv}",
     ],
 )

@@ -235,6 +235,8 @@ def test_a_folder_that_cannot_name_a_database_is_refused(tree: Tree, folder: str
             "waivers: {approvals: 2}\nreaders",
             "5: waivers.approvals: 2 is not possible: one person rules, so write 1, or take the word out",
         ),
+        ("readers", "rollback: {keep: -1}\nreaders", "5: rollback.keep: -1 is too small: write 0 or more"),
+        ("readers", "rollback: {keep: 2, days: 0}\nreaders", "5: rollback.days: 0 is too small: write 1 or more"),
         ("readers", "waivers: {most_hours: 0}\nreaders", "5: waivers.most_hours: 0 is too small: write 1 or more"),
         (YAML, "", "1: 'description' is missing"),
     ],

@@ -244,11 +244,13 @@ def test_every_model_of_a_header_is_tested_here() -> None:
             "Complete",
             "CustomCheck",
             "CustomRule",
+            "Final",
             "Freshness",
             "Header",
         ),
         *(
             "HistorySpec",
+            "Kept",
             "Kpi",
             "Lookback",
             "Measure",
@@ -398,6 +400,20 @@ def test_the_budget_of_a_raw_table_is_part_of_its_checks_alone(tree: Tree) -> No
     code, checks, of_object = versions_of(tree.load().table("raw.things"))
     assert [code == EVERY_WORD["raw.things"][0], checks == EVERY_WORD["raw.things"][1]] == [True, False]
     assert of_object == EVERY_WORD["raw.things"][2]
+
+
+def test_when_a_kpi_is_final_is_part_of_its_checks_alone(tree: Tree) -> None:
+    def versions_with(words: str) -> Versions:
+        shop(tree).write("shop/marts/sold.sql", KPI.replace("kpi:\n", f"kpi:\n{words}"))
+        return versions_of(tree.load().table("marts.sold"))
+
+    assert versions_with("") == EVERY_WORD["marts.sold"]
+    found = [
+        versions_with(f"  final: {{{words}}}\n")
+        for words in ("after_days: 3", "after_days: 4", "after_days: 3, on_change: hold")
+    ]
+    assert {code for code, _, _ in found} == {EVERY_WORD["marts.sold"][0]}
+    assert len({EVERY_WORD["marts.sold"][1], *(checks for _, checks, _ in found)}) == 4
 
 
 @contextmanager

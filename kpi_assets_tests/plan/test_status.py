@@ -7,7 +7,7 @@ import pytest
 from kpi_assets.ledger import runs
 from kpi_assets.materialize.build import build
 from kpi_assets_tests.pipeline_harness import DOUBLED
-from kpi_assets_tests.two_source_pipeline import HEAVY, THINGS, WEIGHED, TwoSourcePipeline
+from kpi_assets_tests.two_source_pipeline import HEAVY, LABELS, THINGS, WEIGHED, TwoSourcePipeline
 
 MORE = b"thing_id,name,weight\n1,anvil,20.50\n2,feather,\n3,saw,1.00\n"
 BLOCKS = "checks:\n  light: {bad_rows: 'select * from {this} where weight > 20'}\n@end"
@@ -172,6 +172,30 @@ def test_a_held_table_is_due_when_its_input_is_published_with_changed_rows(shop:
     shop.land(things=MORE)
     shop.build("raw.things", shop.day)
     assert status_of(shop)[:2] == ("stale", "released")
+
+
+def test_a_row_without_its_parent_holds_until_the_parent_comes(shop: TwoSourcePipeline) -> None:
+    checks = "checks:\n  foreign_key: {thing_id: raw.labels.thing_id}\n@end"
+    shop.file("marts/weighed.sql", WEIGHED.replace("@end", checks))
+    shop.land(things=MORE)
+    assert shop.run()["marts.weighed"] == "held"
+    weighed = f"select thing_id, weight::text from marts.weighed where load_date = '{shop.day}' order by 1"
+    metric = (
+        "select metric_value::int, message from ops.data_quality_results where check_name = 'foreign_key__thing_id' "
+        f"and load_date = '{shop.day}' order by id desc limit 1"
+    )
+    assert shop.rows(metric) == [(1, "1 bad row")]
+    assert (shop.status().state, is_due(shop)) == ("held", False)
+
+    shop.land(things=None, labels=LABELS + b"3,sharp\n")
+    shop.build("raw.labels", shop.day)
+    assert status_of(shop)[:2] == ("stale", "released")
+    assert is_due(shop)
+
+    assert shop.run()["marts.weighed"] == "published"
+    assert shop.rows(weighed) == [(1, "20.50"), (3, "1.00")]
+    assert shop.rows(metric) == [(0, "")]
+    assert shop.status().state == "published"
 
 
 def test_a_held_table_is_due_when_the_environment_changes_its_minimum_rows(shop: TwoSourcePipeline) -> None:

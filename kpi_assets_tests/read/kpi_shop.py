@@ -25,7 +25,7 @@ MORE_THINGS = b"thing_id,name,weight\n1,anvil,30.50\n2,feather,\n"
 NOON = timedelta(hours=12)
 TRUST = """
 select kpi, gate, load_date, publish_id, published_at, rows, code_version, warnings, stopped_load_date, stopped_at,
-    stopped_since, due_by, restated, restated_at
+    stopped_since, due_by, restated, restated_at, waived
 from ops.kpi_trust
 """
 
@@ -77,6 +77,7 @@ class KpiShop(TwoSourcePipeline):
             *((latest.rows, latest.code_version, latest.warnings) if latest else (None, None, 0)),
             *((stop.load_date, stop.asset, stop.since) if stop else (None, None, None)),
             *(kpi.due_by, len(restated), restated[-1].at if restated else None),
+            len(latest.waived) if latest else 0,
         )
 
     def noon(self, day: date) -> datetime:

@@ -10,7 +10,7 @@ import pytest
 from kpi_assets.model.measure import Measure
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.read import said
-from kpi_assets.read.kpis import FailedCheck, KpiState, Point, Stop
+from kpi_assets.read.kpis import FailedCheck, KpiState, Point, Stop, Waived
 
 DAY, NEXT = date(2026, 11, 24), date(2026, 11, 25)
 NOON = datetime(2026, 11, 26, 12, tzinfo=timezone.utc)
@@ -24,6 +24,7 @@ NOON = datetime(2026, 11, 26, 12, tzinfo=timezone.utc)
         ("raw.things", "grain", 2048, 9000, "2,048 rows of things stand more than once"),
         ("raw.things", "grain", 1, 1, "1 row of things has no key"),
         ("raw.things", "grain", None, None, "rows of things stand more than once"),
+        ("raw.things", "not_ruled_out", 1, None, "a person keeps things out as it was built"),
         ("raw.things", "min_rows", 0, None, "no row of things came"),
         ("raw.things", "min_rows", 12, None, "only 12 rows of things came, fewer than are plausible"),
         ("raw.things", "not_null", 1, 1, "1 row of things lacks a value that must be there"),
@@ -87,8 +88,10 @@ def kpi(
     late: bool = False,
     warnings: int = 0,
     latest: date | None = DAY,
+    waived: Sequence[str] = (),
 ) -> KpiState:
-    points = [Point(latest, 5, 4, "run", NOON, 1, "code", {}, 6, warnings)] if latest else []
+    rulings = [Waived(1, "marts.weighed", DAY, [], by, "the weight is right", NOON) for by in waived]
+    points = [Point(latest, 5, 4, "run", NOON, 1, "code", {}, 6, warnings, waived=rulings)] if latest else []
     return KpiState(
         pipeline, pipeline.table(f"marts.{table}"), points, stops, NOON if late else None, late, next_due=NEXT
     )
@@ -96,6 +99,13 @@ def kpi(
 
 STATES = [
     ([], {}, "Tue 24 Nov", "It shows Tue 24 Nov.", ""),
+    (
+        [],
+        {"waived": ["ana", "ben", "ana"]},
+        "Tue 24 Nov, published on ana's and ben's word",
+        "It shows Tue 24 Nov.",
+        "Tue 24 Nov is published on ana's and ben's word.",
+    ),
     ([], {"warnings": 2}, "Tue 24 Nov, with 2 warnings", "It shows Tue 24 Nov.", ""),
     (
         [],

@@ -57,6 +57,8 @@ def test_other_keys_are_ignored(store: Store, tmp_path: Path) -> None:
     lay(
         store,
         good,
+        "raw/",  # what consoles put for a folder
+        "raw/a/load_date=2025-03-06/",
         "raw/a/load_date=2025-02-30/a.csv",  # no date
         "raw/a/load_date=2025-3-01/a.csv",
         "raw/a/load_date=2025-03-01/a.csv.tmp",

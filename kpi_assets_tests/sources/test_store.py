@@ -1,5 +1,6 @@
 """Objects are read exactly as pinned by their manifest, even over broken connections, or an error is raised."""
 
+import gzip
 import hashlib
 import random
 import re
@@ -266,6 +267,18 @@ def test_an_object_arrives_whole_and_in_order(store: Store, size: int) -> None:
 
 
 @pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("body", [BODY, gzip.compress(BODY)], ids=["not packed", "packed"])
+@pytest.mark.usefixtures("small_parts")
+def test_bytes_are_read_as_they_are_stored_whatever_content_encoding_the_object_has(store: Store, body: bytes) -> None:
+    store.objects.s3.put_object(Bucket=store.bucket, Key=KEY, Body=body, ContentEncoding="gzip")
+    manifest = store.manifest("things", DAY, KEY)
+    assert manifest is not None
+    assert store.objects.s3.head_object(Bucket=store.bucket, Key=KEY)["ContentEncoding"] == "gzip"
+    assert manifest.size_bytes == len(body)
+    assert read(store, manifest) == body
+    assert store.head(manifest, 50) == body[:50]
+
+
 def test_head_fetches_only_the_start_of_an_object(broken: Faulty) -> None:
     manifest = put(broken.store, KEY, BODY)
     assert broken.store.head(manifest, 40_000) == BODY[:40_000]
@@ -382,6 +395,14 @@ def test_a_store_that_stays_busy_is_an_error_after_all_attempts(broken: Faulty) 
     assert len(broken.proxy.asked("GET")) == 5
     broken.proxy.breaks(Refuse(503), on="HEAD", times=2)
     assert broken.store.manifest("things", DAY, KEY) == manifest
+
+
+@pytest.mark.parametrize("fault", [Refuse(503), Refuse(500, "InternalError"), HangUp(), Cut(20)])
+def test_a_listing_is_asked_for_again_as_well(broken: Faulty, fault: Fault) -> None:
+    put(broken.store, KEY, BODY)
+    broken.proxy.breaks(fault, on="list-type=2", times=2)
+    assert [entry.key for entry in broken.store.entries("raw/things/")] == [KEY]
+    assert len(broken.proxy.asked("list-type=2")) == 3
 
 
 @pytest.mark.usefixtures("small_parts")

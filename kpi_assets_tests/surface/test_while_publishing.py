@@ -1,4 +1,7 @@
-"""Readers in threads while a load_date is replaced: each answer is that of one publish, and never an old one (T78)."""
+"""Readers in threads while a load_date is replaced: each answer is that of one publish, and never an old one.
+
+`make test` has 16 readers, `make nightly` 100.
+"""
 
 import json
 from collections.abc import Iterator
@@ -9,12 +12,13 @@ import pytest
 
 from kpi_assets.embedded.stack import Stack
 from kpi_assets.settings import settings
+from kpi_assets_tests.examples import ALL
 from kpi_assets_tests.read.kpi_shop import KpiShop
 from kpi_assets_tests.surface.server import Client, serving
 
 LABELS = b"thing_id,label\n1,heavy\n2,light\n"
 TIMES = 6
-READERS = 16
+READERS = 100 if ALL else 16
 
 
 @pytest.fixture

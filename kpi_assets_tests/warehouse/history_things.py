@@ -254,7 +254,7 @@ class Things:
         """The rows that the history has for a day."""
         if not (stored := self.stored):
             return {}
-        rows = strategy_of(self.table).rows_of(self.table.relation, day)
+        rows = strategy_of(self.table).rows_of(identifier(self.table.relation), day)
         found = self.connection.execute(
             sql.SQL("select t.code, t.number, {} from {} as t").format(_texts(stored), rows)
         ).fetchall()

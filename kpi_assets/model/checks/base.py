@@ -14,6 +14,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 from kpi_assets.model.column_reads import unknown_columns
 from kpi_assets.model.history import HistoryRead
+from kpi_assets.model.kpi import Final
 from kpi_assets.model.lookback import Key, Window
 from kpi_assets.model.names import BATCH, LOAD_DATE, Relation
 from kpi_assets.model.pii import Pii
@@ -80,7 +81,14 @@ class Changes(NamedTuple):
     absent: int
 
 
-Need = EarlierRows | DenseKeyRange | SameBytes | RowsBefore
+@dataclass(frozen=True)
+class FinalChecksum:
+    """Requests the checksum of what is published of the load_date if its numbers are final, else None."""
+
+    final: Final
+
+
+Need = EarlierRows | DenseKeyRange | SameBytes | RowsBefore | FinalChecksum
 
 
 @dataclass(frozen=True)
@@ -94,6 +102,7 @@ class AuditFacts:
     records: int | None = None  # in the object, counted while it was read
     quarantined: int = 0  # records, also those that were discarded by decision
     discarded: int = 0  # of these
+    erased: int | None = None  # records about erased persons, which were left out; None if nobody was erased
     decided: str = ""  # what decisions did to records, for people
     quarantine_samples: Sequence[dict[str, Any]] = ()
     set_aside: SetAside | None = None  # rows, of a table with rules
@@ -142,6 +151,7 @@ class Measured(Protocol):
     """
 
     rows: int  # of the build, counted in the shared scan
+    checksum: str  # of the build, from the same scan
     results: Sequence[CheckResult]  # of the checks before it, in the same audit
 
     def __contains__(self, name: object) -> bool:

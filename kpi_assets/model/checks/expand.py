@@ -13,6 +13,7 @@ from kpi_assets.model.checks.base import TableCheck
 from kpi_assets.model.checks.changed_keys import max_changed_check
 from kpi_assets.model.checks.custom import custom_check
 from kpi_assets.model.checks.fields import DueField, FieldsKnown, FieldsThere
+from kpi_assets.model.checks.final import final_check
 from kpi_assets.model.checks.keys import grain_check
 from kpi_assets.model.checks.options import WordOptions
 from kpi_assets.model.checks.quality import quality_checks
@@ -61,6 +62,7 @@ def expand(
         *_of_rules(header, lines),
         grain_check(table),
         *_of_history(header, lines),
+        *final_check(header, lines),
     ]
     problems = Problems()
     for made in _of_words(header, table, problems):

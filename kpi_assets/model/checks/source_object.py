@@ -24,12 +24,18 @@ class SourceObjectCheck(TableCheck):
 
 @dataclass(frozen=True)
 class RowAccounting(SourceObjectCheck):
-    """The records counted in the object are the rows loaded + the rows in quarantine; the metric is the difference."""
+    """The records counted in the object are the rows loaded + those in quarantine + those of erased persons.
+
+    The metric is the difference.
+    """
 
     def result(self, measured: Measured, facts: AuditFacts) -> CheckResult:
         """Fail if a record is unexplained, or if the object could not be read to its end."""
-        missing = None if facts.records is None else facts.records - measured.rows - facts.quarantined
+        known = measured.rows + facts.quarantined + (facts.erased or 0)
+        missing = None if facts.records is None else facts.records - known
         message = f"{facts.records} records in the object = {measured.rows} loaded + {facts.quarantined} in quarantine"
+        if facts.erased is not None:
+            message += f" + {facts.erased} erased"
         if missing:
             message += f" + {missing} unexplained" + (f": {facts.lost}" if facts.lost else "")
         passed = missing == 0 and not facts.unreadable

@@ -5,7 +5,7 @@ and the order in which the ways of loading are tried (materialize/load.py).
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import date
 from types import TracebackType
 from typing import ClassVar, Protocol
@@ -19,6 +19,8 @@ from kpi_assets.sources.store import Store
 
 Cut = tuple[int, int]  # the place where a record begins, and its key
 NO_SETTINGS: Mapping[str, str] = {}
+Instead = Mapping[int, Mapping[str, str | None]]  # number of a record -> values that take the place of those of columns
+NOTHING: Instead = {}
 
 
 class ModeMismatchError(Exception):
@@ -124,6 +126,14 @@ class OpenObject(ABC):
     def read_again(self, text: str) -> Record:
         """Return a record whose text was corrected by decision, or its problem; the object was read before."""
         return Record(0, text, None, "records of this format cannot be corrected")
+
+    def without(self, gone: Collection[int], instead: Instead = NOTHING) -> Iterator[bytes]:  # noqa: ARG002
+        """Yield the bytes of the object without the records of these numbers, in the order of `records` from 1.
+
+        Other records get other values in some columns; None is NULL. Every other byte is as it was, and that is proven.
+        Raises UnreadableError if it cannot be.
+        """
+        raise UnreadableError("no record can be taken out of an object of this format: land it again without it")
 
     def find_cuts(self, key: str, count: int) -> list[Cut] | None:  # noqa: ARG002
         """Return the `count - 1` places where the object can be cut between two keys, or None if there are none.

@@ -3,11 +3,12 @@
 Not here: unpacking (sources/compression.py), and the unpacked bytes (sources/unpacked.py).
 """
 
-from collections.abc import Callable
+from abc import abstractmethod
+from collections.abc import Callable, Collection, Iterator
 
 from kpi_assets.model.table import Table
 from kpi_assets.sources import compression
-from kpi_assets.sources.formats.base import OpenObject
+from kpi_assets.sources.formats.base import NOTHING, Instead, OpenObject
 from kpi_assets.sources.object_bytes import ObjectBytes
 from kpi_assets.sources.unpacked import Unpacked
 
@@ -47,6 +48,15 @@ class PackableObject(OpenObject):
         """Unpack the object."""
         if self._dialect.compression:
             self._unpacked = Unpacked(compression.unpack(self.bytes, self._dialect.compression, on_bytes))
+
+    def without(self, gone: Collection[int], instead: Instead = NOTHING) -> Iterator[bytes]:
+        """Pack what remains as the object was packed."""
+        kind, remains = self._dialect.compression, self._without(gone, instead)
+        return compression.pack(remains, kind, self.bytes) if kind else remains
+
+    @abstractmethod
+    def _without(self, gone: Collection[int], instead: Instead) -> Iterator[bytes]:
+        """Do the same with the unpacked bytes."""
 
     def close(self) -> None:
         """Remove the unpacked bytes."""

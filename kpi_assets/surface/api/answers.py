@@ -33,11 +33,27 @@ class Answer(BaseModel):
 class Gate(Answer):
     """What is known of the newest load_date: whether it passed, or what stopped it."""
 
-    state: KpiGate = Field(description="`published` and `warned` are current; with any other state, see `reason`.")
+    state: KpiGate = Field(
+        description="`published` and `warned` are current; with any other state, see `reason`. `waived` is current, "
+        "too, and published on a person's word although checks failed."
+    )
     since: datetime | None = Field(default=None, description="Since when a load_date is stopped.")
     load_date: date | None = Field(default=None, description="The load_date that is stopped: others may be shown.")
     table: str | None = Field(default=None, description="The table, or the object `s3.x`, at which it stopped.")
     reason: str | None = Field(default=None, description="Why, in a few words. It never quotes a row that failed.")
+
+
+class WaivedAnswer(Answer):
+    """A person's word by which a table was published although checks of it failed."""
+
+    table: str = Field(description="The table whose checks failed: the KPI itself, or one that it was made from.")
+    load_date: date
+    checks: list[str] = Field(description="The checks that failed.")
+    by: str = Field(description="Who decided so.")
+    reason: str = Field(description="Why, in the words of the person.")
+    until: datetime = Field(description="Until when the table could be published first; what was published stays.")
+    revoked_by: str | None = Field(description="Who revoked that: the rows stay until the table is built again.")
+    revoke_reason: str | None
 
 
 class Trust(Answer):
@@ -57,6 +73,10 @@ class Trust(Answer):
     )
     checks: int = Field(description="The checks that were made of the KPI's table before it was published.")
     warnings: int = Field(description="The checks among them that warned.")
+    waived: list[WaivedAnswer] = Field(
+        description="By whose word the numbers, or what they were made from, are published although checks failed. "
+        "Empty if all checks passed."
+    )
     restated: int = Field(description="How often numbers of this load_date were replaced by others.")
     rows: int | None = Field(description="The rows of the publish, with those of low volume.")
     code_version: str | None = Field(description="Changes when the SQL of the KPI might give other rows.")
@@ -154,7 +174,7 @@ class NotPublished(Answer):
     """A load_date whose latest build did not reach readers."""
 
     load_date: date
-    state: Literal["held", "failed", "running"]
+    state: Literal["held", "failed", "running", "waiting"]
     table: str = Field(description="The table, or the object `s3.x`, at which it stopped.")
     since: datetime
     reason: str
@@ -358,6 +378,8 @@ def trust_of(kpi: KpiState, point: Point | None = None) -> Trust:
     """Return the trust of a KPI's latest load_date, or of another one that is shown."""
     shown, stop = point or kpi.latest, kpi.stop
     gate = Gate(state=kpi.gate)
+    if kpi.latest and kpi.gate == "waived":
+        gate = Gate(state=kpi.gate, reason="; ".join(said.waived(kpi.pipeline, each) for each in kpi.latest.waived))
     if stop:
         gate = Gate(
             state=kpi.gate, since=stop.since, load_date=stop.load_date, table=stop.asset, reason=reason_of(kpi, stop)
@@ -373,11 +395,29 @@ def trust_of(kpi: KpiState, point: Point | None = None) -> Trust:
         through=kpi.through,
         checks=shown.checks if shown else 0,
         warnings=shown.warnings if shown else 0,
+        waived=waived_of(shown) if shown else [],
         restated=_times_restated(kpi, shown) if shown else 0,
         rows=shown.rows if shown else None,
         code_version=shown.code_version if shown else None,
         owner=kpi.table.header.owner,
     )
+
+
+def waived_of(point: Point) -> list[WaivedAnswer]:
+    """Return by whose word a load_date, or what it was made from, is published although checks failed."""
+    return [
+        WaivedAnswer(
+            table=each.asset,
+            load_date=each.load_date,
+            checks=[check.name for check in each.checks],
+            by=each.by,
+            reason=each.reason,
+            until=each.until,
+            revoked_by=each.revoked_by,
+            revoke_reason=each.revoke_reason,
+        )
+        for each in point.waived
+    ]
 
 
 def _times_restated(kpi: KpiState, point: Point) -> int:

@@ -17,6 +17,8 @@ from kpi_assets.read.breakdown import Breakdown
 from kpi_assets.read.export import csv_lines, without_formulas
 from kpi_assets.read.kpis import KpiState, Point
 from kpi_assets.surface.answer import Problem
+from kpi_assets.surface.api import exact
+from kpi_assets.surface.api.answers import waived_of
 
 MEDIA: Mapping[str, str] = {
     "csv": "text/csv; charset=utf-8",
@@ -103,6 +105,7 @@ def _metadata(kpi: KpiState, point: Point) -> Mapping[str, str]:
         "published_at": point.published_at.isoformat(),
         "gate": kpi.gate,
         "code_version": point.code_version,
+        "waived": exact.write(waived_of(point)),
     }
 
 

@@ -213,6 +213,8 @@ def _page(
     ends = wanted.offset + wanted.limit
     links = links_of(kpi, itself, load_date=wanted.load_date)
     headers = {"X-Load-Date": str(point.load_date), "X-Publish-Id": str(point.publish_id), "X-Gate": kpi.gate}
+    if point.waived:
+        headers["X-Waived"] = str(len(point.waived))
     if ends < first.total:
         query = [*query, ("cursor", wanted.cursor(point.publish_id, ends))]
         links["next"] = f"{itself.partition('?')[0]}?{urlencode(query)}"

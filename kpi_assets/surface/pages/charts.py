@@ -114,6 +114,8 @@ def _stop_lines(kpi: KpiState, stop: Stop) -> list[str]:
     what = "a correction of it" if stop.is_correction else "nothing was published"
     if stop.state == "running":
         what = "it is being built"
+    elif stop.state == "waiting":
+        what = "it is shown with the other KPIs"
     return [day(stop.load_date, year=True), f"{stop.state}: {what}", f"at {asset_title(kpi.pipeline, stop.asset)}"]
 
 

@@ -231,7 +231,7 @@ def _day(kpis: Sequence[KpiState], load_date: date) -> Day:
     due = [kpi for kpi in kpis if kpi.pipeline.calendars[kpi.table.relation].is_due(load_date)]
     states = [stop.state for kpi in kpis if (stop := kpi.stop_of(load_date))]
     shown = sum(any(point.load_date == load_date for point in kpi.points) for kpi in kpis)
-    state = next((each for each in ("failed", "held", "running") if each in states), "")
+    state = next((each for each in ("failed", "held", "running", "waiting") if each in states), "")
     text = f"{shown} of {things(max(len(due), shown), 'KPI')} published"
     if state:
         text = f"{state}, {text}"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kpi_assets.model.pipeline import Pipeline
-from kpi_assets.read.kpis import KpiGate
+from kpi_assets.read.kpis import KpiGate, KpiState
 
 
 @dataclass(frozen=True)
@@ -22,14 +22,24 @@ class BadgeLook:
 BADGES: Mapping[KpiGate, BadgeLook] = {
     "published": BadgeLook("✓", "published", "The newest day, and it passed."),
     "warned": BadgeLook("!", "warned", "The newest day; it passed with a warning."),
+    "waived": BadgeLook("!", "waived", "The newest day; it is published on a person's word, although checks failed."),
     "late": BadgeLook("◷", "late", "A newer day is due and not there."),
     "running": BadgeLook("↻", "running", "This day passed; a newer one is being built."),
+    "waiting": BadgeLook("↻", "running", "This day passed; a newer one waits for the other KPIs."),
     "held": BadgeLook("◔", "held", "The last good day: it passed, and a newer one did not."),
     "failed": BadgeLook("◔", "failed", "The last good day: it passed, and building a newer one failed."),
     "none": BadgeLook("–", "none", "Nothing is published yet."),
 }
-SIGNS = {"held": "✕", "failed": "✕", "running": "↻", "late": "◷"}  # of banners
-COLORS = {"held": "red", "failed": "red", "running": "blue", "late": "amber"}
+SIGNS = {"held": "✕", "failed": "✕", "running": "↻", "waiting": "↻", "late": "◷", "waived": "!"}  # of banners
+COLORS = {"held": "red", "failed": "red", "running": "blue", "waiting": "blue", "late": "amber", "waived": "amber"}
+
+INSTEAD = "A newer day did not reach readers; this one is published on a person's word, although checks failed."
+
+
+def meaning_of(kpi: KpiState) -> str:
+    """Return what the badge of a KPI means: what is published on a person's word never passed."""
+    is_waived = kpi.latest is not None and bool(kpi.latest.waived)
+    return INSTEAD if is_waived and kpi.stop else BADGES[kpi.gate].meaning
 
 
 def pipeline_title(pipeline: Pipeline) -> str:

@@ -20,6 +20,7 @@ from kpi_assets.warehouse.error_reasons import one_line
 from kpi_assets.warehouse.kinds.strategy import StorageStrategy
 from kpi_assets.warehouse.shape import Changes, Published
 from kpi_assets.warehouse.versions import Compared, VersionChanges, Versions, holds_on, rows_on
+from kpi_assets.warehouse.views import drop_masked_view
 
 # The unique indexes: whether it is the primary key, whether it is partial, and its columns in order.
 _KEYS = """
@@ -59,8 +60,12 @@ class History(StorageStrategy):
         _check_keys(connection, table)
         stored = _generated(connection, identifier(table.relation))
         outdated = [name for name, made in stored.items() if wanted.get(name) != made]
+        if outdated:
+            drop_masked_view(connection, table)  # it reads them; the caller makes it again
         _drop_generated(connection, table, outdated)
         needed = _find_changes(connection, table, others)
+        if needed.drop:
+            drop_masked_view(connection, table)
         if needed.retype or needed.drop:
             # These rows are replaced. Without them the values fit the new types, and all versions have NULL in a column
             # that is dropped, so that no neighbors become equal by that.
@@ -110,8 +115,8 @@ class History(StorageStrategy):
         columns = types_of(connection, relation)
         return relkind == self.kind.relkind and {EFFECTIVE, END, CURRENT} <= {*columns} and LOAD_DATE not in columns
 
-    def rows_of(self, relation: Relation, load_date: date) -> sql.Composable:
-        return rows_on(relation, sql.SQL("{}::date").format(sql.Literal(load_date)))
+    def rows_of(self, source: sql.Composable, load_date: date) -> sql.Composable:
+        return rows_on(source, sql.SQL("{}::date").format(sql.Literal(load_date)))
 
     def find_lost(self, connection: Connection[Any], relation: Relation, load_dates: Collection[date]) -> set[date]:
         missing = sql.SQL(

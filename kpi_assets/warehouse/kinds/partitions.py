@@ -1,6 +1,6 @@
 """storage: partitions. Each load_date is a partition of its own, which was the candidate of a build."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import date
 from typing import Any
 
@@ -24,7 +24,10 @@ from pg_inherits as i inner join pg_class as c on i.inhrelid = c.oid where i.inh
 
 
 class Partitions(StoredRows):
-    """A publish drops the partition of the load_date and attaches the candidate instead. No row is copied."""
+    """A publish drops the partition of the load_date and attaches the candidate instead. No row is copied.
+
+    Rows that are kept are a partition that was detached.
+    """
 
     name = "partitions"
     create = sql.SQL(f"create table {{}} ({{}}) partition by list ({LOAD_DATE})")
@@ -61,12 +64,17 @@ class Partitions(StoredRows):
         ).fetchone()
         return int(row[0]) if row else 0
 
+    def keep(self, connection: Connection[Any], kept: Candidate, types: Mapping[str, str]) -> int:
+        """Detach the partition, which keeps its columns and its constraint, so that it is attached again at once."""
+        for old in _detach(connection, kept.table.relation, kept.load_date):
+            if old != kept.relation:
+                connection.execute(
+                    sql.SQL("alter table {} rename to {}").format(identifier(old), sql.Identifier(kept.relation.table))
+                )
+        return candidates.size_of(connection, kept)
+
     def remove(self, connection: Connection[Any], table: Table, load_date: date) -> None:
-        name = identifier(table.relation)
-        for old in partitions_of(connection, table.relation, load_date):
-            # Take the strongest lock at once: two sessions that upgrade their locks step by step could deadlock.
-            connection.execute(sql.SQL("lock table {} in access exclusive mode").format(name))
-            connection.execute(sql.SQL("alter table {} detach partition {}").format(name, identifier(old)))
+        for old in _detach(connection, table.relation, load_date):
             connection.execute(sql.SQL("drop table {}").format(identifier(old)))
 
     def removal_swaps(self, connection: Connection[Any], table: Table, load_date: date) -> bool:
@@ -76,6 +84,16 @@ class Partitions(StoredRows):
     def find_lost(self, connection: Connection[Any], relation: Relation, load_dates: Collection[date]) -> set[date]:
         name = identifier(relation).as_string(connection)
         return set(load_dates) - {day for (day,) in connection.execute(_PARTITIONS, [name])}
+
+
+def _detach(connection: Connection[Any], relation: Relation, load_date: date) -> list[Relation]:
+    """Detach the partition of a load_date, and return it as a list of one or none."""
+    name, found = identifier(relation), partitions_of(connection, relation, load_date)
+    for old in found:
+        # Take the strongest lock at once: two sessions that upgrade their locks step by step could deadlock.
+        connection.execute(sql.SQL("lock table {} in access exclusive mode").format(name))
+        connection.execute(sql.SQL("alter table {} detach partition {}").format(name, identifier(old)))
+    return found
 
 
 def partitions_of(connection: Connection[Any], relation: Relation, load_date: date) -> list[Relation]:

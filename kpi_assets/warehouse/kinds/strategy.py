@@ -72,6 +72,20 @@ class StorageStrategy(ABC):
         """
         raise NotImplementedError
 
+    def keep(self, connection: Connection[Any], kept: Candidate, types: Mapping[str, str]) -> int:
+        """Set the published rows of a load_date aside in the table of `kept`, before others replace them.
+
+        `types` are the columns with which they were published. Return the bytes of that table. `publish` of `kept`
+        shows the rows again.
+        """
+        columns = sql.SQL(", ").join(
+            sql.SQL("p.{0}::{1} as {0}").format(sql.Identifier(name), sql.SQL(type_))
+            for name, type_ in {LOAD_DATE: "date", **types}.items()
+        )
+        rows = self.rows_of(identifier(kept.table.relation), kept.load_date)
+        connection.execute(sql.SQL("create table {} as select {} from {} as p").format(kept.name, columns, rows))
+        return candidates.size_of(connection, kept)
+
     def prove(self, connection: Connection[Any], table: Table) -> None:  # noqa: B027  most kinds have nothing to prove
         """Prove what `declare` declares, in short transactions before the one of a publish, for which nobody waits."""
 
@@ -112,10 +126,13 @@ class StorageStrategy(ABC):
         """Return whether a relation of the database, which has this relkind, is stored as this kind."""
         return relkind == self.kind.relkind
 
-    def rows_of(self, relation: Relation, load_date: date) -> sql.Composable:
-        """Return the published rows of a load_date, with load_date, as a subquery for FROM without an alias."""
-        return sql.SQL("(select * from {} where {} = {})").format(
-            identifier(relation), sql.Identifier(LOAD_DATE), sql.Literal(load_date)
+    def rows_of(self, source: sql.Composable, load_date: date) -> sql.Composable:
+        """Return the published rows of a load_date, with load_date, as a subquery for FROM without an alias.
+
+        `source` is the published relation, or a subquery with its columns.
+        """
+        return sql.SQL("(select * from {} as s where s.{} = {})").format(
+            source, sql.Identifier(LOAD_DATE), sql.Literal(load_date)
         )
 
     def find_lost(self, connection: Connection[Any], relation: Relation, load_dates: Collection[date]) -> set[date]:

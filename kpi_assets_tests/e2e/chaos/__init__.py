@@ -4,5 +4,5 @@
 killed, and then compares what was acknowledged, what is on the store and what is published.
 
 Belongs here: what is killed when (schedule.py), the processes (parts.py), sending (sending.py) and the comparison
-(accounts.py, verdict.py). Not here: kills of the landing alone (stream/test_kill.py), and batch pipelines (soak.py).
+(accounts.py, verdict.py). Not here: kills of the landing alone (stream/test_kill.py), and batch pipelines (soak).
 """

@@ -63,6 +63,7 @@ def test_a_kpi_with_its_measures_and_their_trust(tmp_path: Path) -> None:
         "through": None,
         "checks": 4,
         "warnings": 1,
+        "waived": [],
         "restated": 0,
         "rows": 3,
         "code_version": "0123456789abcdef",

@@ -1,4 +1,4 @@
-"""Hostile requests: nothing in them is executed, and no answer shows what is not for readers (T69, T73)."""
+"""Hostile requests: nothing in them is executed, and no answer shows what is not for readers."""
 
 import itertools
 import json

@@ -102,6 +102,7 @@ def test_a_file_names_its_publish_and_the_types_of_postgres(tmp_path: Path) -> N
         "published_at": "2025-03-03T08:00:00+00:00",
         "gate": "published",
         "code_version": "0123456789abcdef",
+        "waived": "[]",
     }
     assert schema.field("n").metadata == {b"description": b"", b"type": b"numeric(12,6)", **_numbered(schema, "n")}
 

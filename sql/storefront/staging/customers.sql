@@ -9,11 +9,11 @@ source:
 # A record that cannot be read at all; a bad value in one that can be read is counted below and cleansed later.
 quarantine: {rows: 20}
 columns:
-  customer_id: {type: text, description: "Identifier of the customer; NULL if the export has none."}
-  first_name: {type: text, description: "Given name as typed; NULL if it is missing."}
-  last_name: {type: text, description: "Family name as typed; NULL if it is missing."}
-  email: {type: text, description: "Address for e-mail as typed; NULL if it is missing."}
-  phone: {type: text, description: "Number of the telephone as typed; NULL if it is missing."}
+  customer_id: {type: text, description: "Identifier of the customer; NULL if the export has none.", pii: id}
+  first_name: {type: text, description: "Given name as typed; NULL if it is missing.", pii: name}
+  last_name: {type: text, description: "Family name as typed; NULL if it is missing.", pii: name}
+  email: {type: text, description: "Address for e-mail as typed; NULL if it is missing.", pii: email}
+  phone: {type: text, description: "Number of the telephone as typed; NULL if it is missing.", pii: phone}
   city: {type: text, description: "City as typed; NULL if it is missing."}
   state: {type: text, description: "State or region as typed; NULL if it is missing."}
   country: {type: text, description: "Country as typed; NULL if it is missing."}

@@ -12,7 +12,7 @@ source:
 quarantine: {rows: 20}
 columns:
   transaction_id: {type: text, description: "Identifier of the transaction; NULL if the export has none."}
-  customer_id: {type: text, description: "Identifier of the customer; NULL if it is missing."}
+  customer_id: {type: text, description: "Identifier of the customer; NULL if it is missing.", pii: id}
   transaction_date: {type: date, description: "Day of the sale; NULL if it is missing."}
   payment_method: {type: text, description: "How it was paid, as typed; NULL if it is missing."}
   total_amount: {type: numeric, description: "Amount as exported; NULL if it is missing."}

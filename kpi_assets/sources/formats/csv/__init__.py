@@ -2,22 +2,24 @@
 
 grammar.py has the characters of a dialect and encoding.py its encodings; layout.py compares the first lines with the
 columns; copy_modes.py chooses how COPY reads the bytes, proof.py proves on the way that they follow the rules, and
-rewrite.py writes records again; cut.py finds the places to cut for slices, and records.py reads the records one by one.
+rewrite.py writes records again; cut.py finds the places to cut for slices, records.py reads the records one by one, and
+taken_out.py gives the bytes without some of them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import date
 
 from kpi_assets.model.format_kinds import CSV
 from kpi_assets.model.manifest import Manifest
 from kpi_assets.model.records import Record
 from kpi_assets.model.table import Table
-from kpi_assets.sources.formats.base import Cut, Format, UnreadableError
+from kpi_assets.sources.formats.base import Cut, Format, Instead, UnreadableError
 from kpi_assets.sources.formats.csv.copy_modes import Part, modes
 from kpi_assets.sources.formats.csv.cut import find_cuts
 from kpi_assets.sources.formats.csv.encoding import UTF8, is_bytewise, line_ends
 from kpi_assets.sources.formats.csv.layout import HEADER_LIMIT, Layout, layout_of
 from kpi_assets.sources.formats.csv.records import read_records
+from kpi_assets.sources.formats.csv.taken_out import without
 from kpi_assets.sources.formats.packable import PackableObject
 from kpi_assets.sources.object_bytes import ObjectBytes
 from kpi_assets.sources.store import Store
@@ -57,6 +59,9 @@ class CsvObject(PackableObject):
         """Read the records strictly by the rules of the dialect."""
         part = Part(self._content.read(), self._layout, at_start=True, is_whole=True)
         return read_records(part.blocks, self._layout)
+
+    def _without(self, gone: Collection[int], instead: Instead) -> Iterator[bytes]:
+        return without(self._content.read(), self._layout, gone, instead)
 
     def read_again(self, text: str) -> Record:
         """Read a record whose text was corrected by decision."""

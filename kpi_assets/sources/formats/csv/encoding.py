@@ -12,7 +12,7 @@ from functools import cache
 
 UTF8 = "utf-8"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # of UTF-8
-_MARKED = "kpi_assets.marked"
+_MARKED, _UNMARKED = "kpi_assets.marked", "kpi_assets.unmarked"
 _MARKS = re.compile("[\ud800-\udfff]")
 
 
@@ -21,7 +21,16 @@ def _mark(error: UnicodeError) -> tuple[str, int]:
     return "".join(chr(0xDC00 + byte) for byte in error.object[error.start : error.end]), error.end
 
 
+def _unmark(error: UnicodeError) -> tuple[bytes, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    marks = [ord(each) - 0xDC00 for each in error.object[error.start : error.end]]
+    if not all(0 <= byte <= 0xFF for byte in marks):
+        raise error
+    return bytes(marks), error.end
+
+
 codecs.register_error(_MARKED, _mark)
+codecs.register_error(_UNMARKED, _unmark)
 
 
 @cache
@@ -42,6 +51,11 @@ def to_utf8(blocks: Iterable[bytes], encoding: str) -> Iterable[bytes]:
     if encoding == UTF8:
         return blocks
     return _bytewise(blocks, encoding) if is_bytewise(encoding) else _incrementally(blocks, encoding)
+
+
+def to_bytes(text: bytes, encoding: str) -> bytes:
+    """Return text of `to_utf8` in its own encoding. Raises UnicodeError."""
+    return text.decode("utf-8", "surrogatepass").encode(encoding, _UNMARKED)
 
 
 def _bytewise(blocks: Iterable[bytes], encoding: str) -> Iterator[bytes]:

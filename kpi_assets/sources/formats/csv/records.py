@@ -89,6 +89,17 @@ def _closing_quote(data: bytes, start: int, grammar: Grammar) -> int:
     raise OpenQuoteError(OPEN)
 
 
+def spans(blocks: Iterable[bytes], grammar: Grammar) -> Iterator[tuple[int, bytes]]:
+    """Cut the blocks of UTF-8 behind the header into records with their line ends, each with its number from 1.
+
+    What lies between records, such as a comment, has the number 0.
+    """
+    number = 0
+    for record, is_comment, _, _ in _raw(iter(blocks), grammar):
+        number += not is_comment
+        yield (0 if is_comment else number), record
+
+
 def read_records(blocks: Iterable[bytes], layout: "Layout") -> Iterator[Record]:
     """Cut the blocks of UTF-8 behind the header into records, and each into the fields of the dialect's columns.
 
@@ -165,6 +176,14 @@ _Cut = tuple[int, bytes, list[Cell], str]
 
 def _cut(blocks: Iterator[bytes], line: int, grammar: Grammar) -> Iterator[_Cut]:
     """Yield (first line, bytes without the line end, fields, problem or "") for each record."""
+    for record, is_comment, cells, problem in _raw(blocks, grammar):
+        if not is_comment:
+            yield line, record.removesuffix(b"\n").removesuffix(b"\r"), cells, problem
+        line += record.count(b"\n")
+
+
+def _raw(blocks: Iterator[bytes], grammar: Grammar) -> Iterator[tuple[bytes, bool, list[Cell], str]]:
+    """Yield (bytes, whether it is a comment, fields, problem or "") for each record and comment."""
     data, start, more = b"", 0, True
     while more or start < len(data):
         found = _next(data, start, grammar, is_all=not more)
@@ -175,9 +194,7 @@ def _cut(blocks: Iterator[bytes], line: int, grammar: Grammar) -> Iterator[_Cut]
             continue
         cells, problem, end = found
         record = data[start:end]
-        if not (grammar.comment and record.startswith(grammar.comment)):
-            yield line, record.removesuffix(b"\n").removesuffix(b"\r"), cells, problem
-        line += record.count(b"\n")
+        yield record, bool(grammar.comment and record.startswith(grammar.comment)), cells, problem
         start = end
 
 

@@ -2,7 +2,7 @@
 
 reader.py finds the records, and keeps their letters; value.py scans one value; layout.py says which field fills which
 column; object.py reads an object record by record; copy_mode.py gives it to COPY in batches, whose columns columns.py
-writes.
+writes; taken_out.py gives the bytes without some records.
 """
 
 from datetime import date

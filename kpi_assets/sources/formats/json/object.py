@@ -3,17 +3,18 @@
 Not here: where a record begins and ends (reader.py).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import date
 from typing import Any
 
 from kpi_assets.model import excerpt
 from kpi_assets.model.records import Record
 from kpi_assets.model.table import Table
-from kpi_assets.sources.formats.base import UnreadableError
+from kpi_assets.sources.formats.base import Instead, UnreadableError
 from kpi_assets.sources.formats.json.copy_mode import Blocks, JsonCopy
 from kpi_assets.sources.formats.json.layout import NESTED, NO_COLUMN, layout_of, own_letters
 from kpi_assets.sources.formats.json.reader import BYTE_ORDER_MARK, JsonReader, JsonRecord
+from kpi_assets.sources.formats.json.taken_out import without
 from kpi_assets.sources.formats.packable import PackableObject
 from kpi_assets.sources.object_bytes import ObjectBytes
 from kpi_assets.sources.signatures import other_format
@@ -53,6 +54,15 @@ class JsonObject(PackableObject):
         _, reader = self._begin()
         for found in reader:
             yield self._record(found)
+
+    def _without(self, gone: Collection[int], instead: Instead) -> Iterator[bytes]:
+        _, reader = self._begin()
+        names = {each.column: each.name for each in self._layout.filled}
+        by_name = {
+            number: {names[column]: value for column, value in values.items() if column in names}
+            for number, values in instead.items()
+        }
+        return without(self._content, reader, gone, by_name, self.manifest.url)
 
     def read_again(self, text: str) -> Record:
         """Read a record whose text was corrected by decision."""

@@ -4,7 +4,8 @@ Places are row numbers, in the order in which the row groups are read.
 """
 
 import json
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Collection, Iterator
 from datetime import date
 from itertools import accumulate, pairwise
 
@@ -15,9 +16,9 @@ from kpi_assets.model import excerpt
 from kpi_assets.model.records import Record
 from kpi_assets.model.table import Table
 from kpi_assets.sources.extra_fields import extra_json
-from kpi_assets.sources.formats.base import Cut, OpenObject, UnreadableError
+from kpi_assets.sources.formats.base import NOTHING, Cut, Instead, OpenObject, UnreadableError
 from kpi_assets.sources.formats.parquet.copy_mode import ParquetCopy
-from kpi_assets.sources.formats.parquet.file import opened, read_batches
+from kpi_assets.sources.formats.parquet.file import opened, read_batches, write_again
 from kpi_assets.sources.formats.parquet.layout import layout_of
 from kpi_assets.sources.formats.parquet.values import texts
 from kpi_assets.sources.local_copy import LocalCopy
@@ -145,6 +146,20 @@ class ParquetObject(OpenObject):
             for fields in zip(*columns, strict=True):
                 number += 1
                 yield self._record(number, dict(zip(self.layout.names, fields, strict=True)))
+
+    def without(self, gone: Collection[int], instead: Instead = NOTHING) -> Iterator[bytes]:
+        """Write the other rows again: the same schema and row groups, each column packed as it was."""
+        names = {each.column: each.name for each in self.layout.filled}
+        values = {
+            names[column]: {number: of[column] for number, of in instead.items() if column in of}
+            for column in {each for of in instead.values() for each in of if each in names}
+        }
+        with tempfile.TemporaryFile(prefix="kpi-") as file:
+            with opened(self._local) as original:
+                write_again(original, self._groups, frozenset(gone), values, file)
+            file.seek(0)
+            while block := file.read(BATCH):
+                yield block
 
     def read_again(self, text: str) -> Record:
         """Read a record whose text was corrected by decision: a JSON object of texts, as a bad record is shown."""

@@ -1,17 +1,16 @@
-"""`make soak`: long tests on a `kpi up` of their own: automation, the backfill of a month, and chaos.
+"""`python -m kpi_assets_tests.e2e.soak`: the acts. `make soak` runs the third, `make nightly` all of them.
 
 Each of the three acts has its own home. The first failed check ends the program with exit code 1.
 1. A day lands and the sensor publishes it; a bad day is held, with one alert; once corrected it is published, with
    one message of recovery.
 2. A backfill of 31 load_dates, launched as in the UI, 3 of which never landed and 1 of which is bad; then a backfill of
    what looked back before all runs had ended. A second time it gives the same checksums.
-3. For some minutes the web UI, the daemon, their code servers and run workers are killed at random while load_dates
-   land; in the end each load_date is published once, with the right rows.
+3. For some minutes load_dates of three pipelines land, some of them twice, while runs, services and servers are killed
+   at random and readers look. In the end each load_date is published once, every row is accounted for, no reader has
+   seen a mixture, nothing is left behind, and empty databases get the same rows from S3.
 """
 
 import argparse
-import random
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -20,12 +19,12 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-import psutil
 import psycopg
 
 from kpi_assets_tests.alerts.receivers import Web as Receiver
+from kpi_assets_tests.e2e.soak.kills import kills
+from kpi_assets_tests.e2e.soak.saying import say, until
 from kpi_assets_tests.e2e.web import Web
-from kpi_assets_tests.machine import PATIENCE
 
 ORDERS = 2000
 INTERVAL = 5  # seconds between two ticks of the sensor
@@ -41,7 +40,6 @@ mutation Backfill($params: LaunchBackfillParams!) {
 """
 PUBLISHED = "select asset, checksum from ops.published where load_date = %s order by asset"
 FIRST = date(2025, 3, 1)
-KINDS = {"instance.web": "the web UI", "_daemon": "the daemon", "grpc": "a code server", "spawn_main": "a run"}
 
 
 def main() -> None:
@@ -54,29 +52,12 @@ def main() -> None:
     acts: dict[str, Callable[[Path], None]] = {
         "1": automation,
         "2": month,
-        "3": lambda folder: chaos(folder, options.minutes * 60, random.Random(options.seed)),
+        "3": lambda folder: kills(folder, options.minutes * 60, options.seed),
     }
     for act in options.acts.split(","):
         with tempfile.TemporaryDirectory(prefix="kpi-soak-") as folder:
             acts[act](Path(folder))
     say("all as it should be")
-
-
-def say(text: str) -> None:
-    """Print a line with the time."""
-    sys.stdout.write(f"{time.strftime('%H:%M:%S')} {text}\n")
-    sys.stdout.flush()
-
-
-def until(what: str, found: Callable[[], Any], patience: float = PATIENCE) -> float:
-    """Wait until `found` is true; return the seconds. Raises AssertionError after `patience` seconds."""
-    began = time.monotonic()
-    while not found():
-        assert time.monotonic() - began < patience, f"{what}: not within {patience} seconds"
-        time.sleep(0.2)
-    seconds = time.monotonic() - began
-    say(f"{what}: after {seconds:.1f} s")
-    return seconds
 
 
 class Ledger:
@@ -172,66 +153,6 @@ def launched(web: Web, days: list[str]) -> str:
 def planned(web: Web, days: list[str]) -> str:
     """Return the line of `kpi plan` that counts the load_dates by state."""
     return web.kpi("plan", "instacart", "--from", days[0], "--to", days[-1]).stdout.splitlines()[-1]
-
-
-def chaos(folder: Path, seconds: float, chance: random.Random) -> None:
-    """Run the third act: random kills."""
-    days = [str(FIRST + timedelta(days=number)) for number in range(10)]
-    with Web.open(folder, SENSOR) as web:
-        ledger = Ledger(web)
-        began, landed, killed = time.monotonic(), 0, 0
-        while (spent := time.monotonic() - began) < seconds:
-            if landed < len(days) and spent >= landed * seconds / len(days):
-                web.land(days[landed], folder / days[landed], orders=ORDERS + landed)
-                landed += 1
-            if web.process.poll() is not None:  # `kpi up` needs the killed process: it says so, and ends
-                say(f"kpi up ended: {(web.process.communicate()[1] or '').strip().splitlines()[-1:]}")
-                web.start()
-            killed += kill_one(web, chance)
-            time.sleep(chance.uniform(2, 12))
-        if web.process.poll() is not None:
-            web.process.communicate()
-            web.start()
-        say(f"{killed} processes were killed")
-        for day in days:
-            until(f"{day} is published", lambda day=day: ledger.is_whole(day), patience=600)  # type: ignore[misc]
-        until("what looks back follows", lambda: planned(web, days) == f"{len(days)} published.", patience=600)
-        check_right(web, ledger, days)
-
-
-def kill_one(web: Web, chance: random.Random) -> int:
-    """Perhaps kill the web UI, the daemon, a code server or a run worker with SIGKILL; return how many were killed."""
-    with suppress(psutil.NoSuchProcess):
-        found = [
-            (process, words)
-            for process in psutil.Process(web.process.pid).children(recursive=True)
-            if "python" in process.name() and (words := " ".join(process.cmdline()))
-        ]
-        if found:
-            process, words = chance.choice(found)
-            process.kill()
-            kind = next((kind for word, kind in KINDS.items() if word in words), "another process")
-            say(f"killed {kind}")
-            return 1
-    return 0
-
-
-def check_right(web: Web, ledger: Ledger, days: list[str]) -> None:
-    """Check that each load_date is published once, with the landed rows and the checksums of an undisturbed build."""
-    until(
-        "no run goes on",
-        lambda: ledger.rows("select count(*) from ops.pipeline_runs where status = 'running'") == [(0,)],
-        patience=300,
-    )
-    for number, day in enumerate(days):
-        found = ledger.published(day)
-        assert len({table for table, _ in found}) == len(found) == ledger.tables, found
-        query = "select count(*) from marts.fact_orders where load_date = %s"
-        assert ledger.rows(query, day) == [(ORDERS + number,)], day
-    before = {day: ledger.published(day) for day in days}
-    said = web.kpi("backfill", "instacart", "--from", days[0], "--to", days[-1])
-    assert said.returncode == 0, said.stderr
-    assert {day: ledger.published(day) for day in days} == before, "an undisturbed build gives the same checksums"
 
 
 if __name__ == "__main__":

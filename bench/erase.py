@@ -1,0 +1,131 @@
+"""`python -m bench.erase`: erase one person who is in some of the objects of a raw table.
+
+Each load_date is an object of as many lines; the person has a few in the last ones. Measured are the steps of `kpi
+erase` but the builds, which are those of any other delivery. Every object is read to count, and the objects that hold
+the person are written again; what that costs should grow with those.
+"""
+
+import argparse
+import json
+import os
+import secrets
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from bench.__main__ import machine
+from kpi_assets.embedded.stack import Stack
+from kpi_assets.materialize import erase as steps
+from kpi_assets.materialize.build import build
+from kpi_assets.materialize.context import BuildContext
+from kpi_assets.materialize.erase import Asked
+from kpi_assets.materialize.prepare import prepare
+from kpi_assets.materialize.verify_object import verify
+from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.model.tree import load_pipelines
+from kpi_assets.settings import settings
+from kpi_assets.sources.store import open_store
+
+PIPELINE, FIRST = "bench_erase", date(2025, 3, 1)
+PER_LOAD_DATE = 3  # lines of the person in an object that holds some
+FILES = {
+    "pipeline.yaml": """\
+description: Lines of persons.
+bucket: kpi-bench-erase
+start_date: 2025-01-01
+layers: {raw: raw}
+""",
+    "raw/lines.sql": """\
+/* @asset
+description: Lines as delivered.
+owner: team:bench
+grain: [line_id]
+storage: partitions
+source: {object: "lines/{load_date}.csv", format: csv}
+subject: {customer: customer_id}
+columns:
+  line_id: {type: bigint, description: Line.}
+  customer_id: {type: bigint, description: Customer., pii: id}
+  product_id: {type: integer, description: Product.}
+  price: {type: "numeric(10,2)", description: Price.}
+@end */
+""",
+}
+out = Console(highlight=False, soft_wrap=True)
+
+
+def main() -> None:
+    """Measure, and print the seconds of each step."""
+    parser = argparse.ArgumentParser(prog="python -m bench.erase", description=__doc__)
+    parser.add_argument("--load-dates", type=int, default=60, help="load_dates, each with an object")
+    parser.add_argument("--holding", type=int, default=30, help="of these, those that hold the person")
+    parser.add_argument("--rows", type=int, default=100_000, help="lines of each object")
+    parser.add_argument(
+        "--home", type=Path, default=Path(".bench"), help="folder of a new home, which is removed again"
+    )
+    parser.add_argument("--json", type=Path, help="file for the figures, as JSON")
+    options = parser.parse_args()
+    options.home.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=options.home.resolve()) as folder:
+        for name, text in FILES.items():
+            path = Path(folder) / "sql" / PIPELINE / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        pipeline = load_pipelines(Path(folder) / "sql")[PIPELINE]
+        with Stack(Path(folder) / "home") as stack:
+            os.environ.update(stack.environment())
+            stack.make_bucket(pipeline.config.bucket)
+            figures = measure(pipeline, options.load_dates, options.holding, options.rows)
+    report = {"load_dates": options.load_dates, "rows": options.rows, "machine": machine(), **figures}
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=2) + "\n")
+
+
+def measure(pipeline: Pipeline, load_dates: int, holding: int, rows: int) -> dict[str, Any]:
+    """Land and build the load_dates, and time the steps of an erasure."""
+    words = settings()
+    assert words.postgres_url is not None
+    prepare(pipeline, words.postgres_url)
+    store = open_store(pipeline, words)
+    context = BuildContext(pipeline, words.postgres_url, store, secrets.token_hex(8), settings=words)
+    table = pipeline.table("raw.lines")
+    for number in range(load_dates):
+        day = FIRST + timedelta(days=number)
+        store.put(table.object_key(day), _lines(rows, holds=number >= load_dates - holding))
+        verify(context, table, day)
+        build(context, table, day)
+    seconds: dict[str, float] = {}
+
+    def timed(name: str, do: Callable[[], Any]) -> Any:
+        begun = time.perf_counter()
+        found = do()
+        seconds[name] = round(time.perf_counter() - begun, 3)
+        out.print(f"{name}: {seconds[name]:.2f} s")
+        return found
+
+    keys = steps.keys_of(context, "customer", ["0"])
+    [counted] = timed("count", lambda: steps.count(context, "customer", keys))
+    number = steps.write(context, Asked("customer", ["0"], "bench", "to be measured", "bench"), keys)
+    [erasure] = [each for each in steps.bring_up_all(context) if each.erasure == number]
+    links = timed("rewrite", lambda: steps.rewrite_objects(context, erasure, lambda _key, _erased: None))
+    out.print(f"{counted.records} of {load_dates * rows:,} records, in {len(links)} of {load_dates} objects")
+    return {"seconds": seconds, "records": counted.records, "objects": len(links)}
+
+
+def _lines(rows: int, *, holds: bool) -> bytes:
+    """Return an object; the person is customer 0."""
+    every = rows // PER_LOAD_DATE
+    lines = (
+        f"{n},{0 if holds and n % every == 0 and n // every < PER_LOAD_DATE else n % 5000 + 1},{n % 900},{n % 90}.50\n"
+        for n in range(rows)
+    )
+    return ("line_id,customer_id,product_id,price\n" + "".join(lines)).encode()
+
+
+if __name__ == "__main__":
+    main()

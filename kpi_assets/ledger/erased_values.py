@@ -1,0 +1,72 @@
+"""What ops keeps of values of load_dates from which persons were erased: emptied, with the number of the erasure.
+
+Where a load_date was published again after an erasure, everything that earlier builds of it wrote down may quote an
+erased person: records, samples, messages. So may the checksum of what was published then, whose difference to that of
+now is a hash of the erased rows. What the latest build wrote down cannot.
+Not here: the objects (manifest_links.py), and which tables are made of persons (model/subject_tables.py).
+"""
+
+from collections.abc import Collection, Mapping
+from datetime import date
+from typing import Any
+
+from psycopg import Connection
+
+# The builds of a table and load_date that are older than the one that is published since an erasure, and the
+# verifications of its object before those of the same run.
+_EARLIER = """
+with now as (
+    select distinct on (p.asset, p.load_date) p.asset, p.load_date, p.publish_id, p.build_id, p.run_id
+    from ops.publishes as p
+    inner join ops.erasures as e on e.erasure = %(erasure)s
+    where p.asset = any(%(tables)s) and p.published_at > e.recorded_at
+    order by p.asset, p.load_date, p.publish_id desc
+), earlier as (
+    select r.id, r.run_id, n.asset, n.load_date
+    from now as n
+    inner join ops.pipeline_runs as r on r.load_date = n.load_date
+        and r.job in (n.asset, 's3.' || split_part(n.asset, '.', 2)) and r.id < n.build_id
+        and (r.job = n.asset or r.run_id <> n.run_id)
+)
+"""
+_SAID = "removed by erasure "
+# What is emptied -> the statement, which changes each row once.
+_STATEMENTS: Mapping[str, str] = {
+    "publishes": "update ops.publishes as p set checksum = '', erasure = %(erasure)s from now as n "
+    "where p.asset = n.asset and p.load_date = n.load_date and p.publish_id < n.publish_id and p.checksum <> ''",
+    "versions": "update ops.versions as v set checksum = 'erased ' || v.version_id from now as n "
+    "where v.asset = n.asset and v.load_date = n.load_date and v.dropped_at is not null "
+    "and not starts_with(v.checksum, 'erased')",
+    "quarantine": "update ops.quarantine as q set record = %(said)s, column_name = null, value = null, "
+    "reason = %(said)s, key = null, corrected = null from earlier as r where q.build_id = r.id "
+    "and q.record is distinct from %(said)s",
+    "samples": "update ops.data_quality_results as d set samples = '[]', message = %(said)s from earlier as r "
+    "where d.build_id = r.id and (d.samples <> '[]' or d.message <> '') and d.message <> %(said)s",
+    "errors": "update ops.pipeline_runs as r set error_message = %(said)s from earlier as o "
+    "where r.run_id = o.run_id and r.id < (select max(n.build_id) from now as n) "
+    "and r.error_message is distinct from %(said)s and r.error_message is not null",
+    "alerts": "update ops.alerts as a set details = array[%(said)s] from earlier as r "
+    "where a.run_id = r.run_id and a.kind <> 'erased' and a.details <> array[%(said)s]",
+    "holds": "update ops.holds as h set checksum = null from earlier as r "
+    "where h.build_id = r.id and h.checksum is not null",
+}
+
+
+def empty(connection: Connection[Any], erasure: int, tables: Collection[str]) -> dict[str, int]:
+    """Empty what earlier builds of these tables wrote down; return how many rows each statement changed."""
+    words = {"erasure": erasure, "tables": list(tables), "said": f"{_SAID}{erasure}"}
+    with connection.transaction():
+        return {name: connection.execute(_EARLIER + each, words).rowcount for name, each in _STATEMENTS.items()}
+
+
+def runs_of(connection: Connection[Any], erasure: int, tables: Collection[str]) -> list[str]:
+    """The runs that built one of these tables before it was published again after an erasure, without persons."""
+    query = f"{_EARLIER} select distinct run_id from earlier order by run_id"  # noqa: S608
+    rows = connection.execute(query, {"erasure": erasure, "tables": list(tables)}).fetchall()
+    return [run_id for (run_id,) in rows]
+
+
+def rebuilt(connection: Connection[Any], erasure: int, tables: Collection[str]) -> list[tuple[str, date]]:
+    """The tables and load_dates that were published again after an erasure."""
+    query = f"{_EARLIER} select asset, load_date from now order by asset, load_date"  # noqa: S608
+    return connection.execute(query, {"erasure": erasure, "tables": list(tables)}).fetchall()

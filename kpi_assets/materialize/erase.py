@@ -1,0 +1,441 @@
+"""Erasing persons, step by step: whoever was interrupted begins again, and each step does what is not done yet.
+
+1. The erasure is written to S3, so that no load brings the persons back from now on.
+2. The objects that hold them are written again without them (rewrite.py).
+3. The load_dates are built again, as after any other delivery; that is the caller's, who has Dagster.
+4. What ops keeps of values of earlier builds is emptied, and the files of tables are written anew.
+5. A receipt says what was proven, with the sha256 of the receipt before.
+
+Belongs here: these steps but the builds, and the proof that nobody is left. Not here: loads (erasures.py).
+"""
+
+import hashlib
+import json
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import date, datetime, timezone
+from typing import Any
+
+import psycopg
+from psycopg import Connection, sql
+
+from kpi_assets.errors import UsageError, UserError
+from kpi_assets.ledger import erased_values, manifest_links, runs
+from kpi_assets.ledger import erasures as ledger
+from kpi_assets.ledger.erasures import RecordedErasure
+from kpi_assets.materialize import keep
+from kpi_assets.materialize import rewrite as rewriting
+from kpi_assets.materialize.context import BuildContext
+from kpi_assets.materialize.erasures import bring_up, erased_of, salt_of
+from kpi_assets.model.erasure import SHORTEST, ErasedKey, Erasure, Salted, mark_of
+from kpi_assets.model.names import Relation
+from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.model.sentences import known_names
+from kpi_assets.model.subject_tables import Holder, holders_of
+from kpi_assets.model.table import Table
+from kpi_assets.settings import settings
+from kpi_assets.sources import erasures as objects
+from kpi_assets.sources.objects import TakenError
+from kpi_assets.sources.refusals import LakeError
+from kpi_assets.sources.store import Store
+from kpi_assets.waiting import Waits
+from kpi_assets.warehouse import erased as rows
+from kpi_assets.warehouse.connection import UNLOGGED, connect
+from kpi_assets.warehouse.ddl import identifier
+from kpi_assets.warehouse.erased import Erased
+from kpi_assets.warehouse.provision import BUILDS
+
+MOST_PERSONS = 100_000
+SHORTEST_SEARCHED = 6  # letters of an identifier that is searched as text
+_PAUSE = 0.5  # seconds between two looks whether builds are over
+_OPS = ("publishes", "quarantine", "data_quality_results", "pipeline_runs", "alerts", "holds", "manifests")
+_NOT_LOOKED_AT = (
+    "files and numbers that left the pipeline: exports, caches of BI tools, e-mails",
+    "the source that delivers the objects",
+    "backups and the WAL of the server before this receipt",
+)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Whom to erase: the values that name the persons, why, and for whom."""
+
+    kind: str
+    values: Sequence[str] = field(repr=False)
+    request: str
+    reason: str
+    by: str
+
+
+@dataclass(frozen=True)
+class Counted:
+    """How many records of the objects of a table are about the persons."""
+
+    table: Relation
+    objects: int
+    records: int
+
+
+def subject_tables(pipeline: Pipeline, kind: str) -> list[Table]:
+    """Return the raw tables whose rows are about persons of a kind. Raises UsageError if there is none."""
+    found = [table for table in pipeline.tables.values() if kind in table.header.subject]
+    if not found:
+        known = sorted({each for table in pipeline.tables.values() for each in table.header.subject})
+        if not known:
+            raise UsageError(f"No table of {pipeline.name} names persons: write subject in the header of a raw table.")
+        raise UsageError(f"No table of {pipeline.name} names persons of the kind {kind!r}: {known_names(kind, known)}.")
+    return found
+
+
+def check(asked: Asked) -> None:
+    """Raise UsageError if what is asked for says too little."""
+    if not asked.values:
+        raise UsageError("There is no identifier in what --ids names: write one on each line.")
+    if len(asked.values) > MOST_PERSONS:
+        raise UsageError(f"There are {len(asked.values):,} identifiers: erase {MOST_PERSONS:,} at once at most.")
+    if not asked.request.strip():
+        raise UsageError("The request has no name: give with --request what whoever asked calls it.")
+    if len(asked.reason.strip()) < SHORTEST:
+        raise UsageError(
+            f"The reason has fewer than {SHORTEST} characters: write with --reason why, for whoever reads it later."
+        )
+
+
+def keys_of(context: BuildContext, kind: str, values: Sequence[str]) -> tuple[ErasedKey, ...]:
+    """Return the keys of persons as the tables of the pipeline spell them, without repetition.
+
+    Raises UserError if no table could hold one of the values; it does not say which value that is, but on which line.
+    """
+    salted = Salted.of(salt_of(context.settings or settings()), context.pipeline.name, kind)
+    quick, placed = dict[str, int](), set[int]()
+    for table in subject_tables(context.pipeline, kind):
+        with context.session(table, "erase") as connection:
+            for subject in (each for each in table.header.subjects if each.kind == kind):
+                found = rows.find_keys(connection, subject, table.types[subject.column], salted, values)
+                placed |= {*found}
+                quick.update(dict(found.values()))
+    if wrong := [number + 1 for number in range(len(values)) if number not in placed]:
+        raise UserError(
+            f"Identifier {wrong[0]} of {len(values)} can be no {kind} of {context.pipeline.name}: no table could hold "
+            "it; nobody was erased."
+        )
+    return tuple(ErasedKey(salted.hash(key), number, secrets.token_hex(8)) for key, number in sorted(quick.items()))
+
+
+def count(context: BuildContext, kind: str, keys: Sequence[ErasedKey]) -> list[Counted]:
+    """Return how many records are about persons who are not erased yet, by table; every object is read."""
+    salted = Salted.of(salt_of(context.settings or settings()), context.pipeline.name, kind)
+    found = []
+    for table in subject_tables(context.pipeline, kind):
+        with context.own_session(table, "erase") as connection:
+            erased = Erased(table, {kind: salted}, rows.keys_aside(connection, kind, keys))
+            of_objects = [
+                rewriting.count(context, connection, table, manifest, erased)
+                for _, manifest in rewriting.objects_of(context, table)
+            ]
+        found.append(Counted(table.relation, sum(each > 0 for each in of_objects), sum(of_objects)))
+    return found
+
+
+def write(context: BuildContext, asked: Asked, keys: Sequence[ErasedKey]) -> int:
+    """Write the erasure to S3, and return its number. From then on no load has the persons."""
+    check(asked)
+    erasure = Erasure(
+        context.pipeline.name,
+        asked.kind,
+        asked.request.strip(),
+        asked.reason.strip(),
+        asked.by,
+        datetime.now(timezone.utc).replace(microsecond=0),
+        mark_of(salt_of(context.settings or settings())),
+        tuple(keys),
+    )
+    number, _ = objects.add(context.store, erasure)
+    bring_up_all(context)
+    return number
+
+
+def bring_up_all(context: BuildContext) -> list[RecordedErasure]:
+    """Record the erasures that lie on S3, and return all that are recorded."""
+    table = next((each for each in context.pipeline.tables.values() if each.header.subject), None)
+    if table is None:
+        return []
+    with context.session(table, "erase") as connection:
+        bring_up(context, connection)
+        return ledger.every(connection)
+
+
+def behind(pipeline: Pipeline, store: Store, connection: Connection[Any]) -> str:
+    """Return a sentence if erasures are not through in this database, such as one that was restored; empty if all are.
+
+    Nothing is changed. Raises LakeError and ErasureError.
+    """
+    if not any(table.header.subject for table in pipeline.tables.values()):
+        return ""
+    known = {each.object_key: each for each in ledger.every(connection)}
+    left = [each.erasure for each in known.values() if each.applied_at is None]
+    for number, entry in objects.find(store):
+        if entry.key not in known and objects.read(store, number, entry).pipeline == pipeline.name:
+            left.append(number)
+    if not left:
+        return ""
+    which = f"erasure {left[0]} is" if len(left) == 1 else f"erasures {', '.join(map(str, sorted(left)))} are"
+    return f"{which} not applied to this database: `kpi erase {pipeline.name} --apply` goes on"
+
+
+def rewrite_objects(
+    context: BuildContext, erasure: RecordedErasure, on_object: Callable[[str, int], None]
+) -> list[manifest_links.Link]:
+    """Write every object again that holds erased persons of the kind; builds that had begun before are waited for."""
+    tables = [each for each in context.pipeline.tables.values() if erasure.kind in each.header.subject]
+    _await_builds(context, tables, erasure)
+    for table in tables:
+        with context.own_session(table, f"erase {table.relation}") as connection:
+            erased = erased_of(context, connection, table)
+            assert erased is not None, "the erasure is recorded"
+            for _, manifest in rewriting.objects_of(context, table):
+                done = rewriting.rewrite(context, connection, table, manifest, erased, erasure.erasure)
+                on_object(manifest.key, done.records_erased if done else 0)
+    with context.ledger_session("erase") as connection:
+        return manifest_links.of_erasure(connection, erasure.erasure)
+
+
+def _await_builds(context: BuildContext, tables: Sequence[Table], erasure: RecordedErasure) -> None:
+    """Wait for builds that may have looked for erased persons before these were."""
+    names = [str(table.relation) for table in tables]
+
+    waits, until = Waits("waiting for builds that began before the erasure"), time.monotonic() + context.publish_timeout
+    with context.ledger_session("erase") as connection:
+        while True:
+            runs.close_dead_rows(connection)
+            running = connection.execute(
+                "select 1 from ops.pipeline_runs where job = any(%s) and status = 'running' and started_at <= %s",
+                [names, erasure.recorded_at],
+            ).fetchone()
+            if running is None:
+                return
+            if time.monotonic() > until:
+                raise UserError(
+                    f"A build of {' or '.join(names)} that began before the erasure is still running: give "
+                    f"`kpi erase {context.pipeline.name} --apply` once it is over."
+                )
+            waits()
+            time.sleep(_PAUSE)
+
+
+def still_shown(context: BuildContext, erasures: Sequence[RecordedErasure], load_dates: Sequence[date]) -> list[date]:
+    """Return those of some load_dates of which readers see rows that were published before the erasures."""
+    with context.ledger_session("erase") as connection:
+        found = connection.execute(
+            "select distinct load_date from ops.published "
+            "where asset = any(%s) and load_date = any(%s) and published_at <= %s order by 1",
+            [_holders(context), list(load_dates), max(each.recorded_at for each in erasures)],
+        ).fetchall()
+    return [load_date for (load_date,) in found]
+
+
+def empty(context: BuildContext, number: int) -> dict[str, int]:
+    """Drop the rows that are kept of the load_dates that were built again, and empty what ops has of their values.
+
+    Return the counts. A candidate that was held before is gone: each build of a load_date drops those of earlier ones.
+    """
+    names = _holders(context)
+    with context.ledger_session("erase") as connection:
+        rebuilt = erased_values.rebuilt(connection, number, names)
+    for asset, load_date in rebuilt:
+        table = context.pipeline.tables[Relation.parse(asset)]
+        with context.own_session(table, "erase") as connection, connection.transaction():
+            keep.drop_all(connection, [table.relation], load_date, f"erasure {number}")
+    with context.ledger_session("erase") as connection:
+        ledger.note_runs(connection, number, erased_values.runs_of(connection, number, names))
+        return erased_values.empty(connection, number, names)
+
+
+def _holders(context: BuildContext) -> list[str]:
+    return [str(relation) for relation in holders_of(context.pipeline)]
+
+
+def write_files_anew(context: BuildContext) -> list[str]:
+    """Write the files of tables anew in which dead rows of persons may lie; return the tables that this user may not.
+
+    Rows of partitions are gone with their files. The statistics of the planner hold values, too.
+    """
+    refused = []
+    for relation, holder in holders_of(context.pipeline).items():
+        if holder.table.storage.stores_rows:
+            with context.own_session(holder.table, "erase") as connection:
+                full = "" if holder.table.storage.sliceable else "full, "
+                refused += _vacuumed(connection, relation, f"({full}analyze)")
+    with connect(context.server, context.pipeline.name, "erase") as connection:
+        for name in _OPS:
+            refused += _vacuumed(connection, Relation("ops", name), "(full, analyze)")
+        refused += _vacuumed(connection, Relation("pg_catalog", "pg_statistic"), "(full)")
+        with suppress(psycopg.errors.InsufficientPrivilege):
+            connection.execute("checkpoint")
+    return refused
+
+
+def _vacuumed(connection: Connection[Any], relation: Relation, words: str) -> list[str]:
+    found = connection.execute("select to_regclass(%s)", [str(relation)]).fetchone()
+    if found is None or found[0] is None:
+        return []
+    may = connection.execute(
+        "select pg_has_role(relowner, 'usage') from pg_class where oid = to_regclass(%s)", [str(relation)]
+    ).fetchone()
+    if not may or not may[0]:
+        return [str(relation)]
+    connection.execute(sql.SQL(f"vacuum {words} {{}}").format(identifier(relation)))
+    return []
+
+
+def prove(context: BuildContext) -> list[str]:
+    """Look for erased persons in every object and table; return a sentence for each place where one is left."""
+    left, holders = list[str](), holders_of(context.pipeline)
+    # As the login: who builds tables may not know whom the hashes name.
+    with connect(context.server, context.pipeline.name, "erase", more=UNLOGGED) as connection:
+        for relation, holder in holders.items():
+            left += _left_in_tables(context, connection, relation, holder)
+    for table in (each.table for each in holders.values() if each.table.header.subject):
+        with context.own_session(table, "erase") as connection:
+            if erased := erased_of(context, connection, table):
+                for _, manifest in rewriting.objects_of(context, table):
+                    if found := rewriting.count(context, connection, table, manifest, erased):
+                        left.append(f"{manifest.url} has {found} records of erased persons")
+    return left
+
+
+def _left_in_tables(
+    context: BuildContext, connection: Connection[Any], relation: Relation, holder: Holder
+) -> Iterator[str]:
+    """Yield where a table, and what is kept beside it, has rows of erased persons."""
+    salt = salt_of(context.settings or settings())
+    kinds = {kind for each in holder.raw for kind in context.pipeline.tables[each].header.subject}
+    erased = Erased(holder.table, {kind: Salted.of(salt, context.pipeline.name, kind) for kind in kinds})
+    columns = sorted(holder.columns)
+    if not columns or not kinds or not holder.table.storage.stores_rows:
+        return
+    names = connection.execute(
+        "select n.nspname, c.relname from pg_class as c inner join pg_namespace as n on n.oid = c.relnamespace "
+        "where c.relkind in ('r', 'p') and not c.relispartition and (c.oid = to_regclass(%s) or n.nspname = %s "
+        "and starts_with(c.relname, %s))",
+        [str(relation), BUILDS, f"{relation.schema}__{relation.table}__"],
+    ).fetchall()
+    for schema, name in names:
+        if found := rows.count_in(connection, Relation(schema, name), columns, erased):
+            yield f"{schema}.{name} has {found} rows of erased persons"
+
+
+def receipt(
+    context: BuildContext, erasure: RecordedErasure, counts: Mapping[str, int], refused: Sequence[str], kept_until: date
+) -> str:
+    """Write the receipt to S3, and note in the ledger that the erasure is through; return its key.
+
+    Backups that hold the persons are kept until `kept_until`, as the operator says. A receipt is written once.
+    """
+    with context.ledger_session("erase") as connection:
+        links = manifest_links.of_erasure(connection, erasure.erasure)
+        rebuilt = erased_values.rebuilt(connection, erasure.erasure, _holders(context))
+        every = ledger.every(connection)
+        wal = connection.execute("select pg_current_wal_lsn()::text").fetchone()
+    now = next(each for each in every if each.erasure == erasure.erasure)
+    before = [each for each in every if each.erasure < erasure.erasure and each.receipt_sha256]
+    words = {
+        "erasure": erasure.erasure,
+        "pipeline": context.pipeline.name,
+        "kind": erasure.kind,
+        "request": erasure.request,
+        "reason": erasure.reason,
+        "by": erasure.erased_by,
+        "at": erasure.erased_at.isoformat(),
+        "persons": erasure.keys,
+        "objects": [_object(each) for each in links],
+        "rebuilt": [f"{asset} of {load_date}" for asset, load_date in rebuilt],
+        "emptied": dict(counts),
+        "dagster_runs_deleted": now.runs,
+        "files_not_written_anew": list(refused),
+        "last_wal_position": wal[0] if wal else None,
+        "gone_from_backups_by": kept_until.isoformat(),
+        "not_looked_at": list(_NOT_LOOKED_AT),
+        "receipt_before": before[-1].receipt_sha256 if before else None,
+    }
+    body = (json.dumps(words, indent=1, ensure_ascii=False) + "\n").encode()
+    key = objects.receipt_key(erasure.erasure)
+    try:
+        context.store.put(key, body, "application/json", only_new=True)
+    except TakenError:  # who was interrupted had written it
+        body = objects.read_receipt(context.store, erasure.erasure)
+    with context.ledger_session("erase") as connection:
+        ledger.finish(connection, erasure.erasure, hashlib.sha256(body).hexdigest())
+    return key
+
+
+def _object(link: manifest_links.Link) -> dict[str, Any]:
+    return {
+        "key": link.key,
+        "records_before": link.records_before,
+        "erased": link.records_erased,
+        "records_after": link.records_after,
+        "hmac_of_old_sha256": link.old_digest,
+        "new_sha256": link.new_sha256,
+        "versions_deleted": link.versions_deleted,
+        "versions_kept": link.versions_kept,
+    }
+
+
+def broken_receipts(context: BuildContext, erasures: Sequence[RecordedErasure]) -> list[str]:
+    """Return a sentence for each receipt that is not the one that was written, or does not follow the one before."""
+    said, before = [], None
+    for each in (every for every in erasures if every.receipt_sha256):
+        key = objects.receipt_key(each.erasure)
+        try:
+            body = objects.read_receipt(context.store, each.erasure)
+        except LakeError as error:
+            said.append(str(error))
+            continue
+        if hashlib.sha256(body).hexdigest() != each.receipt_sha256:
+            said.append(f"{key} is not the receipt that was written")
+        elif json.loads(body).get("receipt_before") != before:
+            said.append(f"{key} does not follow the receipt before it")
+        before = each.receipt_sha256
+    return said
+
+
+def verify(context: BuildContext, erasure: RecordedErasure, values: Sequence[str]) -> list[str]:
+    """Look again for the persons of an erasure, in objects, tables, and as text in ops; return where they are left.
+
+    An identifier of fewer than SHORTEST_SEARCHED letters is not searched as text, since it stands anywhere.
+    """
+    keys = {key.hash for key in keys_of(context, erasure.kind, values)}
+    with context.session(subject_tables(context.pipeline, erasure.kind)[0], "erase") as connection:
+        known = {
+            bytes(found)
+            for (found,) in connection.execute("select hash from ops.erased_keys where kind = %s", [erasure.kind])
+        }
+    left = [f"{len(keys - known)} identifiers were never erased"] if keys - known else []
+    return [
+        *left,
+        *prove(context),
+        *_texts_in_ops(context, [each for each in values if len(each) >= SHORTEST_SEARCHED]),
+    ]
+
+
+def _texts_in_ops(context: BuildContext, values: Sequence[str]) -> Iterator[str]:
+    if not values:
+        return
+    with connect(context.server, context.pipeline.name, "erase", read_only=True) as connection:
+        names = connection.execute(
+            "select relname from pg_class where relnamespace = 'ops'::regnamespace and relkind = 'r' order by 1"
+        ).fetchall()
+        for (name,) in names:
+            found = connection.execute(
+                sql.SQL(
+                    "select count(*) from {} as t where exists ("
+                    "select from unnest(%s::text[]) as v where position(lower(v) in lower(t::text)) > 0)"
+                ).format(identifier(Relation("ops", name))),
+                [list(values)],
+            ).fetchone()
+            if found and found[0]:
+                yield f"ops.{name} has {found[0]} rows that hold an identifier"

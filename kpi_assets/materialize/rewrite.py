@@ -1,0 +1,202 @@
+"""Objects written again without erased persons.
+
+Each object is read, written under its key without the records that are about them, and read back: the records before
+are those after and those that were taken out. What is about to be written is recorded first, so that who was
+interrupted goes on where the object shows that he had come to.
+Belongs here: one object, and finding the objects that must be read. Not here: the bytes without some records
+(sources/formats), and what else an erasure does.
+"""
+
+import hashlib
+import hmac
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from functools import partial
+from typing import Any
+
+from psycopg import Connection
+
+from kpi_assets.ledger import manifest_links as ledger
+from kpi_assets.ledger import manifests
+from kpi_assets.ledger.manifest_links import Link
+from kpi_assets.materialize.context import BuildContext
+from kpi_assets.materialize.erasures import salt_of
+from kpi_assets.model.manifest import Manifest
+from kpi_assets.model.records import Record
+from kpi_assets.model.table import Table
+from kpi_assets.settings import settings
+from kpi_assets.sources.any_order import AsFile
+from kpi_assets.sources.formats import format_of
+from kpi_assets.sources.formats.base import Instead, OpenObject, UnreadableError
+from kpi_assets.sources.local_copy import LocalCopy
+from kpi_assets.sources.refusals import LakeError
+from kpi_assets.sources.store import PART
+from kpi_assets.warehouse import quarantine
+from kpi_assets.warehouse.erased import Erased
+
+_LATEST = timedelta(days=400)  # after today: objects with later dates are those of no pipeline
+
+
+@dataclass
+class Found:
+    """What one pass over an object found: its records, and those of them about erased persons by their numbers."""
+
+    records: int
+    erased: dict[int, dict[str, str]]  # what stands in the place of keys, by column; nothing in unreadable records
+    sha256: str
+
+    def taken_out(self, table: Table) -> set[int]:
+        """The records that go as a whole."""
+        return {number for number, keys in self.erased.items() if table.header.erase == "rows" or not keys}
+
+    def instead(self, table: Table) -> dict[int, dict[str, str | None]]:
+        """What takes the place of the personal values of the records that stay."""
+        gone, nothing = self.taken_out(table), dict.fromkeys(table.pii.personal, None)
+        return {number: {**nothing, **keys} for number, keys in self.erased.items() if number not in gone}
+
+
+def objects_of(context: BuildContext, table: Table) -> Iterator[tuple[date, Manifest]]:
+    """Yield every object of a table that lies on S3, of any load_date, with the day in its key. Raises LakeError."""
+    first, last = context.pipeline.config.start_date, date.today() + _LATEST  # noqa: DTZ011  the zone makes no difference
+    key, marker = table.source.key, table.source.marker_key
+    bounds = key.listing(first, last)
+    for entry in context.store.entries(bounds.prefix, bounds.start_after):
+        if bounds.is_over(entry.key):
+            break
+        days = [day for day in key.load_dates(entry.key) if not marker or marker.key(day) != entry.key]
+        if days:
+            yield (
+                days[0],
+                Manifest(
+                    table.relation.table,
+                    days[0],
+                    context.store.bucket,
+                    entry.key,
+                    entry.size_bytes,
+                    entry.etag,
+                    None,
+                    entry.last_modified,
+                ),
+            )
+
+
+def count(context: BuildContext, connection: Connection[Any], table: Table, manifest: Manifest, erased: Erased) -> int:
+    """Return how many records of an object are about erased persons. Raises LakeError if it cannot be read."""
+    now = context.store.manifest(manifest.object, manifest.load_date, manifest.key)
+    if now is None:
+        return 0
+    with _opened(context, table, now, manifest.load_date) as opened:
+        return len(_look(connection, opened, erased).erased)
+
+
+def rewrite(
+    context: BuildContext, connection: Connection[Any], table: Table, manifest: Manifest, erased: Erased, erasure: int
+) -> Link | None:
+    """Write an object again without erased persons; return what was done, or None if it has none.
+
+    Raises LakeError if the object cannot be read or is replaced meanwhile; then nothing was written.
+    """
+    mask = partial(_masked, salt_of(context.settings or settings()))
+    known = ledger.of_object(connection, manifest.bucket, manifest.key)
+    open_link = next((each for each in known if each.records_after is None), None)
+    day = manifest.load_date
+    now = context.store.manifest(manifest.object, day, manifest.key)
+    if now is None:
+        return None
+    with _opened(context, table, now, day) as opened:
+        found = _look(connection, opened, erased)
+        if open_link and found.sha256 == open_link.new_sha256:  # it was written, and nothing after that
+            for old in manifests.others(connection, now):
+                ledger.forget(connection, old, mask, open_link.erasure)
+            return _finished(context, connection, now, found, open_link)
+        if not found.erased:
+            return None
+        gone = found.taken_out(table)
+        with _contents(opened, gone, found.instead(table)) as copy:
+            link = Link(
+                erasure,
+                *(manifest.object, now.bucket, now.key),
+                mask(now.hash)[:16],
+                mask(found.sha256),
+                _sha256(copy),
+                *(found.records, len(found.erased)),
+            )
+            ledger.begin(connection, link)
+            metadata = context.store.metadata(now)
+            new = context.store.replace(now, io.BufferedReader(AsFile(copy)), copy.size, metadata)
+    with _opened(context, table, new, day) as opened:
+        again = _look(connection, opened, erased)
+    if again.erased or again.records != found.records - len(gone) or again.sha256 != link.new_sha256:
+        raise LakeError(
+            f"{new.url} was written without {len(gone)} of {found.records} records, and has {again.records} "
+            f"now, {len(again.erased)} of them of erased persons: look at who else writes there, and give the command "
+            "again."
+        )
+    ledger.forget(connection, now, mask, erasure)
+    return _finished(context, connection, new, again, link)
+
+
+def _finished(context: BuildContext, connection: Connection[Any], new: Manifest, found: Found, link: Link) -> Link:
+    """Delete the earlier versions of an object that was proven, and record that."""
+    old = context.store.objects.delete_versions(new.key)
+    done = replace(
+        link,
+        new_etag=new.etag,
+        records_after=found.records,
+        versions_deleted=old.deleted,
+        versions_kept=list(old.kept),
+    )
+    ledger.finish(connection, done)
+    return done
+
+
+@contextmanager
+def _opened(context: BuildContext, table: Table, manifest: Manifest, day: date) -> Iterator[OpenObject]:
+    """Open an object and prepare it to be read. Raises LakeError if it cannot be read as its header says."""
+    try:
+        with format_of(table).open(context.store, manifest, table, day) as opened:
+            if opened.problem:
+                raise UnreadableError(opened.problem)
+            opened.prepare(lambda done: context.on_progress("reading", done, manifest.size_bytes))
+            yield opened
+    except UnreadableError as error:
+        raise LakeError(f"{manifest.url} cannot be read, so that nobody can be erased from it: {error}.") from None
+
+
+def _look(connection: Connection[Any], opened: OpenObject, erased: Erased) -> Found:
+    """Read an object to its end, and look for erased persons."""
+    count = 0
+
+    def numbered() -> Iterator[Record]:
+        nonlocal count
+        for record in opened.records():
+            count += 1
+            yield replace(record, line=count)
+
+    with connection.transaction():
+        found = quarantine.find_erased(connection, erased, numbered())
+    return Found(count, found, opened.bytes.sha256())
+
+
+@contextmanager
+def _contents(opened: OpenObject, gone: set[int], instead: Instead) -> Iterator[LocalCopy]:
+    """Make the bytes of an object without erased persons, in a temporary file."""
+    copy = LocalCopy.of(opened.without(gone, instead), opened.manifest.url, lambda _size: None)
+    try:
+        yield copy
+    finally:
+        copy.close()
+
+
+def _sha256(copy: LocalCopy) -> str:
+    """Return the sha256 of bytes as the ledger has it of an object: of its parts, if there are several."""
+    parts = [hashlib.sha256(copy.head(PART, start)).digest() for start in range(0, max(copy.size, 1), PART)]
+    return (parts[0] if len(parts) == 1 else hashlib.sha256(b"".join(parts)).digest()).hex()
+
+
+def _masked(salt: str, text: str) -> str:
+    """Return the HMAC of a digest, which confirms no guess to who lacks the salt."""
+    return hmac.digest(salt.encode(), f"digest\0{text}".encode(), "sha256").hex()

@@ -1,0 +1,203 @@
+"""Erased persons in the rows of a candidate: found by hashes, and left out.
+
+A quick hash finds the rows that may be theirs with one join; only of those the slow hash is computed, which decides.
+Belongs here: the SQL. Not here: which persons are erased (ledger/erasures.py), and when a load looks
+(materialize/erasures.py).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from psycopg import Connection, sql
+
+from kpi_assets.model.erasure import ErasedKey, Salted
+from kpi_assets.model.names import LOAD_DATE, Relation
+from kpi_assets.model.query import digest
+from kpi_assets.model.subject import Subject
+from kpi_assets.model.table import Table
+from kpi_assets.warehouse import candidates
+from kpi_assets.warehouse.candidates import Candidate
+from kpi_assets.warehouse.ddl import identifier
+from kpi_assets.warehouse.input_errors import input_error
+from kpi_assets.warehouse.provision import BUILDS
+
+_JOIN = sql.SQL(
+    "{keys} as {alias} on {alias}.kind = {kind} "
+    "and {alias}.quick = hashtextextended({value}, {seed}::bigint) "
+    "and {alias}.hash = sha256({prefix}::bytea || convert_to({value}, 'UTF8'))"
+)
+
+
+@dataclass(frozen=True)
+class Erased:
+    """The persons whom the loads of a table leave out: its subjects of which some were erased, with their salts."""
+
+    table: Table
+    salts: Mapping[str, Salted] = field(repr=False)
+    keys: sql.Composable = field(default_factory=lambda: sql.SQL("ops.erased_keys"))
+
+    @property
+    def subjects(self) -> Sequence[Subject]:
+        """The subjects of which some persons were erased."""
+        return [each for each in self.table.header.subjects if each.kind in self.salts]
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The parameters of statements that have a join: the salts, which no text of a statement may show."""
+        prefixes = {f"prefix_{kind}": salt.prefix for kind, salt in self.salts.items()}
+        return {**prefixes, **{f"seed_{kind}": salt.seed for kind, salt in self.salts.items()}}
+
+    def join(self, subject: Subject, key: sql.Composable, alias: str) -> sql.Composable:
+        """Return `ops.erased_keys as alias on …`, which finds the person whose key an expression gives."""
+        return _JOIN.format(
+            keys=self.keys,
+            alias=sql.Identifier(alias),
+            value=key,
+            kind=sql.Literal(subject.kind),
+            seed=sql.Placeholder(f"seed_{subject.kind}"),
+            prefix=sql.Placeholder(f"prefix_{subject.kind}"),
+        )
+
+
+def key_of(subject: Subject, value: sql.Composable) -> sql.Composable:
+    """Return the key of a person as text, of a value of the column."""
+    return sql.SQL("({})::text").format(sql.SQL(subject.of(value.as_string())))
+
+
+@dataclass(frozen=True)
+class Persons:
+    """How many rows of a candidate are about erased persons, how many persons that are, and the kinds of these.
+
+    `newly` counts those who were erased before their object landed, so that its source still has them.
+    """
+
+    rows: int
+    newly: Mapping[str, int]
+
+
+def find(connection: Connection[Any], candidate: Candidate, erased: Erased, landed: datetime) -> Persons:
+    """Look for erased persons in a candidate whose newest object landed then."""
+    subjects = list(erased.subjects)
+    newly, rows = dict[str, int](), 0
+    for subject in subjects:
+        value = sql.Identifier("c", subject.column)
+        query = sql.SQL(
+            "select count(*), count(distinct k.hash) filter (where e.erased_at < {landed}) from {candidate} as c "
+            "inner join {join} inner join ops.erasures as e using (erasure)"
+        ).format(landed=landed, candidate=candidate.name, join=erased.join(subject, key_of(subject, value), "k"))
+        found, new = connection.execute(query, erased.parameters).fetchone() or (0, 0)
+        rows += found
+        if new:
+            newly[subject.kind] = new
+    return Persons(rows, newly)
+
+
+def make_again(connection: Connection[Any], candidate: Candidate, erased: Erased) -> int:
+    """Make a candidate again without the erased persons, in the caller's transaction; return how many rows it has.
+
+    The rows are copied and not deleted, so that no dead row of a person is left. It has no index afterwards.
+    """
+    aside = Relation(BUILDS, f"{digest(candidate.relation.table)}_erased")
+    connection.execute(sql.SQL("alter table {} rename to {}").format(candidate.name, sql.Identifier(aside.table)))
+    candidates.create_empty(connection, candidate)
+    candidates.add_partition_check(connection, candidate)
+    subjects = list(erased.subjects)
+    joins = [
+        sql.SQL("left join {}").format(erased.join(each, key_of(each, sql.Identifier("c", each.column)), f"k{number}"))
+        for number, each in enumerate(subjects)
+    ]
+    nobody = sql.SQL(" and ").join(
+        sql.SQL("{}.hash is null").format(sql.Identifier(f"k{n}")) for n in range(len(subjects))
+    )
+    columns = [LOAD_DATE, *candidate.table.columns]
+    keeps_rows = candidate.table.header.erase == "values"
+    values = [
+        _kept(candidate.table, name, subjects, nobody) if keeps_rows else sql.Identifier("c", name) for name in columns
+    ]
+    rows = connection.execute(
+        sql.SQL("insert into {} ({}) select {} from {} as c {} {}").format(
+            candidate.name,
+            sql.SQL(", ").join(map(sql.Identifier, columns)),
+            sql.SQL(", ").join(values),
+            identifier(aside),
+            sql.SQL(" ").join(joins),
+            sql.SQL("") if keeps_rows else sql.SQL("where {}").format(nobody),
+        ),
+        erased.parameters,
+    ).rowcount
+    connection.execute(sql.SQL("drop table {}").format(identifier(aside)))
+    return rows
+
+
+def _kept(table: Table, name: str, subjects: Sequence[Subject], nobody: sql.Composable) -> sql.Composable:
+    """Return what stays of a column in a row of an erased person: nothing personal, and another key."""
+    column = sql.Identifier("c", name)
+    keys = [number for number, each in enumerate(subjects) if each.column == name]
+    if keys:
+        others = [sql.SQL("{}.replacement").format(sql.Identifier(f"k{number}")) for number in keys]
+        return sql.SQL("coalesce({}, {})").format(sql.SQL(", ").join(others), column)
+    if name in table.pii.personal:
+        return sql.SQL("case when {} then {} end").format(nobody, column)
+    return column
+
+
+def find_keys(
+    connection: Connection[Any], subject: Subject, type_: str, salted: Salted, values: Sequence[str]
+) -> dict[int, tuple[str, int]]:
+    """Return the key and the quick hash of each value that a column can hold, by its place among the values."""
+    value = sql.Identifier("v", "value")
+    wrong = sql.SQL("null") if type_ == "text" else input_error(connection, value, sql.Literal(type_))
+    typed = sql.SQL("{}::{}").format(value, sql.SQL(type_))
+    rows = connection.execute(
+        sql.SQL(
+            "select n, key, hashtextextended(key, {seed}::bigint) from ("
+            "select v.n, case when {wrong} is null then {key} end as key "
+            "from unnest({values}::text[]) with ordinality as v (value, n)) as found where key is not null"
+        ).format(
+            seed=sql.Placeholder("seed"), wrong=wrong, key=key_of(subject, typed), values=sql.Placeholder("values")
+        ),
+        {"seed": salted.seed, "values": list(values)},
+    ).fetchall()
+    return {number - 1: (key, quick) for number, key, quick in rows}
+
+
+def keys_aside(connection: Connection[Any], kind: str, keys: Sequence[ErasedKey]) -> sql.Composable:
+    """Put keys into a temporary table of the session, to look for persons who are not erased yet; return its name."""
+    connection.execute("drop table if exists pg_temp.asked_keys")
+    connection.execute("create temporary table asked_keys (kind text, hash bytea, quick bigint, replacement text)")
+    connection.execute(
+        "insert into pg_temp.asked_keys select %s, k.hash, k.quick, '' "
+        "from unnest(%s::bytea[], %s::bigint[]) as k (hash, quick)",
+        [kind, [each.hash for each in keys], [each.quick for each in keys]],
+    )
+    return sql.SQL("pg_temp.asked_keys")
+
+
+def count_in(connection: Connection[Any], relation: Relation, columns: Sequence[str], erased: Erased) -> int:
+    """Return how many rows of any table have the key of an erased person in one of its columns."""
+    conditions = [
+        sql.SQL("exists (select from ops.erased_keys as k where {})").format(condition)
+        for column in columns
+        for condition in _is_key(column, erased)
+    ]
+    found = connection.execute(
+        sql.SQL("select count(*) from {} as c where {}").format(identifier(relation), sql.SQL(" or ").join(conditions)),
+        erased.parameters,
+    ).fetchone()
+    return int(found[0]) if found else 0
+
+
+def _is_key(column: str, erased: Erased) -> Iterator[sql.Composable]:
+    """Yield for each kind the condition that a column holds the key of an erased person `k`."""
+    for kind in erased.salts:
+        yield sql.SQL(
+            "k.kind = {kind} and k.quick = hashtextextended({value}::text, {seed}::bigint) "
+            "and k.hash = sha256({prefix}::bytea || convert_to({value}::text, 'UTF8'))"
+        ).format(
+            kind=sql.Literal(kind),
+            value=sql.Identifier("c", column),
+            seed=sql.Placeholder(f"seed_{kind}"),
+            prefix=sql.Placeholder(f"prefix_{kind}"),
+        )

@@ -1,0 +1,146 @@
+"""The steps of an erasure: each may be interrupted and done again, and the receipt is the same."""
+
+import json
+from dataclasses import replace
+from datetime import date
+
+import pytest
+
+from kpi_assets.errors import UsageError, UserError
+from kpi_assets.ledger import erasures as ledger
+from kpi_assets.ledger.erasures import RecordedErasure
+from kpi_assets.materialize import erase as steps
+from kpi_assets.materialize.context import BuildContext
+from kpi_assets.materialize.erase import Asked, Counted
+from kpi_assets.model.erasure import ErasedKey
+from kpi_assets.model.names import Relation
+from kpi_assets.sources import erasures as objects
+from kpi_assets_tests.materialize.test_erasures import FOUR, RAW, deliver
+from kpi_assets_tests.pipeline_harness import DAY, NEXT, PipelineHarness
+
+MART = """\
+/* @asset
+description: What customers spent.
+owner: team:tests
+grain: [customer_id]
+columns:
+  customer_id: {type: bigint, description: Customer.}
+  spent: {type: "numeric(8,2)", description: Money.}
+@end */
+select customer_id, spent from raw.customers where load_date = %(load_date)s
+"""
+ASKED = Asked("customer", ["2", "04"], "REQ-1", "asked to be erased", "ana")
+
+
+@pytest.fixture
+def lab(lab: PipelineHarness) -> PipelineHarness:
+    """A pipeline with customers 1 to 4, of whom a candidate is held, too."""
+    lab.file("raw/customers.sql", RAW)
+    lab.file("marts/spent.sql", MART)
+    deliver(lab, *FOUR, "2,twice@x.org,1.00")
+    assert lab.build("raw.customers").held
+    deliver(lab, *FOUR, "2,twice,", "5,eve@x.org,much", "2,bob@x.org,more")
+    deliver(lab, *FOUR, "5,eve@x.org,much", "2,bob@x.org,more")
+    build(lab)
+    return lab
+
+
+def build(lab: PipelineHarness) -> None:
+    assert not lab.build("raw.customers").held
+    assert not lab.build("marts.spent").held
+
+
+def begun(lab: PipelineHarness) -> tuple[BuildContext, RecordedErasure]:
+    context = lab.prepared()
+    steps.write(context, ASKED, steps.keys_of(context, "customer", ASKED.values))
+    [erasure] = steps.bring_up_all(context)
+    return context, erasure
+
+
+def test_each_step_can_be_done_again(lab: PipelineHarness) -> None:
+    context = lab.prepared()
+    keys = steps.keys_of(context, "customer", ASKED.values)
+    assert steps.count(context, "customer", keys) == [Counted(Relation("raw", "customers"), 1, 3)]
+    assert lab.rows("select count(*) from ops.erasures") == [(0,)]
+    context, erasure = begun(lab)
+    assert (erasure.keys, erasure.applied_at) == (2, None)
+    with lab.session() as session:
+        behind = f"erasure 1 is not applied to this database: `kpi erase {lab.name} --apply` goes on"
+        assert steps.behind(context.pipeline, context.store, session) == behind
+    assert len(steps.prove(context)) == 3  # the object and both tables
+
+    first = steps.rewrite_objects(context, erasure, lambda _key, _erased: None)
+    assert steps.rewrite_objects(context, erasure, lambda _key, _erased: None) == first
+    assert [(each.records_before, each.records_erased, each.records_after) for each in first] == [(6, 3, 3)]
+    assert steps.still_shown(context, [erasure], [DAY, NEXT]) == [DAY]
+    build(lab)
+    assert steps.still_shown(context, [erasure], [DAY, NEXT]) == []
+    assert steps.prove(context) == []
+    texts = "select string_agg(t::text, ' ') from (select q::text from ops.quarantine as q union all "
+    texts += "select d::text from ops.data_quality_results as d union all select r::text from ops.pipeline_runs as r "
+    texts += "union all select a::text from ops.alerts as a) as t"
+    assert "bob@x.org" in lab.rows(texts)[0][0]
+
+    counts = steps.empty(context, 1)
+    assert counts["quarantine"] == 2
+    assert counts["publishes"] == 2
+    assert set(steps.empty(context, 1).values()) == {0}
+    assert "bob@x.org" not in lab.rows(texts)[0][0]
+    assert "eve@x.org" in lab.rows(texts)[0][0]  # of the latest build, which has no erased person
+    assert steps.write_files_anew(context) == []
+
+    until = date(2026, 1, 4)
+    key = steps.receipt(context, erasure, counts, [], until)
+    body = lab.s3.get_object(Bucket=lab.bucket, Key=key)["Body"].read()
+    assert steps.receipt(context, erasure, {}, [], until) == key  # its ledger row was not written yet
+    assert lab.s3.get_object(Bucket=lab.bucket, Key=key)["Body"].read() == body
+    said = json.loads(body)
+    assert (said["persons"], said["gone_from_backups_by"], said["receipt_before"]) == (2, "2026-01-04", None)
+    assert said["rebuilt"] == [f"marts.spent of {DAY}", f"raw.customers of {DAY}"]
+    with lab.session() as session:
+        assert steps.behind(context.pipeline, context.store, session) == ""
+        every = ledger.every(session)
+    assert steps.broken_receipts(context, every) == []
+    assert steps.broken_receipts(context, [replace(every[0], receipt_sha256="0" * 64)]) == [
+        "erasures/0001.receipt.json is not the receipt that was written"
+    ]
+    assert steps.verify(context, erasure, ["2", "4"]) == []
+    assert steps.verify(context, erasure, ["3"]) == ["1 identifiers were never erased"]
+
+
+def test_the_cause_of_what_is_built_again_is_the_erasure(lab: PipelineHarness) -> None:
+    context, erasure = begun(lab)
+    steps.rewrite_objects(context, erasure, lambda _key, _erased: None)
+    build(lab)
+    causes = "select asset, cause, erasure from ops.publishes order by publish_id"
+    assert lab.rows(causes) == [
+        ("raw.customers", None, 1),
+        ("marts.spent", None, None),
+        ("raw.customers", "erasure", None),
+        ("marts.spent", "erasure", None),
+    ]
+
+
+def test_what_nobody_can_be_is_refused_by_its_place(lab: PipelineHarness) -> None:
+    context = lab.prepared()
+    with pytest.raises(UserError) as error:
+        steps.keys_of(context, "customer", ["1", "canary", "3"])
+    assert str(error.value) == (
+        f"Identifier 2 of 3 can be no customer of {lab.name}: no table could hold it; nobody was erased."
+    )
+    with pytest.raises(UsageError, match=r"names persons of the kind 'seller'"):
+        steps.subject_tables(context.pipeline, "seller")
+
+
+def test_two_who_erase_at_once_get_numbers_of_their_own(lab: PipelineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    context, _ = begun(lab)
+    listed = objects.find(context.store)
+    looks = iter([listed, objects.find])
+
+    def find(store: object) -> object:
+        found = next(looks, objects.find)
+        return [] if found is listed else real(store)  # type: ignore[arg-type]
+
+    real = objects.find
+    monkeypatch.setattr(objects, "find", find)
+    assert steps.write(context, ASKED, [ErasedKey(b"x" * 32, 1, "a")]) == 2
