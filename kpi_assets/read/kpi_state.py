@@ -11,6 +11,7 @@ from typing import Literal
 
 from kpi_assets.ledger.causes import Cause
 from kpi_assets.model.measure import Measure
+from kpi_assets.model.names import InputName
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.table import Table
 
@@ -99,6 +100,7 @@ class Point:
     dropped_at: datetime | None = None  # when retention dropped its rows: its values are shown, its rows cannot be
     versions: Mapping[str, str] = field(default_factory=dict)  # measure -> the version of the expression that gave it
     waived: Sequence[Waived] = ()  # the rulings on it and on all that it was made from
+    lacks: Sequence[InputName] = ()  # what was due in its window and not there
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,17 @@ class KpiState:
         """
         newer = [stop for stop in self.stops if self.latest is None or stop.load_date >= self.latest.load_date]
         return newer[-1] if newer else None
+
+    def final_at(self, load_date: date) -> datetime | None:
+        """Return when the numbers of a load_date are final, if it lacks nothing; None if its header does not say."""
+        assert self.table.header.kpi
+        final = self.table.header.kpi.final
+        return final.at(load_date) if final else None
+
+    def is_final(self, point: Point) -> bool | None:
+        """Return whether the numbers of a load_date are final; None if its header does not say when they are."""
+        at = self.final_at(point.load_date)
+        return None if at is None or self.now is None else at <= self.now and not point.lacks
 
     def stop_of(self, load_date: date) -> Stop | None:
         """Return the stop of a load_date, shown or not; None if there is none."""
