@@ -29,6 +29,7 @@ def declared(connection: Connection[Any], pipeline: Pipeline, table: Table, late
         [name for name in made_of if name in growing],
         freshness.within_minutes if freshness else None,
         final.after_days if final else None,
+        final.by if final else None,
     )
 
 

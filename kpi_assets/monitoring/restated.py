@@ -2,7 +2,7 @@
 
 A number is final when its time has come and nothing lacked behind it (model/kpi.py). Whatever changes it afterwards is
 told: a build that its check `final` let through, one that somebody waived, and a rollback. There is nothing to recover:
-the incident is over as soon as it is told.
+the incident is over as soon as it is told. Of a KPI whose rows are final by their own day, the check itself alerts.
 
 Belongs here: the sentences. Not here: finding what was restated (ledger/causes.py), recording incidents
 (ledger/incidents.py), and what readers are told (read/restated.py).
@@ -39,7 +39,7 @@ def report_restated(connection: Connection[Any], pipeline: Pipeline) -> None:
     It is safe to call this repeatedly, and cheap if no KPI says when its numbers are final.
     """
     kpis = {str(relation): table.header.kpi for relation, table in pipeline.tables.items() if table.header.kpi}
-    after_days = {name: kpi.final.after_days for name, kpi in kpis.items() if kpi.final}
+    after_days = {name: kpi.final.after_days for name, kpi in kpis.items() if kpi.final and not kpi.final.by}
     if not after_days:
         return
     with connection.transaction():

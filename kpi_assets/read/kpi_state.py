@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Literal
 
 from kpi_assets.ledger.causes import Cause
+from kpi_assets.model.kpi import Final
 from kpi_assets.model.measure import Measure
 from kpi_assets.model.names import InputName
 from kpi_assets.model.pipeline import Pipeline
@@ -180,14 +181,23 @@ class KpiState:
 
     def final_at(self, load_date: date) -> datetime | None:
         """Return when the numbers of a load_date are final, if it lacks nothing; None if its header does not say."""
-        assert self.table.header.kpi
-        final = self.table.header.kpi.final
-        return final.at(load_date) if final else None
+        final = self._final
+        return final.at(load_date) if final and not final.by else None
+
+    def final_through(self, load_date: date) -> date | None:
+        """Return the last day whose rows in a load_date are final, of a KPI whose rows are of several days."""
+        final = self._final
+        return final.through(load_date) if final and final.by else None
 
     def is_final(self, point: Point) -> bool | None:
         """Return whether the numbers of a load_date are final; None if its header does not say when they are."""
         at = self.final_at(point.load_date)
-        return None if at is None or self.now is None else at <= self.now and not point.lacks
+        return None if at is None else self.now is not None and at <= self.now and not point.lacks
+
+    @property
+    def _final(self) -> Final | None:
+        assert self.table.header.kpi
+        return self.table.header.kpi.final
 
     def stop_of(self, load_date: date) -> Stop | None:
         """Return the stop of a load_date, shown or not; None if there is none."""

@@ -89,6 +89,8 @@ def finality(kpi: KpiState, point: Point) -> str:
 
     Empty if the header of the KPI does not say when they are.
     """
+    if through := kpi.final_through(point.load_date):
+        return f"the days up to {day(through)} are final"
     at, is_final = kpi.final_at(point.load_date), kpi.is_final(point)
     if at is None:
         return ""

@@ -25,8 +25,11 @@ from ops.publishes
 where superseded_at is null;
 
 alter table ops.kpis add column final_after_days integer;
+alter table ops.kpis add column final_by text;
 comment on column ops.kpis.final_after_days is
 'Days after the end of a load_date after which its numbers are final; NULL if the header does not say.';
+comment on column ops.kpis.final_by is
+'Column of the day that a row is of, if a row is final so many days after that day; NULL if a load_date is as a whole.';
 
 alter table ops.alerts add column publish_id bigint;
 alter table ops.alerts drop constraint alerts_kind_check;
@@ -60,7 +63,10 @@ with shown as (
             when k.load_date = p.load_date then k.due_by
         end::timestamp with time zone as due_by,
         coalesce(cardinality(p.rulings), 0)::bigint as waived,
-        (p.load_date + 1 + k.final_after_days)::timestamp at time zone 'UTC' as final_at,
+        case
+            when k.final_by is null then (p.load_date + 1 + k.final_after_days)::timestamp at time zone 'UTC'
+        end as final_at,
+        case when k.final_by is not null then p.load_date - k.final_after_days end as final_through,
         p.lacks = '{}' as has_all
     from ops.kpis as k
     left join lateral (
@@ -304,8 +310,9 @@ select
     r.last_at as restated_at,
     s.through,
     s.waived,
-    s.final_at <= current_timestamp and s.has_all as final,
-    s.final_at
+    case when s.final_at is not null then s.final_at <= current_timestamp and s.has_all end as final,
+    s.final_at,
+    s.final_through
 from shown as s
 inner join judged as j on s.kpi = j.kpi
 left join stops as t on s.kpi = t.kpi
@@ -314,3 +321,5 @@ comment on column ops.kpi_trust.final is
 'Whether the numbers are final; false while they are provisional, NULL if the header of the KPI does not say when.';
 comment on column ops.kpi_trust.final_at is
 'When the numbers become final, or became so, unless a load_date of the window was not published by then.';
+comment on column ops.kpi_trust.final_through is
+'The last day whose rows are final, of a KPI whose rows are of several days; NULL of any other.';
