@@ -1,4 +1,5 @@
--- Numbers that are final: since when, which publishes lack a load_date behind them, and that people are told of a change.
+-- Numbers that are final: since when, which publishes lack a load_date that they look back on, and that people are told
+-- of a change.
 
 alter table ops.publishes add column lacks text[] not null default '{}';
 comment on column ops.publishes.lacks is
@@ -36,7 +37,8 @@ alter table ops.alerts drop constraint alerts_kind_check;
 alter table ops.alerts add constraint alerts_kind_check
 check (
     kind in (
-        'held', 'failed', 'late', 'stalled', 'breached', 'drifted', 'waived', 'erased', 'restated', 'digest', 'recovered'
+        'held', 'failed', 'late', 'stalled', 'breached', 'drifted', 'waived', 'erased', 'restated', 'digest',
+        'recovered'
     )
 );
 comment on column ops.alerts.kind is
