@@ -3,8 +3,8 @@
 It is found when the load_date is published, by comparing the publish with the one before, and all that both were made
 from. Who asks later is told the same, also if what was compared is gone by then.
 
-Belongs here: recording causes, and reading what was recorded, also of final numbers that were restated. Not here: the comparison (ops.differences and ops.causes
-in migrations/), and how causes are said to readers (read/restated.py).
+Belongs here: recording causes, and reading what was recorded, also of final numbers that were restated. Not here: the
+comparison (ops.differences and ops.causes in migrations/), and how causes are said to readers (read/restated.py).
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -37,12 +37,12 @@ from kpi_assets.warehouse.content import find_lost
 class Inputs:
     """The publishes that a build of a table and load_date reads.
 
-    `earlier` is empty unless the table has `lookback`; `lacks` are those that were due and are not there. `previous` is the publish of the table itself from which it
-    carries on. `histories` are those that it reads, each with what is known of it up to the load_date. `decisions` are
-    those on its rows that were set aside, in the order in which they were made, `rulings` those on its builds, and
-    `decided` is the publish of both, None if there never was one; `hash_of_decisions` stands for those on rows.
-    `growing` is the last batch that a table which grows reads of another one; with `as_one` it reads all of them up to
-    that one, as its first batch.
+    `earlier` is empty unless the table has `lookback`; `lacks` are those that are due in its window and not there.
+    `previous` is the publish of the table itself from which it carries on. `histories` are those that it reads, each
+    with what is known of it up to the load_date. `decisions` are those on its rows that were set aside, in the order in
+    which they were made, `rulings` those on its builds, and `decided` is the publish of both, None if there never was
+    one; `hash_of_decisions` stands for those on rows. `growing` is the last batch that a table which grows reads of
+    another one; with `as_one` it reads all of them up to that one, as its first batch.
     """
 
     table: Table

@@ -1,8 +1,7 @@
 """The check of how many keys of a history change from one load_date to the next: `max_changed`.
 
-Belongs here: the share of the keys of the load_date before that are changed or absent, and the SQL that finds them, also
-for other checks. Not here: which rows these are
-and how they are read (warehouse/earlier_rows.py).
+Belongs here: the share of the keys of the load_date before that are changed or absent, and the SQL that finds them,
+also for other checks. Not here: which rows these are and how they are read (warehouse/earlier_rows.py).
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The check `final`: the numbers of a load_date, or of the days that its rows are of, do not change once they are final.
+"""The check `final`: numbers that are final do not change any more, of a load_date or of the days that its rows are of.
 
 Not here: when they are final (model/kpi.py), and what is published (materialize/check_facts.py).
 """
@@ -74,14 +74,15 @@ class UnchangedDays(TableCheck):
         _, absent, changed = measured.first_row(count_keys(final, self.grain))
         if not absent + changed:
             return self.judged(passed=True, metric=0)
+        bad = absent + changed
+        since = f"the days up to {through} are final since {before.load_date}"
         return self.judged(
             passed=False,
-            metric=absent + changed,
-            message=f"the days up to {through} are final since {before.load_date}, and {absent + changed} of their rows "
-            f"are others: {changed} changed, {absent} absent",
+            metric=bad,
+            message=f"{since}, and {bad} of their rows are others: {changed} changed, {absent} absent",
             samples=measured.samples(bad_keys(final, self.grain)),
             examined=measured.rows,
-            bad=absent + changed,
+            bad=bad,
         )
 
     def _final_rows(self, before: Earlier, facts: AuditFacts) -> Earlier:
