@@ -29,8 +29,8 @@ from kpi_assets.monitoring.alerting_checks import report_failing
 from kpi_assets.monitoring.declared_kpis import record_declared
 from kpi_assets.monitoring.drifted import report_drifted
 from kpi_assets.monitoring.recovery import close_recovered
-from kpi_assets.monitoring.thresholds import report_breached
 from kpi_assets.monitoring.restated import report_restated
+from kpi_assets.monitoring.thresholds import report_breached
 from kpi_assets.monitoring.waived import report_waived
 from kpi_assets.plan.collect import collect
 from kpi_assets.plan.growing import is_closed

@@ -65,8 +65,6 @@ def _sentences(kpi: Kpi, restated: Restated) -> list[str]:
 
 def _why(restated: Restated) -> str:
     first = min((each.rank for each in restated.differences), default=0)
-    roots = dict.fromkeys(
-        f"{each.asset} of {each.load_date}" for each in restated.differences if each.rank == first
-    )
+    roots = dict.fromkeys(f"{each.asset} of {each.load_date}" for each in restated.differences if each.rank == first)
     names = [*roots][:_NAMED] + ([f"{len(roots) - _NAMED} more"] if len(roots) > _NAMED else [])
     return f"the cause: {_WHY[restated.cause]}" + (f" ({', '.join(names)})" if names else "")
