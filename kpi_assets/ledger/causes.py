@@ -139,8 +139,12 @@ def restated(connection: Connection[Any], after_days: Mapping[str, int], news: t
         _RESTATED, {"kpis": [*after_days], "after_days": [*after_days.values()], "news": news}
     ).fetchall()
     return [
-        Restated(*of, differences(found), [*zip(measures, was or (), now or (), strict=True)])
-        for *of, found, measures, was, now in rows
+        Restated(
+            *(publish_id, kpi, load_date, run_id, cause),
+            differences(found),
+            [*zip(measures, was or (), now or (), strict=True)],
+        )
+        for publish_id, kpi, load_date, run_id, cause, found, measures, was, now in rows
     ]
 
 

@@ -26,6 +26,7 @@ def rows_before(connection: Connection[Any], table: Table, load_date: date, *, i
     if not stored:
         return None
     day = sql.SQL("{}::date").format(sql.Literal(load_date))
+    rows: sql.Composable
     if not table.header.history:
         rows = sql.SQL("(select * from {} where load_date = {})").format(identifier(table.relation), day)
     elif is_latest:

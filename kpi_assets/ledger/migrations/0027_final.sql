@@ -312,9 +312,9 @@ select
     r.last_at as restated_at,
     s.through,
     s.waived,
-    case when s.final_at is not null then s.final_at <= current_timestamp and s.has_all end as final,
     s.final_at,
-    s.final_through
+    s.final_through,
+    case when s.final_at is not null then s.final_at <= current_timestamp and s.has_all end as final
 from shown as s
 inner join judged as j on s.kpi = j.kpi
 left join stops as t on s.kpi = t.kpi
