@@ -32,6 +32,7 @@ _TITLES = {
     "drifted": ("is a field that the header does not name", "are fields that the header does not name"),
     "waived": ("is published on a person's word", "are published on a person's word"),
     "erased": ("was delivered with erased persons", "were delivered with erased persons"),
+    "restated": ("was restated, and had been final", "were restated, and had been final"),
     "stalled": ("is stalled: it fails again and again", "are stalled: they fail again and again"),
     "recovered": ("has recovered", "have recovered"),
     "digest": ("has a digest", "have digests"),  # among others: alone it has a title of its own

@@ -29,6 +29,7 @@ from kpi_assets.monitoring.alerting_checks import report_failing
 from kpi_assets.monitoring.declared_kpis import record_declared
 from kpi_assets.monitoring.drifted import report_drifted
 from kpi_assets.monitoring.recovery import close_recovered
+from kpi_assets.monitoring.restated import report_restated
 from kpi_assets.monitoring.thresholds import report_breached
 from kpi_assets.monitoring.waived import report_waived
 from kpi_assets.plan.collect import collect
@@ -199,6 +200,7 @@ class Run:
                     report_failing(session, pipeline)
                     report_drifted(session, pipeline)
                     report_waived(session, pipeline)
+                    report_restated(session, pipeline)
                     close_recovered(session, pipeline)
         start.flush()
         return outcomes

@@ -27,6 +27,7 @@ from kpi_assets.model.tree import Broken
 from kpi_assets.monitoring import alerting_checks, drifted, freshness, thresholds
 from kpi_assets.monitoring.declared_kpis import record_declared
 from kpi_assets.monitoring.recovery import close_recovered
+from kpi_assets.monitoring.restated import report_restated
 from kpi_assets.monitoring.waived import report_waived
 from kpi_assets.read.addresses import pages_of
 from kpi_assets.warehouse.connection import connect
@@ -179,6 +180,7 @@ def update_incidents(
         alerting_checks.report_failing(connection, pipeline)
         drifted.report_drifted(connection, pipeline)
         report_waived(connection, pipeline)
+        report_restated(connection, pipeline)
         close_recovered(connection, pipeline)
     return True
 

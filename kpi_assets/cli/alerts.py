@@ -34,6 +34,7 @@ STYLES = {
     "drifted": "yellow",
     "waived": "yellow",
     "erased": "yellow",
+    "restated": "yellow",
     "digest": "",
     "recovered": "green",
 }

@@ -3,12 +3,14 @@
 It is found when the load_date is published, by comparing the publish with the one before, and all that both were made
 from. Who asks later is told the same, also if what was compared is gone by then.
 
-Belongs here: recording causes, and reading what was recorded. Not here: the comparison (ops.differences and ops.causes
-in migrations/), and how causes are said to readers (read/restated.py).
+Belongs here: recording causes, and reading what was recorded, also of final numbers that were restated. Not here: the
+comparison (ops.differences and ops.causes in migrations/), and how causes are said to readers (read/restated.py).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 
 from psycopg import Connection
@@ -85,6 +87,65 @@ def _record_erasures(connection: Connection[Any], publish_ids: Sequence[int]) ->
         "and o.publish_id < (select max(c) from unnest(p.caused_by) as c))))",
         [list(publish_ids)],
     )
+
+
+@dataclass(frozen=True)
+class Restated:
+    """A publish that took the place of final numbers; `measures` are those that changed: (name, was, is)."""
+
+    publish_id: int
+    kpi: str
+    load_date: date
+    run_id: str
+    cause: Cause
+    differences: Sequence[Difference]
+    measures: Sequence[tuple[str, Decimal | None, Decimal | None]]
+
+
+# What lacked something was not final, however late it was.
+_RESTATED = """
+select
+    n.publish_id, n.asset, n.load_date, n.run_id, n.cause, n.differences, r.measures, r.was, r."is"
+from unnest(%(kpis)s::text[], %(after_days)s::integer[]) as k (kpi, after_days)
+inner join ops.publishes as n on n.asset = k.kpi and n.cause is not null
+inner join lateral (
+    select p.lacks from ops.publishes as p
+    where p.asset = n.asset and p.load_date = n.load_date and p.publish_id < n.publish_id
+    order by p.publish_id desc
+    limit 1
+) as o on o.lacks = '{}'
+cross join lateral (
+    select
+        coalesce(array_agg(v.measure order by v.measure), '{}') as measures,
+        array_agg(v.was order by v.measure) as was,
+        array_agg(v."is" order by v.measure) as "is"
+    from ops.restatements as v
+    where v.publish_id = n.publish_id
+) as r
+where
+    n.published_at > clock_timestamp() - %(news)s
+    and n.published_at >= (n.load_date + 1 + k.after_days)::timestamp at time zone 'UTC'
+    and not exists (select from ops.alerts as a where a.publish_id = n.publish_id)
+order by n.publish_id
+"""
+
+
+def restated(connection: Connection[Any], after_days: Mapping[str, int], news: timedelta) -> list[Restated]:
+    """Return the publishes, not older than `news`, that changed final numbers and that no incident tells of yet.
+
+    `after_days` says of each KPI how many days after the end of a load_date its numbers are final.
+    """
+    rows = connection.execute(
+        _RESTATED, {"kpis": [*after_days], "after_days": [*after_days.values()], "news": news}
+    ).fetchall()
+    return [
+        Restated(
+            *(publish_id, kpi, load_date, run_id, cause),
+            differences(found),
+            [*zip(measures, was or (), now or (), strict=True)],
+        )
+        for publish_id, kpi, load_date, run_id, cause, found, measures, was, now in rows
+    ]
 
 
 def differences(found: Iterable[Mapping[str, Any]] | None) -> list[Difference]:

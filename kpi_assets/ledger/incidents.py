@@ -5,8 +5,9 @@ the load_date are missing. It is opened in the transaction of the event itself. 
 A recovery closes it once the load_date is published. A sensor or schedule that keeps failing is an incident without a
 load_date. A measure of a KPI that is beyond its threshold is an incident of its own, of its latest load_date. So are a
 check with `severity: alert` that fails, a field of events that no header names, and a ruling by which a table is
-published although checks failed. That a delivery has persons who were erased before is told once, and over at once.
-Not here: what is late, breached, waived or recovered (monitoring/), and how it is delivered (deliveries.py).
+published although checks failed. That a delivery has persons who were erased before, and that a final number was
+restated, is told once, and over at once.
+Not here: what is late, breached, waived, restated or recovered (monitoring/), and how it is delivered (deliveries.py).
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,7 +23,9 @@ from kpi_assets.model.excerpt import RECORD, cut, sql_cut
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
 
-Kind = Literal["held", "failed", "late", "stalled", "breached", "drifted", "waived", "erased", "digest", "recovered"]
+Kind = Literal[
+    "held", "failed", "late", "stalled", "breached", "drifted", "waived", "erased", "restated", "digest", "recovered"
+]
 
 # A repetition of an open incident is counted, and the details become those of the latest run.
 _OPEN = """
@@ -150,6 +153,24 @@ def report_erased(
             "table": table,
             "sentence": cut(sentence, RECORD),
         },
+    )
+
+
+def report_restated(
+    connection: Connection[Any],
+    pipeline: str,
+    kpi: str,
+    load_date: date,
+    run_id: str,
+    publish_id: int,
+    sentences: Sequence[str],
+) -> None:
+    """Tell once that a publish took the place of final numbers; it is over as soon as it is told."""
+    connection.execute(
+        "insert into ops.alerts (pipeline_name, load_date, kind, run_id, job, publish_id, details, closed_at) "
+        "values (%s, %s, 'restated', %s, %s, %s, %s, clock_timestamp()) "
+        "on conflict (publish_id) where publish_id is not null do nothing",
+        [pipeline, load_date, run_id, kpi, publish_id, [cut(sentence, RECORD) for sentence in sentences]],
     )
 
 

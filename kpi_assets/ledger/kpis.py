@@ -25,6 +25,8 @@ class DeclaredKpi:
     made_of: Sequence[str]
     grows: Sequence[str] = ()
     within_minutes: float | None = None
+    final_after_days: int | None = None
+    final_by: str | None = None
 
 
 def latest(connection: Connection[Any], relations: Collection[Relation]) -> dict[Relation, date]:
@@ -39,17 +41,22 @@ def latest(connection: Connection[Any], relations: Collection[Relation]) -> dict
 
 
 _PUT = """
-insert into ops.kpis (kpi, load_date, due_by, made_of, grows, within_minutes)
+insert into ops.kpis (kpi, load_date, due_by, made_of, grows, within_minutes, final_after_days, final_by)
 select * from jsonb_to_recordset(%(kpis)s) as k (
-    kpi text, load_date date, due_by timestamptz, made_of text[], grows text[], within_minutes double precision
+    kpi text, load_date date, due_by timestamptz, made_of text[], grows text[], within_minutes double precision,
+    final_after_days integer, final_by text
 )
 on conflict (kpi) do update set
     load_date = excluded.load_date, due_by = excluded.due_by, made_of = excluded.made_of, grows = excluded.grows,
-    within_minutes = excluded.within_minutes, gone_at = null
-where (kpis.load_date, kpis.due_by, kpis.made_of, kpis.grows, kpis.within_minutes, kpis.gone_at)
+    within_minutes = excluded.within_minutes, final_after_days = excluded.final_after_days,
+    final_by = excluded.final_by, gone_at = null
+where (
+        kpis.load_date, kpis.due_by, kpis.made_of, kpis.grows, kpis.within_minutes, kpis.final_after_days,
+        kpis.final_by, kpis.gone_at
+    )
     is distinct from (
         excluded.load_date, excluded.due_by, excluded.made_of, excluded.grows, excluded.within_minutes,
-        null::timestamptz
+        excluded.final_after_days, excluded.final_by, null::timestamptz
     )
 """
 
@@ -80,6 +87,8 @@ def _parameters(kpis: Sequence[DeclaredKpi]) -> dict[str, Jsonb]:
                     "made_of": list(each.made_of),
                     "grows": list(each.grows),
                     "within_minutes": each.within_minutes,
+                    "final_after_days": each.final_after_days,
+                    "final_by": each.final_by,
                 }
                 for each in kpis
             ]

@@ -14,7 +14,7 @@ from kpi_assets.model.names import Relation
 
 COLUMNS = (
     "publish_id, asset, load_date, build_id, run_id, manifest_hash, code_version, rows, checksum, size_bytes, "
-    "inputs, published_at, columns, rulings"
+    "inputs, published_at, columns, rulings, lacks"
 )
 
 
@@ -36,6 +36,7 @@ class Publish:
     published_at: datetime
     columns: list[tuple[str, str]] | None  # (name, type) in order; None if an earlier version published it
     rulings: list[int] = field(default_factory=list)  # by which it, or what it was made from, was published
+    lacks: list[str] = field(default_factory=list)  # inputs (InputName as text) that were due in its window and absent
 
     @property
     def types(self) -> dict[str, str] | None:
@@ -113,11 +114,11 @@ with before as (
 )
 insert into ops.publishes (
     asset, load_date, build_id, run_id, manifest_hash, code_version, rows, checksum, size_bytes, inputs, columns,
-    rulings
+    rulings, lacks
 )
 select
     b.asset, b.load_date, b.build_id, %(run_id)s, t.manifest_hash, {code_version}, t.rows, t.checksum || {shown_as}, 0,
-    jsonb_build_object(t.asset, t.publish_id), {columns}, t.rulings
+    jsonb_build_object(t.asset, t.publish_id), {columns}, t.rulings, t.lacks
 from before as b
 inner join ops.published as t on t.asset = %(table)s and t.load_date = b.load_date
 order by b.load_date
@@ -354,11 +355,13 @@ def record(
     inputs: Mapping[str, int],
     columns: Mapping[str, str],
     rulings: Collection[int] = (),
+    lacks: Collection[str] = (),
 ) -> int:
     """Record that a build is published, inside the transaction that shows it to readers; returns its publish_id.
 
     `inputs` are the publishes it was made from (InputName as text -> publish_id); `columns` are name -> type of its
-    rows, in order; `rulings` are those by which it, or what it was made from, was published although checks failed.
+    rows, in order; `rulings` are those by which it, or what it was made from, was published although checks failed;
+    `lacks` are the inputs that were due in its window and not there.
     """
     connection.execute(
         "update ops.publishes set superseded_at = clock_timestamp() "
@@ -367,7 +370,7 @@ def record(
     )
     row = connection.execute(
         "insert into ops.publishes (asset, load_date, build_id, run_id, manifest_hash, code_version, rows, checksum, "
-        "size_bytes, inputs, columns, rulings) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) "
+        "size_bytes, inputs, columns, rulings, lacks) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) "
         "returning publish_id",
         [
             str(relation),
@@ -382,6 +385,7 @@ def record(
             Json(dict(inputs)),
             Json(list(columns.items())),
             sorted({*rulings}),
+            [*lacks],
         ],
     ).fetchone()
     assert row is not None

@@ -75,8 +75,9 @@ class FactLookup:
     def _final_checksum(self, need: FinalChecksum) -> str | None:
         relation = self.table.relation
         published = publishes.current(self.connection, [relation], self.load_date).get(relation)
-        is_final = results.now(self.connection) >= need.final.at(self.load_date)
-        return published.checksum if published and is_final else None
+        if published is None or published.lacks or results.now(self.connection) < need.final.at(self.load_date):
+            return None
+        return published.checksum
 
     def _rows_before(self) -> Earlier | None:
         relation = self.table.relation

@@ -43,7 +43,8 @@ class Comparison:
 def compare(connection: Connection[Any], candidate: Candidate) -> Comparison | None:
     """Compare a candidate whose keys are unique, if its check counts what its publish would change."""
     table, load_date = candidate.table, candidate.load_date
-    if not any(isinstance(need, RowsBefore) for check in table.checks for need in check.needs):
+    needs = (need for check in table.checks for need in check.needs)
+    if not table.header.history or not any(isinstance(need, RowsBefore) for need in needs):
         return None
     # First: what is published while the candidate is compared changes the state then.
     state = publishes.state_of(connection, table.relation)

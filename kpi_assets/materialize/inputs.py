@@ -37,12 +37,12 @@ from kpi_assets.warehouse.content import find_lost
 class Inputs:
     """The publishes that a build of a table and load_date reads.
 
-    `earlier` is empty unless the table has `lookback`. `previous` is the publish of the table itself from which it
-    carries on. `histories` are those that it reads, each with what is known of it up to the load_date. `decisions` are
-    those on its rows that were set aside, in the order in which they were made, `rulings` those on its builds, and
-    `decided` is the publish of both, None if there never was one; `hash_of_decisions` stands for those on rows.
-    `growing` is the last batch that a table which grows reads of another one; with `as_one` it reads all of them up to
-    that one, as its first batch.
+    `earlier` is empty unless the table has `lookback`; `lacks` are those that are due in its window and not there.
+    `previous` is the publish of the table itself from which it carries on. `histories` are those that it reads, each
+    with what is known of it up to the load_date. `decisions` are those on its rows that were set aside, in the order in
+    which they were made, `rulings` those on its builds, and `decided` is the publish of both, None if there never was
+    one; `hash_of_decisions` stands for those on rows. `growing` is the last batch that a table which grows reads of
+    another one; with `as_one` it reads all of them up to that one, as its first batch.
     """
 
     table: Table
@@ -50,6 +50,7 @@ class Inputs:
     of_load_date: Mapping[Relation, Publish]
     earlier: tuple[Publish, ...] = ()
     window: Window | None = None
+    lacks: tuple[InputName, ...] = ()
     previous: Publish | None = None
     histories: Mapping[Relation, Known] = field(default_factory=dict)
     decisions: tuple[Decision, ...] = ()
@@ -201,7 +202,7 @@ def resolve_inputs(context: BuildContext, connection: Connection[Any], table: Ta
     earlier = tuple(publish for of in there.values() for publish in of.values())
     own = [load_date] if any(read in of_load_date for read in window_inputs) else []
     window = window_of(context.pipeline, table, load_date, (*there, *own))
-    return replace(inputs, earlier=earlier, window=window)
+    return replace(inputs, earlier=earlier, window=window, lacks=_lacking(context.pipeline, window_inputs, window))
 
 
 def earlier_of_window(
@@ -217,6 +218,13 @@ def earlier_of_window(
         for day in sorted(found)
         if all(read in found[day] or not calendar.is_due(day) for read, calendar in due.items())
     }
+
+
+def _lacking(pipeline: Pipeline, window_inputs: Iterable[Relation], window: Window) -> tuple[InputName, ...]:
+    """Return what was due in a window and is not read: a load_date that one of its tables lacks is read of none."""
+    days = [day for day in window.load_dates if day not in window.there]
+    due = {read: pipeline.calendars[read] for read in window_inputs}
+    return tuple(InputName(read, day) for day in days for read, calendar in due.items() if calendar.is_due(day))
 
 
 def of_batches(connection: Connection[Any], inputs: Inputs) -> Inputs:

@@ -135,6 +135,7 @@ def _publish(
             inputs=audited.inputs.publish_ids,
             columns=table.types,
             rulings=ruled,
+            lacks=[str(name) for name in audited.inputs.lacks],
         )
         keep.forget_shown(connection, table, load_date)
         if table.grows:

@@ -238,6 +238,7 @@ class _Rollback:
             inputs=self._now_of(then.inputs),
             columns=then.types or {},
             rulings=then.rulings,
+            lacks=then.lacks,
         )
         restored = {relation: ViewPublish(self.made[relation], then.load_date, then.code_version)}
         for view in views_on(connection, relation):

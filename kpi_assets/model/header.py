@@ -425,8 +425,12 @@ class Header(Strict):
                 yield ("kpi", "measures", name, "value"), str(error)
 
     def _final_problems(self) -> Iterator[tuple[Loc, str]]:
-        if self.kpi and self.kpi.final and not self.storage_kind.has_checks:
+        final = self.kpi.final if self.kpi else None
+        if final and not self.storage_kind.has_checks:
             yield ("kpi", "final"), "is for a KPI that has rows of its own, and this one shows those of another table"
+        by = final.by if final else None
+        if by in self.columns and (by not in self.grain or self.columns[by].type != "date"):
+            yield ("kpi", "final", "by"), f"{by!r} tells no row by its day: name a column of the grain of the type date"
 
     def _name_problems(self) -> Iterator[tuple[Loc, str]]:
         """Yield the columns with impossible names, and the words that name unknown columns."""
@@ -548,6 +552,8 @@ class Header(Strict):
         if self.kpi:
             yield from ((("kpi", "chart", axis), getattr(self.kpi.chart, axis)) for axis in ("x", "y"))
             yield from ((("kpi", "dimensions", n), column) for n, column in enumerate(self.kpi.dimensions or ()))
+            if self.kpi.final and self.kpi.final.by:
+                yield ("kpi", "final", "by"), self.kpi.final.by
             for name, measure in self.kpi.measures.items():
                 columns = (column for column in measure.columns if column != LOAD_DATE)
                 yield from ((("kpi", "measures", name, "value"), column) for column in columns)

@@ -97,9 +97,20 @@ class Final(Strict):
         "held, unless somebody waives that check.",
     )
 
+    by: Annotated[str | None, Affects.CHECKS] = Field(
+        default=None,
+        description="The column of the day that a row is of, for a KPI whose rows are of several days: a row is final "
+        "`after_days` days after that day, and the next load_date has the same. It is of the type date, and in the "
+        "grain.",
+    )
+
     def at(self, load_date: date) -> datetime:
-        """Return when the numbers of a load_date become final."""
+        """Return when the numbers of a load_date become final, if its rows are not told apart by their day."""
         return datetime.combine(load_date, time(), timezone.utc) + timedelta(days=1 + self.after_days)
+
+    def through(self, load_date: date) -> date:
+        """Return the last day whose rows are final in a load_date."""
+        return load_date - timedelta(days=self.after_days)
 
 
 class Kpi(Strict):
@@ -126,7 +137,11 @@ class Kpi(Strict):
     final: Annotated[Final | None, Affects.CHECKS] = Field(
         default=None,
         description="Adds the check `final`: the numbers of a load_date do not change any more once they are final.",
-        examples=["final: {after_days: 3}", "final: {after_days: 31, on_change: hold}"],
+        examples=[
+            "final: {after_days: 3}",
+            "final: {after_days: 31, on_change: hold}",
+            "final: {after_days: 3, by: order_date}",
+        ],
     )
 
     @field_validator("measures")

@@ -20,6 +20,7 @@ def declared(connection: Connection[Any], pipeline: Pipeline, table: Table, late
     until = due(connection, pipeline, table, latest).by
     growing = {str(each.relation) for each in pipeline.tables.values() if pipeline.streams_of(each)}
     made_of, freshness = pipeline.made_of[table.relation], table.header.freshness
+    final = table.header.kpi.final if table.header.kpi else None
     return DeclaredKpi(
         table.relation,
         latest,
@@ -27,6 +28,8 @@ def declared(connection: Connection[Any], pipeline: Pipeline, table: Table, late
         made_of,
         [name for name in made_of if name in growing],
         freshness.within_minutes if freshness else None,
+        final.after_days if final else None,
+        final.by if final else None,
     )
 
 

@@ -10,7 +10,9 @@ from decimal import Decimal
 from typing import Literal
 
 from kpi_assets.ledger.causes import Cause
+from kpi_assets.model.kpi import Final
 from kpi_assets.model.measure import Measure
+from kpi_assets.model.names import InputName
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.table import Table
 
@@ -99,6 +101,7 @@ class Point:
     dropped_at: datetime | None = None  # when retention dropped its rows: its values are shown, its rows cannot be
     versions: Mapping[str, str] = field(default_factory=dict)  # measure -> the version of the expression that gave it
     waived: Sequence[Waived] = ()  # the rulings on it and on all that it was made from
+    lacks: Sequence[InputName] = ()  # what was due in its window and not there
 
 
 @dataclass(frozen=True)
@@ -175,6 +178,26 @@ class KpiState:
         """
         newer = [stop for stop in self.stops if self.latest is None or stop.load_date >= self.latest.load_date]
         return newer[-1] if newer else None
+
+    def final_at(self, load_date: date) -> datetime | None:
+        """Return when the numbers of a load_date are final, if it lacks nothing; None if its header does not say."""
+        final = self._final
+        return final.at(load_date) if final and not final.by else None
+
+    def final_through(self, load_date: date) -> date | None:
+        """Return the last day whose rows in a load_date are final, of a KPI whose rows are of several days."""
+        final = self._final
+        return final.through(load_date) if final and final.by else None
+
+    def is_final(self, point: Point) -> bool | None:
+        """Return whether the numbers of a load_date are final; None if its header does not say when they are."""
+        at = self.final_at(point.load_date)
+        return None if at is None else self.now is not None and at <= self.now and not point.lacks
+
+    @property
+    def _final(self) -> Final | None:
+        assert self.table.header.kpi
+        return self.table.header.kpi.final
 
     def stop_of(self, load_date: date) -> Stop | None:
         """Return the stop of a load_date, shown or not; None if there is none."""

@@ -15,6 +15,7 @@ from psycopg import Connection
 
 from kpi_assets.ledger import causes
 from kpi_assets.ledger.causes import Cause
+from kpi_assets.model.names import InputName
 from kpi_assets.read.asked import Asked, compares_of
 from kpi_assets.read.kpi_state import Point, Restatement
 from kpi_assets.read.restated import Gap, reason
@@ -59,6 +60,7 @@ class _Publish(NamedTuple):
     caused_by: Sequence[int] | None
     differences: Sequence[Mapping[str, Any]] | None
     rulings: Sequence[int]
+    lacks: Sequence[str]
 
 
 class _Day(NamedTuple):
@@ -75,7 +77,7 @@ class _Day(NamedTuple):
 
 _PUBLISHES = """
 select asset, load_date, publish_id, build_id, run_id, published_at, rows, code_version, dropped_at, removed_at,
-    cause, caused_by, differences, rulings
+    cause, caused_by, differences, rulings, lacks
 from ops.publishes
 """
 
@@ -152,6 +154,7 @@ def read_points(connection: Connection[Any], asked: Asked, latest: Mapping[str, 
             last.dropped_at if _is_before(last.dropped_at, asked.as_of) else None,
             own.versions,
             [each for ruling, each in waivers.items() if ruling in last.rulings],
+            [*map(InputName.parse, last.lacks)],
         )
     return points
 

@@ -84,6 +84,26 @@ def waived_headline(point: Point) -> str:
     return f"{day(point.load_date)} is {whose_word(point)}."
 
 
+def finality(kpi: KpiState, point: Point) -> str:
+    """Return whether the numbers of a load_date are final, as a clause: `provisional until Fri 27 Nov`.
+
+    Empty if the header of the KPI does not say when they are.
+    """
+    if through := kpi.final_through(point.load_date):
+        return f"the days up to {day(through)} are final"
+    at, is_final = kpi.final_at(point.load_date), kpi.is_final(point)
+    if at is None:
+        return ""
+    if is_final:
+        return f"final since {day(at.date())}"
+    if not point.lacks:
+        return f"provisional until {day(at.date())}"
+    first, more = point.lacks[0], len({each.load_date for each in point.lacks}) - 1
+    assert first.load_date
+    others = f" and of {more} more day{'s' * (more > 1)}" if more else ""
+    return f"provisional without {asset_title(kpi.pipeline, str(first.relation))} of {day(first.load_date)}{others}"
+
+
 def headline(stop: Stop) -> str:
     """Return what became of a load_date, as a sentence: `Wed 25 Nov is held: its data did not pass.`."""
     of_day = day(stop.load_date)

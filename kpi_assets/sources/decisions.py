@@ -23,7 +23,7 @@ from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.ruling import Ruling, read_ruling, standing
 from kpi_assets.model.table import Table
-from kpi_assets.sources.objects import Entry, TakenError
+from kpi_assets.sources.objects import ChangedError, Entry, TakenError
 from kpi_assets.sources.refusals import LakeError
 from kpi_assets.sources.store import Store
 
@@ -219,11 +219,11 @@ def _check_bounds(objects: DecisionObjects, *, more: int = 0, more_bytes: int = 
 
 
 def _read(store: Store, entry: Entry) -> bytes:
-    manifest = store.manifest("", date.min, entry.key)
-    if manifest is None or manifest.etag.strip('"') != entry.etag.strip('"'):
-        what = "removed" if manifest is None else "replaced"
+    """Return an object as it was listed. Raises LakeError."""
+    try:
+        return store.head(store.listed(entry), entry.size_bytes)
+    except ChangedError:
+        url = object_url(store.bucket, entry.key)
         raise LakeError(
-            f"{object_url(store.bucket, entry.key)} was {what} just now, while it was read: run the load_date again.",
-            transient=True,
-        )
-    return store.head(manifest, manifest.size_bytes)
+            f"{url} was replaced or removed just now, while it was read: run the load_date again.", transient=True
+        ) from None

@@ -116,9 +116,13 @@ class PartialError(Exception):
     """A part did not arrive as requested, and is requested again."""
 
 
-def changed(manifest: Manifest) -> LakeError:
+class ChangedError(LakeError):
+    """An object is no longer what its manifest says."""
+
+
+def changed(manifest: Manifest) -> ChangedError:
     """Return the error for an object that is no longer what its manifest says."""
-    return LakeError(
+    return ChangedError(
         f"{manifest.url} was replaced or removed after its manifest was recorded: "
         f"materialise the s3 asset {manifest.object!r} of {manifest.load_date} again, and what follows it."
     )

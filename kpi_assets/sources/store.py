@@ -100,6 +100,23 @@ class Store:
             last_modified=head.last_modified,
         )
 
+    def listed(self, entry: Entry) -> Manifest:
+        """Return the manifest of an object of no load_date as a listing shows it, without a request.
+
+        Its bytes are pinned by their size and ETag, but its version is not known.
+        """
+        etag = entry.etag.strip('"')  # some stores list it without its quotes
+        return Manifest(
+            object="",
+            load_date=date.min,
+            bucket=self.bucket,
+            key=entry.key,
+            size_bytes=entry.size_bytes,
+            etag=f'"{etag}"',
+            version_id=None,
+            last_modified=entry.last_modified,
+        )
+
     def metadata(self, manifest: Manifest) -> Mapping[str, str]:
         """Return what whoever landed an object wrote beside it, its names in lower case. Raises LakeError."""
         return self.objects.metadata(manifest)

@@ -110,6 +110,7 @@ def _environment() -> Environment:
         "clock": clock,
         "count": count,
         "day": titles.day,
+        "finality": said.finality,
         "meaning": meaning_of,
         "name": name_of,
         "owner": owner,

@@ -210,11 +210,11 @@ def test_an_object_that_changes_while_it_is_read_is_not_read(things: PipelineHar
     key = put(things, "raw.things", DAY, decision("a"))
     listed = objects.find(things.store, table.relation, DAY)
     put(things, "raw.things", DAY, decision("b"))
-    for what in ("replaced", "removed"):
+    for _ in ("replaced", "removed"):
         with pytest.raises(LakeError) as error:
             objects.read(things.store, table, listed)
         assert str(error.value) == (
-            f"s3://{things.bucket}/{key} was {what} just now, while it was read: run the load_date again."
+            f"s3://{things.bucket}/{key} was replaced or removed just now, while it was read: run the load_date again."
         )
         assert error.value.transient
         things.s3.delete_object(Bucket=things.bucket, Key=key)

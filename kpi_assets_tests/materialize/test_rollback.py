@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 from psycopg import sql
@@ -16,6 +17,7 @@ from kpi_assets.materialize.rollback import roll_back
 from kpi_assets.materialize.rolled_back import Moment, at_instant, before_run, last_with
 from kpi_assets.materialize.rule import revoke
 from kpi_assets.model.names import Relation
+from kpi_assets.monitoring.restated import report_restated
 from kpi_assets.warehouse.connection import connect
 from kpi_assets_tests.materialize.kept_pipeline import (
     MEASURED,
@@ -27,6 +29,7 @@ from kpi_assets_tests.materialize.kept_pipeline import (
     KeptPipeline,
     things,
 )
+from kpi_assets_tests.waivers import waived
 
 SAID = f"rolled back by ana: {REASON}"
 NOTHING = "Nothing of {} differs from what readers see now {}: there is nothing to roll back."
@@ -419,3 +422,29 @@ def test_a_load_date_that_grows_is_not_rolled_back(shop: KeptPipeline) -> None:
         growth.finish(session, shop.day)
     shop.roll_back(good)
     assert shop.weights() == [20.5]
+
+
+def test_final_numbers_are_rolled_back_and_people_are_told(shop: KeptPipeline) -> None:
+    shop.file("marts/heavy.sql", MEASURED.replace("kpi:\n", "kpi:\n  final: {after_days: 3, on_change: hold}\n"))
+    good = shop.publish(20.5)
+    shop.land(things=things(30))
+    assert shop.run()["marts.heavy"] == "held"
+    waived(shop, shop.day, "final", table="marts.heavy")
+    shop.publish(30)
+
+    done = shop.roll_back(good)
+    assert shop.weights() == [20.5], "who rolls back gives a name and a reason, as who waives does"
+    with shop.session() as session:
+        report_restated(session, shop.pipeline())
+    told = shop.rows(f"select publish_id, details from ops.alerts where kind = 'restated' and load_date = '{shop.day}'")
+    by_publish = dict(told)
+    assert len(told) == 2, "the waiver and the rollback"
+    assert by_publish[done.publishes[Relation.parse("marts.heavy")]][1:] == [
+        "Heaviest: 30.00 → 20.50 kg",
+        f"the cause: a rollback (marts.heavy of {shop.day}, raw.things of {shop.day})",
+    ]
+
+    assert "held" in shop.run().values(), "the delivery that was rolled back stays out"
+    shop.land(things=things(40))
+    assert shop.run()["marts.heavy"] == "held", "what is shown again is final"
+    assert shop.rows(f"select weight from marts.heavy where load_date = '{shop.day}'") == [(Decimal("20.50"),)]

@@ -571,6 +571,16 @@ ERRORS = {
         16,
         r"kpi\.chart\.y: 'nope' is not one of",
     ),
+    "days of no column": (
+        with_kpi("  chart: {x: name, y: thing_id}\n  final: {after_days: 3, by: nope}\n"),
+        15,
+        r"kpi\.final\.by: 'nope' is not one of",
+    ),
+    "days of a column that is no day": (
+        with_kpi("  chart: {x: name, y: thing_id}\n  final: {after_days: 3, by: name}\n"),
+        15,
+        r"kpi\.final\.by: 'name' tells no row by its day: name a column of the grain of the type date",
+    ),
     "freshness of a table that is no KPI": (
         changed("checks:\n", "freshness: {within_hours: 36}\nchecks:\n"),
         13,

@@ -25,9 +25,15 @@ MORE_THINGS = b"thing_id,name,weight\n1,anvil,30.50\n2,feather,\n"
 NOON = timedelta(hours=12)
 TRUST = """
 select kpi, gate, load_date, publish_id, published_at, rows, code_version, warnings, stopped_load_date, stopped_at,
-    stopped_since, due_by, restated, restated_at, waived
+    stopped_since, due_by, restated, restated_at, waived, final, final_at, final_through
 from ops.kpi_trust
 """
+
+
+def _finality(kpi: KpiState) -> tuple[bool | None, datetime | None, date | None]:
+    assert kpi.latest
+    load_date = kpi.latest.load_date
+    return kpi.is_final(kpi.latest), kpi.final_at(load_date), kpi.final_through(load_date)
 
 
 class KpiShop(TwoSourcePipeline):
@@ -78,6 +84,7 @@ class KpiShop(TwoSourcePipeline):
             *((stop.load_date, stop.asset, stop.since) if stop else (None, None, None)),
             *(kpi.due_by, len(restated), restated[-1].at if restated else None),
             len(latest.waived) if latest else 0,
+            *(_finality(kpi) if latest else (None, None, None)),
         )
 
     def noon(self, day: date) -> datetime:

@@ -1,7 +1,7 @@
 """The check of how many keys of a history change from one load_date to the next: `max_changed`.
 
-Belongs here: the share of the keys of the load_date before that are changed or absent. Not here: which rows these are
-and how they are read (warehouse/earlier_rows.py).
+Belongs here: the share of the keys of the load_date before that are changed or absent, and the SQL that finds them,
+also for other checks. Not here: which rows these are and how they are read (warehouse/earlier_rows.py).
 """
 
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class MaxChanged(TableCheck):
             _, new, changed, absent = before.changes
             keys = measured.rows - new + absent
         else:
-            keys, absent, changed = measured.first_row(_count(before, self.grain))
+            keys, absent, changed = measured.first_row(count_keys(before, self.grain))
         bad = absent + changed
         share = bad / keys if keys else 0.0
         passed = share <= self.at_most
@@ -60,7 +60,7 @@ class MaxChanged(TableCheck):
             metric=share,
             threshold=self.at_most,
             message=message if passed else f"{message}; at most {self.at_most * 100:g}% may be",
-            samples=[] if passed else measured.samples(_bad_keys(before, self.grain)),
+            samples=[] if passed else measured.samples(bad_keys(before, self.grain)),
         )
 
 
@@ -91,7 +91,8 @@ def _both(name: str, type_: str) -> tuple[str, str]:
     return here, there
 
 
-def _count(before: Earlier, grain: tuple[str, ...]) -> str:
+def count_keys(before: Earlier, grain: tuple[str, ...]) -> str:
+    """Return the query of how many keys the earlier rows have, how many are absent here, and how many are changed."""
     absent = _absent(grain)
     return (
         f"select count(*), count(*) filter (where {absent}), "
@@ -99,7 +100,8 @@ def _count(before: Earlier, grain: tuple[str, ...]) -> str:
     )
 
 
-def _bad_keys(before: Earlier, grain: tuple[str, ...]) -> str:
+def bad_keys(before: Earlier, grain: tuple[str, ...]) -> str:
+    """Return the query of the keys that are absent or changed, each with what differs."""
     columns: dict[str, tuple[str, str, str]] = {}
     for name, type_ in before.types.items():
         here, there = _both(name, type_)

@@ -1,17 +1,21 @@
-"""The check `final`: the numbers of a load_date do not change any more once they are final.
+"""The check `final`: numbers that are final do not change any more, of a load_date or of the days that its rows are of.
 
 Not here: when they are final (model/kpi.py), and what is published (materialize/check_facts.py).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from kpi_assets.model.checks.base import AuditFacts, FinalChecksum, Measured, TableCheck
+from kpi_assets.model.checks.base import AuditFacts, Earlier, FinalChecksum, Measured, RowsBefore, TableCheck
+from kpi_assets.model.checks.changed_keys import bad_keys, count_keys
 from kpi_assets.model.header import Header
 from kpi_assets.model.kpi import Final
+from kpi_assets.model.names import quoted
 from kpi_assets.model.results import CheckResult
 from kpi_assets.model.strict_yaml import Lines
+from kpi_assets.model.wait import Wait
 
 FINAL = "final"
+_BEFORE = RowsBefore()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,18 +43,82 @@ class Unchanged(TableCheck):
         return self.judged(passed=passed, metric=int(not passed), message=message)
 
 
-def final_check(header: Header, lines: Lines) -> list[Unchanged]:
+@dataclass(frozen=True, kw_only=True)
+class UnchangedDays(TableCheck):
+    """The rows of each day that was final in the load_date before are the same; the metric counts those that are not.
+
+    Days that the window does not reach any more do not count.
+    """
+
+    applies_to = frozenset({"candidate"})
+
+    final: Final
+    by: str
+    grain: tuple[str, ...]
+
+    @property
+    def needs(self) -> tuple[RowsBefore]:
+        """The rows of the load_date before."""
+        return (_BEFORE,)
+
+    def result(self, measured: Measured, facts: AuditFacts) -> CheckResult:
+        """Compare the rows by their keys, in one query."""
+        before: Earlier | None = facts.looked_up.get(_BEFORE)
+        if before is None:
+            return self.judged(passed=True, metric=None, message="not judged: no earlier load_date is published")
+        if lacking := [name for name in self.grain if name not in before.types]:
+            reason = f"not judged: {before.load_date} was published without {', '.join(lacking)}"
+            return self.judged(passed=True, metric=None, message=reason)
+        through = self.final.through(before.load_date)
+        final = self._final_rows(before, facts)
+        _, absent, changed = measured.first_row(count_keys(final, self.grain))
+        if not absent + changed:
+            return self.judged(passed=True, metric=0)
+        bad = absent + changed
+        since = f"the days up to {through} are final since {before.load_date}"
+        return self.judged(
+            passed=False,
+            metric=bad,
+            message=f"{since}, and {bad} of their rows are others: {changed} changed, {absent} absent",
+            samples=measured.samples(bad_keys(final, self.grain)),
+            examined=measured.rows,
+            bad=bad,
+        )
+
+    def _final_rows(self, before: Earlier, facts: AuditFacts) -> Earlier:
+        """Return the rows of the load_date before that are final, and whose day is in the window of the build."""
+        column = f"final_row.{quoted(self.by)}"
+        first = f" and {column} >= date '{facts.window.first}'" if facts.window else ""
+        where = f"{column} <= date '{self.final.through(before.load_date)}'{first}"
+        return replace(before, rows=f"(select * from {before.rows} as final_row where {where})", changes=None)
+
+
+def final_check(header: Header, lines: Lines) -> list[TableCheck]:
     """Return the check of a KPI that says when its numbers are final."""
     final = header.kpi.final if header.kpi else None
     if final is None:
         return []
-    days = f"{final.after_days} day{'s' * (final.after_days != 1)}"
+    days, is_held = f"{final.after_days} day{'s' * (final.after_days != 1)}", final.on_change == "hold"
+    line = lines.of("kpi", "final")
+    if final.by:
+        return [
+            UnchangedDays(
+                FINAL,
+                f"No row changes later than {days} after its {final.by}.",
+                blocking=is_held,
+                line=line,
+                alert=None if is_held else Wait(),
+                final=final,
+                by=final.by,
+                grain=tuple(header.grain),
+            )
+        ]
     return [
         Unchanged(
             FINAL,
             f"No number changes later than {days} after the end of its load_date.",
-            blocking=final.on_change == "hold",
-            line=lines.of("kpi", "final"),
+            blocking=is_held,
+            line=line,
             final=final,
         )
     ]

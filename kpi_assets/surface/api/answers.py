@@ -78,6 +78,16 @@ class Trust(Answer):
         "Empty if all checks passed."
     )
     restated: int = Field(description="How often numbers of this load_date were replaced by others.")
+    final: bool | None = Field(
+        description="Whether the numbers are final; false while they are provisional. Null if the header of the KPI "
+        "does not say when they are, or says so of days within them."
+    )
+    final_at: datetime | None = Field(
+        description="When they are final, unless an earlier load_date that they look back on was not there."
+    )
+    final_through: date | None = Field(
+        description="The last day whose rows are final, of a KPI whose rows are of several days."
+    )
     rows: int | None = Field(description="The rows of the publish, with those of low volume.")
     code_version: str | None = Field(description="Changes when the SQL of the KPI might give other rows.")
     owner: str
@@ -397,6 +407,9 @@ def trust_of(kpi: KpiState, point: Point | None = None) -> Trust:
         warnings=shown.warnings if shown else 0,
         waived=waived_of(shown) if shown else [],
         restated=_times_restated(kpi, shown) if shown else 0,
+        final=kpi.is_final(shown) if shown else None,
+        final_at=kpi.final_at(shown.load_date) if shown else None,
+        final_through=kpi.final_through(shown.load_date) if shown else None,
         rows=shown.rows if shown else None,
         code_version=shown.code_version if shown else None,
         owner=kpi.table.header.owner,

@@ -169,6 +169,7 @@ def _body(reading: Reading, pipeline: Pipeline, table: Table, asked: Asked, sett
             late_headline=said.late_headline(kpi),
             waivers=[said.waived(pipeline, each) for each in chosen.waived] if chosen else [],
             waived_headline=said.waived_headline(chosen) if chosen and chosen.waived else "",
+            finality=said.finality(kpi, chosen) if chosen else "",
             shown=said.shown(kpi),
             sql=table.query.sql.strip() if table.query else "",
             checks_page=_checks_page(settings, pipeline, table),
