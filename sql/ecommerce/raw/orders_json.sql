@@ -14,7 +14,7 @@ quarantine: {share: 0.001}
 time_limit: {minutes: 30}
 columns:
   order_id: {type: bigint, description: Identifier of the order.}
-  user_id: {type: bigint, description: Identifier of the user who placed the order.}
+  user_id: {type: bigint, description: Identifier of the user who placed the order., pii: id}
   product_id: {type: bigint, description: Identifier of the product that was ordered.}
   quantity: {type: integer, description: Number of pieces.}
   price: {type: "numeric(12,2)", description: Price of one piece when it was ordered.}

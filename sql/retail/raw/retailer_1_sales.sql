@@ -21,7 +21,7 @@ time_limit: {minutes: 30}
 columns:
   order_id: {type: text, description: Identifier of the order.}
   order_date: {type: date, description: Day of the order.}
-  customer_id: {type: text, description: "Identifier of the customer; NULL if the retailer does not know who it was."}
+  customer_id: {type: text, description: "Identifier of the customer; NULL if the retailer does not know who it was.", pii: id}
   store_id: {type: text, description: "Identifier of the store; NULL if the order has none."}
   sku: {type: text, description: Identifier of the product.}
   product_name: {type: text, description: Name of the product.}
