@@ -7,6 +7,7 @@ source:
   object: events/{load_date}/events.csv
   format: csv
   position: record_no
+subject: {user: user_id}
 quarantine: {share: 0.001}
 time_limit: {minutes: 30}
 columns:

@@ -8,6 +8,7 @@ source:
   format: json
   position: record_no
   whole: raw_data
+subject: {user: user_id}
 # A record whose values have other types than these. A record that is no JSON is another matter: nobody knows where it
 # ends, so it holds the load_date.
 quarantine: {share: 0.001}

@@ -16,6 +16,8 @@ source:
     query: {start_date: "{load_date}", end_date: "{load_date}"}
     pages: {by: page, parameter: page, size: {limit: 500}}
     total: total
+# A customer of one retailer is another person than the one with the same number at another.
+subject: {customer_of_retailer_1: customer_id}
 quarantine: {share: 0.001}
 time_limit: {minutes: 30}
 columns:

@@ -16,6 +16,7 @@ source:
     query: {from: "{load_date}", to: "{load_date}"}
     pages: {by: cursor, parameter: cursor, size: {limit: 500}, following: meta.next}
     total: meta.total
+subject: {customer_of_retailer_2: member_id}
 quarantine: {share: 0.001}
 time_limit: {minutes: 30}
 columns:

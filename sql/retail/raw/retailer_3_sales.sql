@@ -17,6 +17,7 @@ source:
     body: {dateFrom: "{load_date}", dateTo: "{load_date}"}
     pages: {by: offset, parameter: offset, size: {limit: 500}}
     total: total
+subject: {customer_of_retailer_3: buyer_id}
 quarantine: {share: 0.001}
 time_limit: {minutes: 30}
 columns:
