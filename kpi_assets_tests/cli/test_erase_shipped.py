@@ -153,7 +153,7 @@ def test_a_customer_of_the_storefront(home: CliHarness, tmp_path: Path) -> None:
     after = shop.objects()
     assert {key for key, body in after.items() if body != before[key]} == {*done}
     assert customer.encode() not in b"".join(after.values())
-    test_storefront_oracle.assert_equal(shop, written(tmp_path / "after", after), shop.days)  # type: ignore[arg-type]
+    test_storefront_oracle.assert_equal(shop, written(tmp_path / "after", after), shop.days)
     assert sorted(shop.rows(revenue)) == earned
     assert shop.rows("select count(*) from warehouse.fact_sales where is_current and customer_sk is null") > [(0,)]
 
@@ -187,7 +187,7 @@ def test_a_user_of_the_online_shop(home: CliHarness, tmp_path: Path) -> None:
         orders, events = json.loads(before[f"orders/{day}/orders.json"]), before[f"events/{day}/events.csv"]
         assert done.get(f"orders/{day}/orders.json", (0, 0))[1] == sum(order["user_id"] == user for order in orders)
         assert done.get(f"events/{day}/events.csv", (0, 0))[1] == records_of(events, str(user), "user_id")
-    test_ecommerce_oracle.assert_equal(shop, written(tmp_path / "after", after), shop.days)  # type: ignore[arg-type]
+    test_ecommerce_oracle.assert_equal(shop, written(tmp_path / "after", after), shop.days)
     assert shop.rows(f"select from warehouse.dim_user where user_id = {user}") == []
 
     kpis, key = shop.checksums(), next(key for key in done if key.startswith("orders/"))
@@ -247,7 +247,7 @@ def test_a_customer_of_a_retailer(home: CliHarness, tmp_path: Path) -> None:
         for name in sessions:
             for day in shop.days:
                 shop.asked.put(name, day, told(after[f"raw/{name}/{day:year=%Y/month=%m/day=%d}/sales_data.json"], name))
-        test_retail_oracle.assert_equal(shop, shop.days)  # type: ignore[arg-type]
+        test_retail_oracle.assert_equal(shop, shop.days)
     finally:
         for session in sessions.values():
             session.close()

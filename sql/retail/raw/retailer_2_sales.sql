@@ -17,6 +17,7 @@ source:
     pages: {by: cursor, parameter: cursor, size: {limit: 500}, following: meta.next}
     total: meta.total
 subject: {customer_of_retailer_2: member_id}
+# Who sold it is a person too, and no subject: the rows are about what a customer bought.
 quarantine: {share: 0.001}
 time_limit: {minutes: 30}
 columns:
