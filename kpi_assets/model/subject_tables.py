@@ -81,7 +81,7 @@ def _keys(table: Table, tables: Mapping[Relation, Table], holders: Mapping[Relat
         itself = {table.query.itself: Read(table.columns, dict.fromkeys(found, _KEY))} if table.query.itself else {}
         more = {*passed_on(table.query, {**read, **itself})} - found
         found |= more
-        if not more:
+        if not more or not table.query.itself:
             return found
 
 
