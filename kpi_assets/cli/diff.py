@@ -133,7 +133,7 @@ def _sides(
             "too; two published load_dates are given by their dates alone."
         )
     if before is None or after is None:
-        raise UsageError("Two sides are compared: give two load_dates, or --load-date and --candidate.")
+        raise UsageError("Two sides are compared: give two load_dates, --load-date and --candidate, or --publish.")
     if before == after:
         raise UsageError(f"{before} is compared with itself: give two load_dates.")
     return Published(before), Published(after)

@@ -37,7 +37,8 @@ cross join lateral (
     where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
 ) as columns
 where
-    n.nspname = any(%(schemas)s) and c.relkind in ('r', 'p', 'v', 'm', 'f') and columns.every is not null
+    n.nspname = any(%(schemas)s) and (%(names)s::text[] is null or c.relname = any(%(names)s))
+    and c.relkind in ('r', 'p', 'v', 'm', 'f') and columns.every is not null
     and has_schema_privilege(r.oid, n.oid, 'usage')
 order by 1, 2
 """
@@ -66,9 +67,8 @@ def ensure(connection: Connection[Any], table: Table) -> None:
     column of a table with personal columns not at all. It does nothing if the schema is not one for readers.
     """
     known = _known([table])
-    for rights in _granted(connection, [table.relation.schema]):
-        if rights.relation in known:
-            _change(connection, rights, known[rights.relation])
+    for rights in _granted(connection, [table.relation.schema], [relation.table for relation in known]):
+        _change(connection, rights, known[rights.relation])
 
 
 def ensure_all(connection: Connection[Any], tables: Iterable[Table], schemas: Collection[str]) -> None:
@@ -128,8 +128,12 @@ def _known(tables: Iterable[Table]) -> Mapping[Relation, Pii]:
     return found
 
 
-def _granted(connection: Connection[Any], schemas: Collection[str]) -> list[_Rights]:
-    rows = connection.execute(_GRANTED, {"reader": READER, "schemas": [*schemas]}).fetchall()
+def _granted(
+    connection: Connection[Any], schemas: Collection[str], names: Sequence[str] | None = None
+) -> list[_Rights]:
+    """Return the rights on the relations of these schemas; only on those with these names, if some are given."""
+    words = {"reader": READER, "schemas": [*schemas], "names": names}
+    rows = connection.execute(_GRANTED, words).fetchall()
     return [_Rights(Relation(schema, name), *rest) for schema, name, *rest in rows]
 
 

@@ -187,17 +187,19 @@ def test_what_a_held_candidate_would_change(crm: Crm) -> None:
 
 def test_a_difference_has_two_sides(crm: Crm) -> None:
     for sentence, words in (
-        ("Two sides are compared: give two load_dates, or --load-date and --candidate.", (FIRST,)),
+        ("Two sides are compared: give two load_dates, --load-date and --candidate, or --publish.", (FIRST,)),
         ("--candidate is that of one load_date: give --load-date too.", (FIRST, "--candidate")),
         (
             f"{SECOND} is the load_date to compare with, and so is --candidate: leave one of them out.",
             (FIRST, SECOND, "--candidate", "--load-date", THIRD),
         ),
         (
-            "--load-date names the load_date of a held candidate: give --candidate too; two published load_dates are "
-            "given by their dates alone.",
+            "--load-date names the load_date of a held candidate or of two publishes: give --candidate or --publish "
+            "too; two published load_dates are given by their dates alone.",
             (FIRST, "--load-date", SECOND),
         ),
+        ("--publish names both sides: leave the load_dates and --candidate out.", (FIRST, "--publish", 1, 2)),
+        ("Publish 2 is compared with itself: give two publishes.", ("--publish", 2, 2)),
     ):
         crm.fails(sentence, "diff", DIM, *words, code=2)
 
