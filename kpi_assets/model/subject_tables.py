@@ -3,8 +3,8 @@
 A table that is made of raw rows loses a person when it is built again; where retention has dropped the raw rows, the
 objects make them again. In a history and in a table that carries on, rows of one load_date hold what came on others:
 such a table must show the key of the person, so that the person is found in it, or the number of a version of a history
-that shows it: a number of which that history has no version any more is that of somebody who is gone. Where the raw
-rows stay (`erase: values`), a table without personal columns has nothing of the person.
+that shows it: a number of which that history has no version any more is that of somebody who is gone. A table without
+personal columns has nothing of the person.
 Not here: the words of one header (subject.py), and how a SELECT passes a column on (pii.py).
 """
 
@@ -53,8 +53,7 @@ def holders_of(pipeline: Pipeline) -> dict[Relation, Holder]:
 def check_subjects(pipeline: Pipeline, problems: Problems) -> None:
     """Add a problem for each table in which a person could not be found who is erased from a raw table."""
     for holder in holders_of(pipeline).values():
-        rows_go = any(pipeline.tables[each].header.erase == "rows" for each in holder.raw)
-        is_found = holder.columns or holder.versions or not (rows_go or holder.table.pii.personal)
+        is_found = holder.columns or holder.versions or not holder.table.pii.personal
         if not is_found and (why := _why_it_stays(holder.table)):
             raw = ", ".join(map(str, sorted(holder.raw)))
             problems.add(
