@@ -246,7 +246,8 @@ def test_a_customer_of_a_retailer(home: CliHarness, tmp_path: Path) -> None:
     try:
         for name in sessions:
             for day in shop.days:
-                shop.asked.put(name, day, told(after[f"raw/{name}/{day:year=%Y/month=%m/day=%d}/sales_data.json"], name))
+                key = f"raw/{name}/{day:year=%Y/month=%m/day=%d}/sales_data.json"
+                shop.asked.put(name, day, told(after[key], name))
         test_retail_oracle.assert_equal(shop, shop.days)
     finally:
         for session in sessions.values():
