@@ -195,9 +195,7 @@ def count_of_gone(connection: Connection[Any], relation: Relation, column: str, 
         sql.SQL(
             "select count(*) from {} as c where {column} is not null "
             "and not exists (select from {} as v where v.{} = {column})"
-        ).format(
-            identifier(relation), identifier(history), sql.Identifier(number), column=sql.Identifier("c", column)
-        )
+        ).format(identifier(relation), identifier(history), sql.Identifier(number), column=sql.Identifier("c", column))
     ).fetchone()
     return int(found[0]) if found else 0
 

@@ -1,4 +1,4 @@
-"""`kpi erase` on the shipped pipelines: one person of a shop is gone, and its KPIs are those of the objects without it."""
+"""`kpi erase` on the shipped pipelines: a person of a shop is gone, and its KPIs are those of the objects without it."""
 
 import csv
 import io

@@ -154,9 +154,7 @@ def test_a_fact_of_a_version_that_is_gone_is_found(lab: PipelineHarness) -> None
     assert steps.prove(context) == []
     with lab.session() as session:
         session.execute("delete from marts.people where customer_id = 2")
-    assert steps.prove(context) == [
-        "marts.facts has 1 rows whose person_sk is that of nobody in marts.people any more"
-    ]
+    assert steps.prove(context) == ["marts.facts has 1 rows whose person_sk is that of nobody in marts.people any more"]
 
 
 def test_what_nobody_can_be_is_refused_by_its_place(lab: PipelineHarness) -> None:
