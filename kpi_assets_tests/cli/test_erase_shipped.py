@@ -1,4 +1,4 @@
-"""`kpi erase` on the shipped pipelines: a person of a shop is gone, and its KPIs are those of the objects without it."""
+"""`kpi erase` on the shipped pipelines: a person is gone, and the KPIs are those of the objects without that person."""
 
 import csv
 import io
