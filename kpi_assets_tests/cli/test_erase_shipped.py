@@ -23,6 +23,7 @@ from kpi_assets_tests.cli.command import SQL, CliHarness
 from kpi_assets_tests.retail_apis import Retailers
 from kpi_assets_tests.template import give_up_durability
 
+pytestmark = pytest.mark.nightly  # each builds two load_dates of a whole pipeline three times
 WORDS = ("--request", "REQ-1", "--reason", "asked to be erased by letter", "--by", "ana")
 
 
