@@ -124,6 +124,23 @@ select retailer, product, arg_max(name, (load_date, sale)), arg_max(category, (l
 from (select *, load_date > $day::date - 28 as is_near from good where load_date <= $day)
 group by all having bool_or(is_near) order by retailer, product
 """
+# Of each retailer, who bought on how many days of the last 28, and what was sold to nobody who is known.
+RETURNING = """
+with buyers as (
+    select retailer, customer, count(distinct day) as days
+    from good where load_date <= $day and load_date > $day::date - 28 and customer <> 'unknown' group by all
+),
+
+sold as (
+    select retailer, sum(amount)::decimal(30, 2) as amount,
+        coalesce(sum(amount) filter (customer = 'unknown'), 0)::decimal(30, 2) as of_nobody
+    from good where load_date <= $day and load_date > $day::date - 28 group by all
+)
+
+select s.retailer, count(b.customer), count(b.customer) filter (b.days > 1), any_value(s.amount), any_value(s.of_nobody)
+from sold as s left join buyers as b on b.retailer = s.retailer
+group by s.retailer order by s.retailer
+"""
 LAST_DAYS = {
     "week": lambda day: day.weekday() == 6,
     "month": lambda day: (day + timedelta(days=1)).day == 1,
@@ -149,6 +166,7 @@ class Retail:
     kpi_sales_quarter: list[Row]
     kpi_sales_by_category: list[Row]
     kpi_top_products: list[Row]
+    kpi_returning_customers: list[Row]
 
 
 def computed(sessions: Sessions, days: Sequence[date]) -> dict[date, Retail]:
@@ -208,4 +226,5 @@ def _day(database: duckdb.DuckDBPyConnection, day: date) -> Retail:
         kpi_sales_quarter=of_period("quarter"),
         kpi_sales_by_category=rows(BY_CATEGORY),
         kpi_top_products=rows(TOP_PRODUCTS),
+        kpi_returning_customers=rows(RETURNING),
     )

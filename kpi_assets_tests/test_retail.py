@@ -24,13 +24,13 @@ def test_it_has_the_tables_that_people_query() -> None:
         *(f"warehouse.dim_{name}" for name in ("date", "retailer", "product", "store", "customer")),
         "warehouse.fact_sales",
         *(f"warehouse.kpi_sales_{name}" for name in ("day", "week", "month", "quarter", "by_category")),
-        "warehouse.kpi_top_products",
+        *(f"warehouse.kpi_{name}" for name in ("top_products", "returning_customers")),
     }
     assert {api: config.secrets for api, config in pipeline.config.apis.items()} == {
         f"retailer_{number}": [f"retailer_{number}"] for number in (1, 2, 3)
     }
     kpis = [table for table in pipeline.tables.values() if table.header.kpi]
-    assert len(kpis) == 6
+    assert len(kpis) == 7
     assert {table.header.freshness.within_hours for table in kpis if table.header.freshness} == {36}
 
 

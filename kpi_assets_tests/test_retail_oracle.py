@@ -59,6 +59,10 @@ PUBLISHED = {
         "retailer_id, product_id, product_name, category, transactions, quantity, revenue, is_low_volume",
         "retailer_id, product_id",
     ),
+    "warehouse.kpi_returning_customers": (
+        "retailer_id, customers, came_back, revenue, revenue_without_customer",
+        "retailer_id",
+    ),
 }
 
 

@@ -126,6 +126,14 @@ CASES: dict[str, tuple[list[dict[str, Any]], dict[str, str | None]]] = {
         rows("retailer_id product_id revenue transactions", ("a", "1", "75.00", 9), ("b", "1", "25.00", 5)),
         {"products": "2", "revenue": "100.00", "top_product": "0.75"},
     ),
+    "retail.kpi_returning_customers": (
+        rows(
+            "retailer_id customers came_back revenue revenue_without_customer",
+            ("a", 90, 18, "900.00", "100.00"),
+            ("b", 10, 7, "100.00", "0.00"),
+        ),
+        {"came_back": "0.25", "customers": "100", "unknown_share": "0.1"},
+    ),
     "realtime.kpi_revenue_by_minute": (
         rows(
             "minutes_ago currency orders gross_revenue",

@@ -317,7 +317,7 @@ def _hold(shop: Shop) -> Tile:
             allowed = f"{row['threshold']:,.0f} may be set aside"
             say(styled("held", "bold red"), f" {RAW_ORDERS}, check {row['check_name']}: {found}, and {allowed}")
             first = row["samples"][0]
-            say(f"  The first has {first['column']} {first['value']!r}: {first['reason']}")
+            say(f"  The first has {first['column']} {first['value']}: {first['reason']}")
     for row in shop.ask(incidents.open_incidents):
         if (row["kind"], row["load_date"]) == ("held", shop.load_date):
             say(styled("incident", "bold red"), f" {shop.load_date} is held since {row['opened_at']:%H:%M:%S} UTC")

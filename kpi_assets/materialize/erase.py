@@ -315,7 +315,7 @@ def _left_in_tables(
     kinds = {kind for each in holder.raw for kind in context.pipeline.tables[each].header.subject}
     erased = Erased(holder.table, {kind: Salted.of(salt, context.pipeline.name, kind) for kind in kinds})
     columns = sorted(holder.columns)
-    if not columns or not kinds or not holder.table.storage.stores_rows:
+    if not (columns or holder.versions) or not holder.table.storage.stores_rows:
         return
     names = connection.execute(
         "select n.nspname, c.relname from pg_class as c inner join pg_namespace as n on n.oid = c.relnamespace "
@@ -324,8 +324,14 @@ def _left_in_tables(
         [str(relation), BUILDS, f"{relation.schema}__{relation.table}__"],
     ).fetchall()
     for schema, name in names:
-        if found := rows.count_in(connection, Relation(schema, name), columns, erased):
+        if columns and (found := rows.count_in(connection, Relation(schema, name), columns, erased)):
             yield f"{schema}.{name} has {found} rows of erased persons"
+        for column, of in holder.versions.items():
+            history = context.pipeline.tables[of].header.history
+            assert history is not None, "the numbers are those of its versions"
+            number = history.surrogate_key
+            if found := rows.count_of_gone(connection, Relation(schema, name), column, of, number):
+                yield f"{schema}.{name} has {found} rows whose {column} is that of nobody in {of} any more"
 
 
 def receipt(

@@ -112,8 +112,6 @@ def _source_problem(source: "Source | None") -> str:
         )
     if source.encoding.startswith(("utf-16", "utf-32")):
         return f"no record can be taken out of {source.encoding}: have the file written in utf-8"
-    if source.position:
-        return "position counts the records of an object, and others remain after an erasure: take it out"
     return ""
 
 

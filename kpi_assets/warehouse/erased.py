@@ -189,6 +189,17 @@ def count_in(connection: Connection[Any], relation: Relation, columns: Sequence[
     return int(found[0]) if found else 0
 
 
+def count_of_gone(connection: Connection[Any], relation: Relation, column: str, history: Relation, number: str) -> int:
+    """Return how many rows of any table have in a column the number of a version that a history does not have."""
+    found = connection.execute(
+        sql.SQL(
+            "select count(*) from {} as c where {column} is not null "
+            "and not exists (select from {} as v where v.{} = {column})"
+        ).format(identifier(relation), identifier(history), sql.Identifier(number), column=sql.Identifier("c", column))
+    ).fetchone()
+    return int(found[0]) if found else 0
+
+
 def _is_key(column: str, erased: Erased) -> Iterator[sql.Composable]:
     """Yield for each kind the condition that a column holds the key of an erased person `k`."""
     for kind in erased.salts:

@@ -34,16 +34,16 @@ def part(demo: Output, start: str) -> str:
 
 
 def test_one_retailer_that_is_down_holds_back_the_star_and_no_other_raw_table(demo: Output) -> None:
-    assert "published retail, load_date 2025-07-01: 19 assets" in part(demo, "1. ")
+    assert "published retail, load_date 2025-07-01: 20 assets" in part(demo, "1. ")
     down = part(demo, "2. ")
     assert "failed s3.retailer_2_sales: API retailer_2 of retail, GET http://127.0.0.1:" in down
     assert "(<!doctype html> <title>Maintenance</title> <p>We are back soon.)" in down
-    assert "\npublished raw.retailer_1_sales, raw.retailer_3_sales\nwaiting 11 tables" in down
+    assert "\npublished raw.retailer_1_sales, raw.retailer_3_sales\nwaiting 12 tables" in down
     assert f"{DAILY}, load_date 2025-07-01" in part(demo, "What a reader sees now")
 
 
 def test_the_next_run_asks_for_what_lacks_and_publishes_all(demo: Output) -> None:
-    assert "published retail, load_date 2025-07-02: 19 assets" in part(demo, "3. ")
+    assert "published retail, load_date 2025-07-02: 20 assets" in part(demo, "3. ")
     assert "load_date 2025-07-02 has recovered: it is published" in demo.err
 
 
@@ -52,7 +52,7 @@ def test_a_correction_is_fetched_and_makes_stale_what_reads_it(demo: Output) -> 
     assert corrected[1].startswith("replaced  s3://kpi-retail/raw/retailer_1/year=2025/month=07/day=01/sales_data.json")
     assert [line.partition(":")[0] for line in corrected[-2:]] == ["stale 2025-07-01", "published 2025-07-02"]
     built = part(demo, "5. ")
-    assert "published retail, load_date 2025-07-01: 19 assets" in built
+    assert "published retail, load_date 2025-07-01: 20 assets" in built
     assert "stale 2025-07-02: Built from rows that were replaced since: " in built
     assert [line.partition(":")[0] for line in built.splitlines()[-2:]] == [
         "published 2025-07-01",

@@ -63,7 +63,7 @@ def test_a_broken_release_is_held_and_readers_keep_what_they_had(demo: Output) -
     assert (
         "\nheld raw.order_events, check quarantine: of 44 events 24 cannot be read, and 20 may be set aside\n" in held
     )
-    assert re.search(r"^  The first has amount '\d+,\d\d (EUR|GBP|USD)': a decimal number has digits", held, re.M)
+    assert "\n  The first has amount (masked): a decimal number has digits" in held
     assert re.search(r"^incident \d{4}-\d\d-\d\d is held since \d\d:\d\d:\d\d UTC$", held, re.M)
     assert tiles(demo, "4. ") == [("75", "8,051.65")]
     back = part(demo, "5. ")

@@ -29,6 +29,30 @@ columns:
 @end */
 select customer_id, spent from raw.customers where load_date = %(load_date)s
 """
+PEOPLE = """\
+/* @asset
+description: Customers through time.
+owner: team:tests
+grain: [customer_id]
+storage: history
+history: {surrogate_key: person_sk, max_changed: 1}
+columns:
+  customer_id: {type: bigint, description: Customer.}
+  spent: {type: "numeric(8,2)", description: Money.}
+@end */
+select customer_id, spent from raw.customers where load_date = %(load_date)s
+"""
+FACTS = """\
+/* @asset
+description: What was spent by whom.
+owner: team:tests
+grain: [spent]
+columns:
+  spent: {type: "numeric(8,2)", description: Money.}
+  person_sk: {type: bigint, description: Version of the customer.}
+@end */
+select spent, person_sk from marts.people where is_current
+"""
 ASKED = Asked("customer", ["2", "04"], "REQ-1", "asked to be erased", "ana")
 
 
@@ -119,6 +143,18 @@ def test_the_cause_of_what_is_built_again_is_the_erasure(lab: PipelineHarness) -
         ("raw.customers", "erasure", None),
         ("marts.spent", "erasure", None),
     ]
+
+
+def test_a_fact_of_a_version_that_is_gone_is_found(lab: PipelineHarness) -> None:
+    lab.file("marts/people.sql", PEOPLE)
+    lab.file("marts/facts.sql", FACTS)
+    for name in ("marts.people", "marts.facts"):
+        assert not lab.build(name).held
+    context = lab.prepared()
+    assert steps.prove(context) == []
+    with lab.session() as session:
+        session.execute("delete from marts.people where customer_id = 2")
+    assert steps.prove(context) == ["marts.facts has 1 rows whose person_sk is that of nobody in marts.people any more"]
 
 
 def test_what_nobody_can_be_is_refused_by_its_place(lab: PipelineHarness) -> None:

@@ -2,6 +2,8 @@
 
 import pytest
 
+from kpi_assets.model.names import Relation
+from kpi_assets.model.subject_tables import holders_of
 from kpi_assets_tests.model.conftest import Tree
 
 PEOPLE = """\
@@ -55,7 +57,7 @@ def test_the_words_are_read(people: Tree) -> None:
         (SUBJECT, "subject: {person: born}", "'born' is jsonb, which names nobody: name another column"),
         ("Age.}", "Age., pii: id}\n  n: {type: text, description: More.}", None),
         (SUBJECT, "erase: values", "erase: says what becomes of the rows of an erased person"),
-        ("format: csv", "format: csv\n  position: n", "position counts the records of an object"),
+        ("format: csv", "format: csv\n  position: n", None),
         ("raw/people/load_date={load_date}/people.csv", "raw/people.csv", "an object that is the same for all load_d"),
         ("format: csv", "format: csv\n  encoding: utf-16", "no record can be taken out of utf-16: have the file"),
         (SUBJECT, f"{SUBJECT}\nerase: some", "erase:"),
@@ -116,6 +118,57 @@ select KEY as id from raw.people where load_date = %(load_date)s
 union
 select id from marts.kept where load_date = %(previous_load_date)s
 """
+
+
+def kept(people: Tree, key: str) -> None:
+    people.write("shop/marts/kept.sql", HISTORY.replace("KEY", key))
+
+
+AGES = """\
+/* @asset
+description: Ages through time.
+owner: team:tests
+grain: [age]
+storage: history
+history: {surrogate_key: age_sk}
+columns:
+  age: {type: integer, description: Age.}
+@end */
+select distinct age from raw.people where load_date = %(load_date)s
+"""
+FACTS = """\
+/* @asset
+description: Things through time.
+owner: team:tests
+grain: [thing_id]
+storage: history
+history: {surrogate_key: fact_sk}
+columns:
+  thing_id: {type: integer, description: Thing.}
+  person_sk: {type: bigint, description: Version of the person.}
+@end */
+select t.thing_id, k.NUMBER as person_sk
+from raw.things as t
+left join lateral (select v.sk, v.age from marts.kept as v where v.age = t.thing_id order by v.sk limit 1) as k on true
+where t.load_date = %(load_date)s
+"""
+
+
+def test_the_number_of_a_version_names_its_person(people: Tree) -> None:
+    kept(people, "person_id")
+    people.write("shop/marts/facts.sql", FACTS.replace("NUMBER", "sk"))
+    found = holders_of(people.load())
+    [facts] = [each for relation, each in found.items() if relation.table == "facts"]
+    assert (facts.columns, facts.versions) == (frozenset(), {"person_sk": Relation("marts", "kept")})
+    people.write("shop/marts/facts.sql", FACTS.replace("NUMBER", "age").replace("person.}", "person., pii: id}"))
+    assert "a history keeps what was delivered on other load_dates, and no column of it holds" in people.error()
+
+
+def test_a_history_that_is_about_no_person_needs_no_key(people: Tree) -> None:
+    people.write("shop/marts/ages.sql", AGES)
+    people.load()
+    people.write("shop/marts/ages.sql", AGES.replace("Age.}", "Age., pii: text}"))
+    assert "a history keeps what was delivered on other load_dates" in people.error()
 
 
 @pytest.mark.parametrize(("file", "what"), [(HISTORY, "a history"), (CARRIED, "a table that carries on")])

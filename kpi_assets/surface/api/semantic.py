@@ -64,7 +64,7 @@ async def semantic(
     request: Request,
     pipeline: Annotated[str | None, Query(description="Only this pipeline.", max_length=200)] = None,
 ) -> Response:
-    """Every table that readers may read, with its columns, its keys and its measures."""
+    """Every table that readers may read, with its measures, and its columns and keys but the personal ones."""
     found = pipelines_of(request)
     if pipeline is not None and pipeline not in found:
         raise Problem(422, "The parameter pipeline is wrong.", f"There is no pipeline {shown(pipeline)}.")
@@ -100,7 +100,7 @@ def _model(pipeline: Pipeline) -> dict[str, Any]:
         }
         for table in tables
         for check in table.checks
-        if isinstance(check, ForeignKey) and str(check.refers) in names
+        if isinstance(check, ForeignKey) and str(check.refers) in names and not table.pii.hides(check.column)
     ]
     if relationships:
         model["relationships"] = relationships
@@ -138,9 +138,13 @@ def _dataset(pipeline: Pipeline, table: Table, name: str) -> dict[str, Any]:
     return {
         "name": name,
         "source": f"{pipeline.name}.{table.relation}",
-        "primary_key": [LOAD_DATE, *grain],
+        # Who may not read a column of the key cannot find a row by the others.
+        **({} if any(map(table.pii.hides, grain)) else {"primary_key": [LOAD_DATE, *grain]}),
         "description": table.header.description,
-        "fields": [load_date, *(_field(table, column, column in grain) for column in table.columns)],
+        "fields": [
+            load_date,
+            *(_field(table, column, column in grain) for column in table.columns if not table.pii.hides(column)),
+        ],
         "custom_extensions": [_extension(about)],
     }
 

@@ -46,11 +46,21 @@ def test_a_pipeline_is_a_model_of_the_tables_that_readers_may_read(tmp_path: Pat
 
 
 def test_a_reference_between_tables_of_readers_is_a_relationship() -> None:
-    [found] = semantic_model({"ecommerce": load_pipelines(default_sql_dir())["ecommerce"]})["semantic_model"]
+    [found] = semantic_model({"retail": load_pipelines(default_sql_dir())["retail"]})["semantic_model"]
     assert found["relationships"][0] == {
-        "name": "fact_events_user_id",
-        "from": "fact_events",
-        "to": "dim_user",
-        "from_columns": ["load_date", "user_id"],
-        "to_columns": ["load_date", "user_id"],
+        "name": "fact_sales_retailer_id",
+        "from": "fact_sales",
+        "to": "dim_retailer",
+        "from_columns": ["load_date", "retailer_id"],
+        "to_columns": ["load_date", "retailer_id"],
     }
+
+
+def test_what_readers_may_not_read_is_no_part_of_the_model() -> None:
+    [found] = semantic_model({"ecommerce": load_pipelines(default_sql_dir())["ecommerce"]})["semantic_model"]
+    assert "relationships" not in found
+    datasets = {each["name"]: each for each in found["datasets"]}
+    assert "user_id" not in {field["name"] for each in datasets.values() for field in each["fields"]}
+    without_key = {name for name, each in datasets.items() if "primary_key" not in each}
+    assert without_key == {"dim_user", "kpi_repeat_customers"}
+    assert datasets["fact_orders"]["primary_key"] == ["load_date", "order_id"]

@@ -7,11 +7,12 @@ source:
   object: events/{load_date}/events.csv
   format: csv
   position: record_no
+subject: {user: user_id}
 quarantine: {share: 0.001}
 time_limit: {minutes: 30}
 columns:
   event_id: {type: bigint, description: Identifier of the event.}
-  user_id: {type: bigint, description: Identifier of the user.}
+  user_id: {type: bigint, description: Identifier of the user., pii: id}
   product_id: {type: bigint, description: "Identifier of the product; NULL for events without one, such as page_view."}
   event_type: {type: text, description: "page_view, view_product, add_to_cart, checkout or purchase."}
   event_ts: {type: timestamp with time zone, description: When it happened.}

@@ -8,13 +8,14 @@ source:
   format: json
   position: record_no
   whole: raw_data
+subject: {user: user_id}
 # A record whose values have other types than these. A record that is no JSON is another matter: nobody knows where it
 # ends, so it holds the load_date.
 quarantine: {share: 0.001}
 time_limit: {minutes: 30}
 columns:
   order_id: {type: bigint, description: Identifier of the order.}
-  user_id: {type: bigint, description: Identifier of the user who placed the order.}
+  user_id: {type: bigint, description: Identifier of the user who placed the order., pii: id}
   product_id: {type: bigint, description: Identifier of the product that was ordered.}
   quantity: {type: integer, description: Number of pieces.}
   price: {type: "numeric(12,2)", description: Price of one piece when it was ordered.}

@@ -8,7 +8,9 @@ source:
   format: csv
 columns:
   order_id: {type: integer, description: Identifier of the order.}
-  user_id: {type: integer, description: Identifier of the user who placed the order.}
+  # Instacart has numbered the users anew for this export, and nobody who reads it can tell who they are. So the number is
+  # about no person. In the export of a shop that knows its users it would be: pii: id.
+  user_id: {type: integer, description: Identifier of the user who placed the order., pii: none}
   eval_set: {type: text, description: "prior: the lines of the order are delivered; train or test: they are not."}
   order_number: {type: smallint, description: "Sequence number of the order within the user's history, starting at 1."}
   order_dow:

@@ -12,7 +12,7 @@ columns:
   user_id: {type: bigint, description: "Customer who was logged in last; NULL if nobody was."}
   started_at: {type: timestamp with time zone, description: When its first click happened.}
   last_at: {type: timestamp with time zone, description: When its last click happened.}
-  user_last_at: {type: timestamp with time zone, description: "When the last click of a customer happened who was logged in; NULL if nobody was."}
+  user_last_at: {type: timestamp with time zone, description: "When the last click of a customer happened who was logged in; NULL if nobody was.", pii: none}
   page_views: {type: bigint, description: Number of pages that were viewed.}
   adds_to_cart: {type: bigint, description: How often something was put into the cart.}
   checkouts: {type: bigint, description: How often the checkout was begun.}

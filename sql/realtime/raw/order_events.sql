@@ -10,7 +10,7 @@ columns:
   event_type: {type: text, description: "What happened: placed, paid, shipped, delivered, cancelled or refunded."}
   occurred_at: {type: timestamp with time zone, description: "When it happened, by the clock of the producer."}
   order_id: {type: text, description: Identifier of the order.}
-  customer_id: {type: bigint, description: "Customer who placed the order, with the number that clicks call user_id."}
+  customer_id: {type: bigint, description: "Customer who placed the order, with the number that clicks call user_id.", pii: id}
   channel: {type: text, description: "Where it was placed: web, app or marketplace."}
   currency: {type: text, description: Currency of all amounts of the order.}
   amount: {type: "numeric(12,2)", description: "Of placed, the amount of the order; of paid and refunded, that of the payment. NULL of the others."}

@@ -16,12 +16,14 @@ source:
     query: {start_date: "{load_date}", end_date: "{load_date}"}
     pages: {by: page, parameter: page, size: {limit: 500}}
     total: total
+# A customer of one retailer is another person than the one with the same number at another.
+subject: {customer_of_retailer_1: customer_id}
 quarantine: {share: 0.001}
 time_limit: {minutes: 30}
 columns:
   order_id: {type: text, description: Identifier of the order.}
   order_date: {type: date, description: Day of the order.}
-  customer_id: {type: text, description: "Identifier of the customer; NULL if the retailer does not know who it was."}
+  customer_id: {type: text, description: "Identifier of the customer; NULL if the retailer does not know who it was.", pii: id}
   store_id: {type: text, description: "Identifier of the store; NULL if the order has none."}
   sku: {type: text, description: Identifier of the product.}
   product_name: {type: text, description: Name of the product.}

@@ -16,12 +16,14 @@ source:
     query: {from: "{load_date}", to: "{load_date}"}
     pages: {by: cursor, parameter: cursor, size: {limit: 500}, following: meta.next}
     total: meta.total
+subject: {customer_of_retailer_2: member_id}
+# Who sold it is a person too, and no subject: the rows are about what a customer bought.
 quarantine: {share: 0.001}
 time_limit: {minutes: 30}
 columns:
   transaction_number: {type: text, description: Number of the transaction.}
   date: {type: date, description: Day of the transaction.}
-  member_id: {type: text, description: "Number of the customer's membership; NULL for customers who are no members."}
+  member_id: {type: text, description: "Number of the customer's membership; NULL for customers who are no members.", pii: id}
   location_id: {type: text, description: "Identifier of the location; NULL if the transaction has none."}
   item_code: {type: text, description: Code of the item.}
   item_name: {type: text, description: Name of the item.}
@@ -32,7 +34,7 @@ columns:
   tax_amount: {type: "numeric(16,2)", description: "Tax on the amount, which is not in it."}
   loyalty_points_earned: {type: integer, description: "Points that the member earned; NULL for none."}
   promotion_code: {type: text, optional: true, description: "Code of the promotion; NULL if there was none."}
-  sales_rep_id: {type: text, description: "Identifier of the person who sold it; NULL if it was nobody."}
+  sales_rep_id: {type: text, description: "Identifier of the person who sold it; NULL if it was nobody.", pii: id}
 checks:
   # A sale without these cannot be told from others, so no decision could name it.
   not_null: [transaction_number, item_code]

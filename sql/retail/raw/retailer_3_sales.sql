@@ -17,12 +17,13 @@ source:
     body: {dateFrom: "{load_date}", dateTo: "{load_date}"}
     pages: {by: offset, parameter: offset, size: {limit: 500}}
     total: total
+subject: {customer_of_retailer_3: buyer_id}
 quarantine: {share: 0.001}
 time_limit: {minutes: 30}
 columns:
   sale_id: {type: text, description: Identifier of the sale.}
   timestamp: {type: timestamp with time zone, description: When it was sold.}
-  buyer_id: {type: text, description: "Identifier of the buyer; NULL if the retailer does not know who it was."}
+  buyer_id: {type: text, description: "Identifier of the buyer; NULL if the retailer does not know who it was.", pii: id}
   outlet_id: {type: text, description: "Identifier of the outlet; NULL if the sale has none."}
   product_code: {type: text, description: Code of the product.}
   name: {type: text, description: Name of the product.}

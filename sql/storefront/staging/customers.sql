@@ -6,6 +6,8 @@ source:
   object: staging/customers/load_date={load_date}/customers.csv
   format: csv
   position: record_number
+# Who asks to be erased is gone from all exports, and from what production and the warehouse know of customers.
+subject: {customer: customer_id}
 # A record that cannot be read at all; a bad value in one that can be read is counted below and cleansed later.
 quarantine: {rows: 20}
 columns:

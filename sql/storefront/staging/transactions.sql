@@ -9,6 +9,9 @@ source:
   object: staging/transactions/load_date={load_date}/transactions.csv
   format: csv
   position: record_number
+# The sales of somebody who is erased have happened, so they stay, with random letters in the place of the customer.
+subject: {customer: customer_id}
+erase: values
 quarantine: {rows: 20}
 columns:
   transaction_id: {type: text, description: "Identifier of the transaction; NULL if the export has none."}

@@ -3,6 +3,8 @@ description: Customers with the history of what marketing segments by.
 owner: team:analytics
 grain: [customer_id]
 storage: history
+# The number of a version is a hash of the customer and a day. Whoever has a list of customers can compute it, so it is
+# personal, here and in the facts.
 history: {surrogate_key: customer_sk}
 # What is selected is tracked: another value makes another version. So there is no e-mail and no telephone here, whose
 # change is no other customer; production.customers has them.
