@@ -4,10 +4,17 @@ import re
 import shutil
 from collections.abc import Iterator
 from datetime import date
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from psycopg import Connection
 
-from kpi_assets.embedded.stack import stop
+from kpi_assets.cli import demo_stream
+from kpi_assets.embedded.stack import Stack, stop
+from kpi_assets.ledger import kpi_values
+from kpi_assets.settings import settings
+from kpi_assets.warehouse.connection import connect
 from kpi_assets_tests.cli.command import Kpi, Output
 
 TILE = re.compile(
@@ -98,6 +105,29 @@ def test_the_load_date_goes_on_growing_after_the_demo(alone: Kpi, demo: Output) 
     assert planned.split()[:2] == [str(day), "growing"]
     shown = alone("measures", "realtime", "marts.kpi_revenue_by_minute", "--format", "csv").out.splitlines()
     assert f"marts.kpi_revenue_by_minute,orders_last_hour,{day},104,current" in "\n".join(shown)
+
+
+def test_a_tile_is_not_of_one_publish_and_as_old_as_the_next(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    states = []
+
+    def state(reader: Connection[Any]) -> None:
+        states.append(reader.execute("select pg_current_snapshot()::text").fetchone())
+        other.execute("select pg_current_xact_id()")  # a publish would come between two reads
+
+    def shown(reader: Connection[Any], *_: object) -> list[kpi_values.Shown]:
+        state(reader)
+        return []
+
+    monkeypatch.setattr(kpi_values, "shown", shown)
+    monkeypatch.setattr(demo_stream, "through", lambda reader, *_: state(reader))
+    work: Any = SimpleNamespace(pipeline=SimpleNamespace(tables={demo_stream.TILE: None}))
+    beside: Any = None
+    server = settings().postgres_url
+    assert server
+    with connect(server, "postgres", "demo", read_only=True) as reader, connect(server, "postgres", "test") as other:
+        demo_stream.Shop(work, reader, date(2026, 3, 1), beside).tile()
+    assert len(states) == 2
+    assert states[0] == states[1]
 
 
 def test_the_demo_of_a_stream_has_no_number_of_orders(alone: Kpi) -> None:
