@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -155,7 +156,7 @@ class Soak:
     def heal(self) -> None:
         """Wait until automation has published everything by itself, and nothing goes on any more."""
         for name in self.days:
-            until(f"{name} is published", lambda name=name: self._is_published(name), patience=HEALING)  # type: ignore[misc]
+            until(f"{name} is published", partial(self._is_published, name), HEALING, pause=5.0)
         until("no run goes on", lambda: not self.runs(), patience=HEALING)
 
     def _is_published(self, pipeline: str) -> bool:

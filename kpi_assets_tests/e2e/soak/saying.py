@@ -14,12 +14,15 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def until(what: str, found: Callable[[], Any], patience: float = PATIENCE) -> float:
-    """Wait until `found` is true; return the seconds. Raises AssertionError after `patience` seconds."""
+def until(what: str, found: Callable[[], Any], patience: float = PATIENCE, pause: float = 0.2) -> float:
+    """Wait until `found` is true; return the seconds. Raises AssertionError after `patience` seconds.
+
+    `pause` is in seconds too: what costs much to ask is asked seldom.
+    """
     began = time.monotonic()
     while not found():
         assert time.monotonic() - began < patience, f"{what}: not within {patience} seconds"
-        time.sleep(0.2)
+        time.sleep(pause)
     seconds = time.monotonic() - began
     say(f"{what}: after {seconds:.1f} s")
     return seconds
