@@ -37,8 +37,9 @@ LEAST_PAUSE, MOST_PAUSE = 2.0, 12.0  # seconds between two kills
 STARTS = 3  # attempts to start `kpi up`
 LONG = 600.0  # seconds after which a run must have been killed
 HEALING = 2400.0  # seconds: a load_date whose runs failed several times is requested again after a quarter of an hour
-# The first load_date, and the size of the samples. The load_dates of retail are the last ones that are over.
-FILES = {"instacart": (date(2025, 3, 1), 2000), "storefront": (date(2025, 1, 6), 300)}
+# The first load_date, the size of its sample, and by how much the next is larger. One shop exports all that it has every
+# day: of another size it would be another shop, which its gates hold. The load_dates of retail are the last that are over.
+FILES = {"instacart": (date(2025, 3, 1), 2000, 1), "storefront": (date(2025, 1, 6), 300, 0)}
 APIS, SALES = "retail", 50
 PIPELINES = (*FILES, APIS)
 
@@ -60,8 +61,8 @@ def deliveries(seed: int, seconds: float, count: int) -> list[Delivery]:
     """
     draw = random.Random(f"deliveries {seed}")
     found = [
-        Delivery(number * seconds / count, name, first + timedelta(days=number), orders + number)
-        for name, (first, orders) in FILES.items()
+        Delivery(number * seconds / count, name, first + timedelta(days=number), orders + number * more)
+        for name, (first, orders, more) in FILES.items()
         for number in range(count)
     ]
     again = [each for each in found if each.pipeline == "instacart"][::3]
@@ -178,7 +179,7 @@ def kills(folder: Path, seconds: float, seed: int) -> None:
     count = max(2, min(10, int(seconds / 60)))
     yesterday = datetime.now(timezone.utc).date() - timedelta(days=1)
     of_apis = [yesterday - timedelta(days=number) for number in reversed(range(count))]
-    days = {name: [first + timedelta(days=n) for n in range(count)] for name, (first, _) in FILES.items()}
+    days = {name: [first + timedelta(days=n) for n in range(count)] for name, (first, *_) in FILES.items()}
     days[APIS] = of_apis
     tree = _tree(folder / "mine", of_apis[0])
     places = {"KPI_SQL_DIR": str(tree)}
