@@ -37,7 +37,7 @@ LEAST_PAUSE, MOST_PAUSE = 2.0, 12.0  # seconds between two kills
 STARTS = 3  # attempts to start `kpi up`
 LONG = 600.0  # seconds after which a run must have been killed
 HEALING = 2400.0  # seconds: a load_date whose runs failed several times is requested again after a quarter of an hour
-# The first load_date, the size of its sample, and by how much the next is larger. One shop exports all that it has every
+# The first load_date, the size of its sample, and by how much the next is larger. One shop exports all it has every
 # day: of another size it would be another shop, which its gates hold. Load_dates of retail are the last that are over.
 FILES = {"instacart": (date(2025, 3, 1), 2000, 1), "storefront": (date(2025, 1, 6), 300, 0)}
 APIS, SALES = "retail", 50
