@@ -70,7 +70,8 @@ def forget(
     """
     with connection.transaction():
         states = connection.execute(
-            "select publish_id, manifest_hash from ops.publishes where asset = %s and load_date = %s and erasure is null",
+            "select publish_id, manifest_hash from ops.publishes "
+            "where asset = %s and load_date = %s and erasure is null",
             [str(table.decisions), load_date],
         ).fetchall()
         for publish_id, hash_ in states:

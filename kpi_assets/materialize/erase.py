@@ -30,7 +30,7 @@ from kpi_assets.materialize import erased_decisions, keep
 from kpi_assets.materialize import rewrite as rewriting
 from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.erasures import bring_up, erased_of, salt_of, salted_of
-from kpi_assets.model.erasure import SHORTEST, ErasedKey, Erasure, Salted, mark_of
+from kpi_assets.model.erasure import SHORTEST, ErasedKey, Erasure, mark_of
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.sentences import known_names
@@ -351,7 +351,7 @@ def _count_in(
 def _namesakes(
     context: BuildContext, tables: Collection[Relation], keys: Mapping[str, Sequence[ErasedKey]]
 ) -> set[bytes]:
-    """Return the hashes of those erased persons whose key is that of somebody of another kind in the objects of tables."""
+    """Return the hashes of those erased persons whose key is that of somebody of another kind in objects of tables."""
     found = set[bytes]()
     for table in (context.pipeline.tables[each] for each in sorted(tables)):
         for subject in table.header.subjects:
@@ -378,7 +378,8 @@ def receipt(
 ) -> str:
     """Write the receipt to S3, and note in the ledger that the erasure is through; return its key.
 
-    `kept` are versions of decisions that nobody could delete. Backups that hold the persons are kept until `kept_until`, as the operator says. A receipt is written once.
+    `kept` are versions of decisions that nobody could delete. Backups that hold the persons are kept until
+    `kept_until`, as the operator says. A receipt is written once.
     """
     with context.ledger_session("erase") as connection:
         links = manifest_links.of_erasure(connection, erasure.erasure)
@@ -452,7 +453,8 @@ def broken_receipts(context: BuildContext, erasures: Sequence[RecordedErasure]) 
 def verify(context: BuildContext, erasure: RecordedErasure, values: Sequence[str]) -> list[str]:
     """Look again for the persons of an erasure: in objects, decisions and tables, and as text in decisions and ops.
 
-    Return where they are left. A text that also names somebody of another kind tells nothing. An identifier of fewer than SHORTEST_SEARCHED letters is not searched as text, since it stands anywhere.
+    Return where they are left. A text that also names somebody of another kind tells nothing. An identifier of fewer
+    than SHORTEST_SEARCHED letters is not searched as text, since it stands anywhere.
     """
     keys = {key.hash for key in keys_of(context, erasure.kind, values)}
     with context.session(subject_tables(context.pipeline, erasure.kind)[0], "erase") as connection:

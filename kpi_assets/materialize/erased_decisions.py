@@ -150,9 +150,7 @@ def _about_records(
     return found
 
 
-def _about_rows(
-    connection: Connection[Any], holder: Holder, decisions: Sequence[Decision], erased: Erased
-) -> set[int]:
+def _about_rows(connection: Connection[Any], holder: Holder, decisions: Sequence[Decision], erased: Erased) -> set[int]:
     """Return the numbers of the decisions on rows with the key of an erased person, before or after a correction."""
     found = set[int]()
     for name in sorted(holder.columns):

@@ -45,7 +45,7 @@ class Found:
     """What one pass over an object found: its records, and those of them about erased persons by their numbers."""
 
     records: int
-    erased: dict[int, dict[str, str]]  # what stands in the place of keys, by column; nothing if a record goes as a whole
+    erased: dict[int, dict[str, str]]  # what takes the place of keys, by column; nothing if the record goes as a whole
     sha256: str
 
     def taken_out(self, table: Table) -> set[int]:

@@ -27,8 +27,8 @@ _KEY: Kind = "id"  # how the columns that hold the key of a person are marked
 class Holder:
     """A table that is made of rows about persons: the raw tables, and the columns that hold keys of the persons.
 
-    `subjects` say how the raw tables spell the keys. `versions` are columns that hold numbers of versions, each with the
-    history that has these and shows the key.
+    `subjects` say how the raw tables spell the keys. `versions` are columns that hold numbers of versions, each with
+    the history that has these and shows the key.
     """
 
     table: Table

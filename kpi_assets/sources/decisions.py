@@ -1,8 +1,9 @@
 """The objects of decisions on S3, `decisions/<schema>.<table>/load_date=D/NNNN.jsonl`: listed, read, and added to.
 
 What is decided later stands in an object with a higher number. Only an erasure writes an object again, with nothing on
-the lines that quote erased persons. An object has decisions on rows, or one ruling. An empty object `NNNN.used` says that a build was published by the ruling of that number; it
-changes nothing for other builds, and is no part of the state of the decisions.
+the lines that quote erased persons. An object has decisions on rows, or one ruling. An empty object `NNNN.used` says
+that a build was published by the ruling of that number; it changes nothing for other builds, and is no part of the
+state of the decisions.
 Belongs here: the objects. Not here: the content of a line (model/decision.py, model/ruling.py), and the lock that keeps
 two people from adding at once (materialize/decisions.py).
 """

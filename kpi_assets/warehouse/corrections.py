@@ -23,7 +23,9 @@ def load(connection: Connection[Any], table: Table, decisions: Sequence[Decision
         "create temporary table decisions "
         "(number integer, kind text, is_on jsonb, put jsonb, place text, problem text) on commit drop"
     )
-    texts = [{name: text_of(value, table.types.get(name, "")) for name, value in each.set.items()} for each in decisions]
+    texts = [
+        {name: text_of(value, table.types.get(name, "")) for name, value in each.set.items()} for each in decisions
+    ]
     problems = dict(_refused_by_server(connection, table, texts))
     with (
         connection.cursor() as cursor,

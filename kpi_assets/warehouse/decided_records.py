@@ -1,9 +1,9 @@
 """Decisions on records that cannot be read: a corrected record takes the place of its own, a discarded one is let go.
 
 A corrected record is loaded beside its own under the negative of its line, and counts only if its own cannot be read.
-A decision is on the record that has its text, in its object. Of records with the same text it is on the one on its line,
-and otherwise on the next one that has no decision of its own: when persons were erased from an object, those behind them
-stand on other lines.
+A decision is on the record that has its text, in its object. Of records with the same text it is on the one on its
+line, and otherwise on the next one that has no decision of its own: when persons were erased from an object, those
+behind them stand on other lines.
 Not here: separating readable records from the others (quarantine.py), and decisions on rows (set_aside.py).
 """
 
@@ -17,7 +17,6 @@ from psycopg import Connection
 from kpi_assets.model import excerpt
 from kpi_assets.model.decision import RECORD, Decision
 from kpi_assets.model.records import BadRecord, Record, unused_text
-
 
 ReadAgain = Callable[[str], Record]  # reads a record whose text was corrected
 
@@ -64,7 +63,7 @@ class DecidedRecords:
         return None
 
     def find_elsewhere(self) -> Iterator[Record]:
-        """Yield the records that take the place of those on other lines than they were decided on; call it at the end."""
+        """Yield what takes the place of records on other lines than those of their decisions; call it at the end."""
         for text, there in self._by_text.items():
             for line, (record, read_again) in zip(sorted(there), self._elsewhere[text], strict=False):
                 if (other := self._decided(record, there[line], read_again)) is not None:

@@ -147,7 +147,7 @@ class Shop:
     def decide(self) -> None:
         """Correct the two records of DAY that have no number, and build it again."""
         asked = self.folder / "decided.jsonl"
-        corrected = {bad: f"{bad[:bad.rindex(',')]},5.00" for bad in BAD}
+        corrected = {bad: f"{bad[: bad.rindex(',')]},5.00" for bad in BAD}
         rows = self.rows("select id, record from ops.bad_rows where table_name = 'raw.purchases' order by line")
         asked.write_text(
             "".join(

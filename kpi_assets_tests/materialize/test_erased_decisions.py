@@ -177,12 +177,15 @@ def test_who_was_killed_between_two_objects_of_decisions_goes_on(
     keys = [decide(lab, "raw.customers", on_line("discard", 6, BAD[0])) for _ in range(2)]
     context = erased(lab)
 
-    def dies(*_: Any) -> None:
-        raise KeyboardInterrupt
+    left, empty = iter([1]), objects.empty_lines
 
-    does = iter([objects.empty_lines])
+    def killed(*given: Any) -> Any:
+        if not next(left, 0):
+            raise KeyboardInterrupt
+        return empty(*given)
+
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(objects, "empty_lines", lambda *given: next(does, dies)(*given))
+        patched.setattr(objects, "empty_lines", killed)
         erased_decisions.take_out(context, 1)
     assert [body(lab, key) == "\n" for key in keys] == [True, False]
     assert erased_decisions.take_out(context, 1) == Emptied(1)

@@ -191,8 +191,8 @@ def test_decisions_quote_rows_so_that_the_key_must_be_among_them(people: Tree) -
     people.load()
     people.write("shop/marts/decided.sql", DECIDED)
     assert people.error() == (
-        "marts/decided.sql:1: decisions on rows that are set aside quote them, and no column of it holds the key of the "
-        "persons of raw.people, so that nobody can be erased from it: select that column too"
+        "marts/decided.sql:1: decisions on rows that are set aside quote them, and no column of it holds the key of "
+        "the persons of raw.people, so that nobody can be erased from it: select that column too"
     )
     people.edit("shop/marts/decided.sql", "columns:", "columns:\n  person_id: {type: text, description: Person.}")
     people.edit("shop/marts/decided.sql", "select age", "select person_id, age")
@@ -204,7 +204,8 @@ def test_no_decision_names_its_row_by_the_number_of_a_record(people: Tree) -> No
     people.edit("shop/raw/people.sql", "format: csv", "format: csv\n  position: n")
     numbered = DECIDED.replace("select age, email", "select n * 10 as number, person_id")
     numbered = numbered.replace("[age]", "[number]").replace("age: {type: integer", "number: {type: bigint")
-    people.write("shop/marts/decided.sql", numbered.replace("email: {", "person_id: {").replace("age < 18", "number < 8"))
+    numbered = numbered.replace("email: {", "person_id: {").replace("age < 18", "number < 8")
+    people.write("shop/marts/decided.sql", numbered)
     assert people.error() == (
         "marts/decided.sql:7: grain: 'number' is the number of a record, which is another one once somebody was erased "
         "from its object, so that no decision on a row would find it again: name the rows by other columns"
