@@ -9,6 +9,7 @@ Belongs here: which decisions are about erased persons, and emptying their lines
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from dataclasses import replace as changed
 from typing import Any
@@ -97,7 +98,7 @@ def _decided(context: BuildContext) -> Iterator[tuple[Holder, DecisionObjects]]:
                 yield holder, found
 
 
-def _session(context: BuildContext, holder: Holder) -> Connection[Any]:
+def _session(context: BuildContext, holder: Holder) -> AbstractContextManager[Connection[Any]]:
     """Open a session as the login: who builds tables may not know whom the hashes name."""
     name = f"erase decisions on {holder.table.relation}"
     return connect(context.server, context.pipeline.name, name, more=UNLOGGED)

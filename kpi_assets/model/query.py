@@ -7,11 +7,10 @@ window (partition_filter.py), which tables may be read in part (pushdown.py), an
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from sqlglot import TokenType, exp, parse, tokenize
 from sqlglot.errors import OptimizeError, ParseError, SqlglotError, TokenError
@@ -75,7 +74,7 @@ class Query:
         return dict(sorted(found.items()))
 
     @cached_property
-    def traced(self) -> dict[Any, Any]:
+    def traced(self) -> dict[Hashable, Mapping[str, Collection[tuple[Relation, str] | None]]]:
         """What its columns are made of, by the columns of the tables that it reads, as far as it was found (pii.py)."""
         return {}
 
