@@ -23,8 +23,10 @@ from kpi_assets.instance.storage import open_instance
 from kpi_assets.lake_places import object_url
 from kpi_assets.ledger.erasures import RecordedErasure
 from kpi_assets.materialize import erase as steps
+from kpi_assets.materialize import erased_decisions
 from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.erase import Asked
+from kpi_assets.materialize.erased_decisions import Emptied
 from kpi_assets.sources.store import open_store
 
 _COLUMNS = ("erasure", "kind", "persons", "request", "by", "at", "through", "reason")
@@ -125,16 +127,26 @@ def _begin(context: BuildContext, asked: Asked, yes: int | None, *, dry_run: boo
 
 def _go_on(work: Workspace, context: BuildContext, backup_days: int) -> None:
     """Do what is not done yet of every erasure. Raises typer.Exit if a load_date was not built, or somebody is left."""
+    name = work.pipeline.name
     left = [each for each in steps.bring_up_all(context) if each.applied_at is None]
     if not left:
-        say(f"{work.pipeline.name}: every erasure is through.")
+        say(f"{name}: every erasure is through.")
         return
+    decisions: dict[int, Emptied] = {}
     for each in left:
         links = steps.rewrite_objects(context, each, lambda _key, _erased: None)
         erased = sum(link.records_erased for link in links)
         say(f"erasure {each.erasure}: {erased:,} records are gone from {len(links):,} objects")
+        decisions[each.erasure] = emptied = erased_decisions.take_out(context, each.erasure)
+        if emptied.decisions:
+            say(f"erasure {each.erasure}: {emptied.decisions:,} decisions on records or rows are gone")
+        for sentence in emptied.kept:
+            say(styled("warning:", "yellow"), f" {sentence}")
     results = _build_again(work)
-    counts = {each.erasure: steps.empty(context, each.erasure) for each in left}
+    counts = {
+        each.erasure: {"decisions": decisions[each.erasure].decisions, **steps.empty(context, each.erasure)}
+        for each in left
+    }
     with suppress(KeyError):
         _delete_runs(context)
     refused = steps.write_files_anew(context)
@@ -151,11 +163,12 @@ def _go_on(work: Workspace, context: BuildContext, backup_days: int) -> None:
     if found or failed:
         days = ", ".join(map(str, failed))
         why = f"load_dates that are not published without the persons: {days}" if failed else "rows are left"
-        say(f"Not through ({why}): mend that, and give `kpi erase {work.pipeline.name} --apply`.")
+        say(f"Not through ({why}): mend that, and give `kpi erase {name} --apply`.")
         raise typer.Exit(1)
     for each in left:
         kept_until = datetime.now(timezone.utc).date() + timedelta(days=backup_days)
-        key = steps.receipt(context, each, counts[each.erasure], refused, kept_until)
+        kept = decisions[each.erasure].kept
+        key = steps.receipt(context, each, counts[each.erasure], refused, kept_until, kept)
         say(styled("through", "green"), f" erasure {each.erasure}: {object_url(context.store.bucket, key)}")
 
 

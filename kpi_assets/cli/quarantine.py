@@ -360,7 +360,7 @@ class _Decisions:
             key, values = key_and_values(self._pipeline.table(row.table_name), row)
         except UnreadableRowError:
             return []
-        return [decision for decision in self.of(row) if decision.is_on(key, values)]
+        return [each for each in self.of(row) if each.is_on(key, values) or each.place == row.decision]
 
     def last(self, row: BadRow) -> Decision | None:
         """Return the decision on a row that counts."""

@@ -76,11 +76,15 @@ def record_rollback(connection: Connection[Any], publish_ids: Sequence[int], roo
 
 
 def _record_erasures(connection: Connection[Any], publish_ids: Sequence[int]) -> None:
-    """Record that other objects are the cause because persons were erased from them, after `record`."""
+    """Record that other objects or decisions are the cause because persons were erased from them, after `record`."""
     connection.execute(
-        "update ops.publishes as p set cause = 'erasure' where p.publish_id = any(%s) and p.cause = 'objects' "
-        "and not exists (select from jsonb_to_recordset(p.differences) as d (rank integer, asset text, load_date date) "
-        "where d.rank = 0 and not exists (select from ops.publishes as b "
+        "update ops.publishes as p set cause = 'erasure' where p.publish_id = any(%s) "
+        "and p.cause in ('objects', 'decision') "
+        "and not exists (select from ("
+        "select rank, load_date, case difference when 'decision' then 'decisions.' || replace(asset, '.', '__') "
+        "else asset end as asset from jsonb_to_recordset(p.differences) "
+        "as d (rank integer, difference text, asset text, load_date date)) as d "
+        "where d.rank = case p.cause when 'objects' then 0 else 1 end and not exists (select from ops.publishes as b "
         "where b.asset = d.asset and b.load_date = d.load_date and b.erasure is not null "
         "and b.publish_id = (select max(o.publish_id) from ops.publishes as o where o.asset = d.asset "
         "and o.load_date = d.load_date and o.publish_id <> all(p.caused_by) "

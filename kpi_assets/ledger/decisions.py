@@ -4,6 +4,7 @@ S3 holds the decisions; the ledger says which state of them was known when, and 
 the run log that such a publish needs is inserted closed, since nothing is built.
 """
 
+from collections.abc import Callable
 from datetime import date
 from typing import Any
 
@@ -58,3 +59,24 @@ def record(
     found = current(connection, table, load_date)
     assert found is not None
     return found
+
+
+def forget(
+    connection: Connection[Any], table: Relation, load_date: date, mask: Callable[[str], str], erasure: int
+) -> None:
+    """Replace the hash of each recorded state of the decisions by its HMAC, which `mask` computes; safe to repeat.
+
+    The decisions were written again without erased persons, and the hash would confirm who guesses what they said.
+    """
+    with connection.transaction():
+        states = connection.execute(
+            "select publish_id, manifest_hash from ops.publishes "
+            "where asset = %s and load_date = %s and erasure is null",
+            [str(table.decisions), load_date],
+        ).fetchall()
+        for publish_id, hash_ in states:
+            masked = mask(hash_)[:16]
+            connection.execute(
+                "update ops.publishes set manifest_hash = %s, checksum = %s, erasure = %s where publish_id = %s",
+                [masked, masked, erasure, publish_id],
+            )

@@ -207,6 +207,9 @@ def _judged(
 def in_force(
     row: BadRow, key: Mapping[str, Any], values: Mapping[str, Any], before: Iterable[Decision]
 ) -> Decision | None:
-    """Return the decision on a row that counts, built or not; None if there is none, or it left the row waiting."""
-    last = next((each for each in reversed([*before]) if each.is_on(key, values)), None)
+    """Return the decision on a row that counts, built or not; None if there is none, or it left the row waiting.
+
+    The build may have found the decision on a record that was on another line when it was made.
+    """
+    last = next((each for each in reversed([*before]) if each.is_on(key, values) or each.place == row.decision), None)
     return None if last is None or (row.state == "waiting" and row.decision == last.place) else last

@@ -1,7 +1,7 @@
 """Erasing persons, step by step: whoever was interrupted begins again, and each step does what is not done yet.
 
 1. The erasure is written to S3, so that no load brings the persons back from now on.
-2. The objects that hold them are written again without them (rewrite.py).
+2. The objects that hold them are written again without them (rewrite.py), and then the decisions (erased_decisions.py).
 3. The load_dates are built again, as after any other delivery; that is the caller's, who has Dagster.
 4. What ops keeps of values of earlier builds is emptied, and the files of tables are written anew.
 5. A receipt says what was proven, with the sha256 of the receipt before.
@@ -13,7 +13,7 @@ import hashlib
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime, timezone
@@ -26,11 +26,11 @@ from kpi_assets.errors import UsageError, UserError
 from kpi_assets.ledger import erased_values, manifest_links, runs
 from kpi_assets.ledger import erasures as ledger
 from kpi_assets.ledger.erasures import RecordedErasure
-from kpi_assets.materialize import keep
+from kpi_assets.materialize import erased_decisions, keep
 from kpi_assets.materialize import rewrite as rewriting
 from kpi_assets.materialize.context import BuildContext
-from kpi_assets.materialize.erasures import bring_up, erased_of, salt_of
-from kpi_assets.model.erasure import SHORTEST, ErasedKey, Erasure, Salted, mark_of
+from kpi_assets.materialize.erasures import bring_up, erased_of, salt_of, salted_of
+from kpi_assets.model.erasure import SHORTEST, ErasedKey, Erasure, mark_of
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.sentences import known_names
@@ -109,7 +109,7 @@ def keys_of(context: BuildContext, kind: str, values: Sequence[str]) -> tuple[Er
 
     Raises UserError if no table could hold one of the values; it does not say which value that is, but on which line.
     """
-    salted = Salted.of(salt_of(context.settings or settings()), context.pipeline.name, kind)
+    salted = salted_of(context, [kind])[kind]
     quick, placed = dict[str, int](), set[int]()
     for table in subject_tables(context.pipeline, kind):
         with context.session(table, "erase") as connection:
@@ -127,13 +127,13 @@ def keys_of(context: BuildContext, kind: str, values: Sequence[str]) -> tuple[Er
 
 def count(context: BuildContext, kind: str, keys: Sequence[ErasedKey]) -> list[Counted]:
     """Return how many records are about persons who are not erased yet, by table; every object is read."""
-    salted = Salted.of(salt_of(context.settings or settings()), context.pipeline.name, kind)
     found = []
     for table in subject_tables(context.pipeline, kind):
+        decided = erased_decisions.by_object(context, table)
         with context.own_session(table, "erase") as connection:
-            erased = Erased(table, {kind: salted}, rows.keys_aside(connection, kind, keys))
+            erased = Erased(table, salted_of(context, [kind]), rows.keys_aside(connection, kind, keys))
             of_objects = [
-                rewriting.count(context, connection, table, manifest, erased)
+                len(rewriting.find(context, connection, table, manifest, erased, decided.get(manifest.key, ())))
                 for _, manifest in rewriting.objects_of(context, table)
             ]
         found.append(Counted(table.relation, sum(each > 0 for each in of_objects), sum(of_objects)))
@@ -193,11 +193,13 @@ def rewrite_objects(
     tables = [each for each in context.pipeline.tables.values() if erasure.kind in each.header.subject]
     _await_builds(context, tables, erasure)
     for table in tables:
+        decided = erased_decisions.by_object(context, table)
         with context.own_session(table, f"erase {table.relation}") as connection:
             erased = erased_of(context, connection, table)
             assert erased is not None, "the erasure is recorded"
             for _, manifest in rewriting.objects_of(context, table):
-                done = rewriting.rewrite(context, connection, table, manifest, erased, erasure.erasure)
+                on_records = decided.get(manifest.key, ())
+                done = rewriting.rewrite(context, connection, table, manifest, erased, erasure.erasure, on_records)
                 on_object(manifest.key, done.records_erased if done else 0)
     with context.ledger_session("erase") as connection:
         return manifest_links.of_erasure(connection, erasure.erasure)
@@ -292,7 +294,7 @@ def _vacuumed(connection: Connection[Any], relation: Relation, words: str) -> li
 
 
 def prove(context: BuildContext) -> list[str]:
-    """Look for erased persons in every object and table; return a sentence for each place where one is left."""
+    """Look for erased persons in objects, decisions and tables; return a sentence for each place where one is left."""
     left, holders = list[str](), holders_of(context.pipeline)
     # As the login: who builds tables may not know whom the hashes name.
     with connect(context.server, context.pipeline.name, "erase", more=UNLOGGED) as connection:
@@ -302,18 +304,16 @@ def prove(context: BuildContext) -> list[str]:
         with context.own_session(table, "erase") as connection:
             if erased := erased_of(context, connection, table):
                 for _, manifest in rewriting.objects_of(context, table):
-                    if found := rewriting.count(context, connection, table, manifest, erased):
-                        left.append(f"{manifest.url} has {found} records of erased persons")
-    return left
+                    if found := rewriting.find(context, connection, table, manifest, erased):
+                        left.append(f"{manifest.url} has {len(found)} records of erased persons")
+    return [*left, *erased_decisions.left(context)]
 
 
 def _left_in_tables(
     context: BuildContext, connection: Connection[Any], relation: Relation, holder: Holder
 ) -> Iterator[str]:
     """Yield where a table, and what is kept beside it, has rows of erased persons."""
-    salt = salt_of(context.settings or settings())
-    kinds = {kind for each in holder.raw for kind in context.pipeline.tables[each].header.subject}
-    erased = Erased(holder.table, {kind: Salted.of(salt, context.pipeline.name, kind) for kind in kinds})
+    erased = Erased(holder.table, salted_of(context, {each.kind for each in holder.subjects}))
     columns = sorted(holder.columns)
     if not (columns or holder.versions) or not holder.table.storage.stores_rows:
         return
@@ -324,7 +324,7 @@ def _left_in_tables(
         [str(relation), BUILDS, f"{relation.schema}__{relation.table}__"],
     ).fetchall()
     for schema, name in names:
-        if columns and (found := rows.count_in(connection, Relation(schema, name), columns, erased)):
+        if columns and (found := _count_in(context, connection, Relation(schema, name), holder, erased)):
             yield f"{schema}.{name} has {found} rows of erased persons"
         for column, of in holder.versions.items():
             history = context.pipeline.tables[of].header.history
@@ -334,12 +334,52 @@ def _left_in_tables(
                 yield f"{schema}.{name} has {found} rows whose {column} is that of nobody in {of} any more"
 
 
+def _count_in(
+    context: BuildContext, connection: Connection[Any], relation: Relation, holder: Holder, erased: Erased
+) -> int:
+    """Return how many rows of a table are about erased persons.
+
+    In a table of persons of several kinds, a key tells nothing if it is also that of somebody of another kind.
+    """
+    where = connection, relation, sorted(holder.columns), erased, holder.subjects
+    found = rows.count_in(*where)
+    if found and len(erased.salts) > 1:
+        found = rows.count_in(*where, besides=[*_namesakes(context, holder.raw, rows.keys_in(*where))])
+    return found
+
+
+def _namesakes(
+    context: BuildContext, tables: Collection[Relation], keys: Mapping[str, Sequence[ErasedKey]]
+) -> set[bytes]:
+    """Return the hashes of those erased persons whose key is that of somebody of another kind in objects of tables."""
+    found = set[bytes]()
+    for table in (context.pipeline.tables[each] for each in sorted(tables)):
+        for subject in table.header.subjects:
+            for kind, of_kind in keys.items():
+                asked = [each for each in of_kind if each.hash not in found]
+                if kind == subject.kind or not asked:
+                    continue
+                with context.own_session(table, "erase") as connection:
+                    named = rows.keys_aside(connection, subject.kind, asked)
+                    others = Erased(table, {subject.kind: salted_of(context, [kind])[kind]}, named)
+                    for _, manifest in rewriting.objects_of(context, table):
+                        records = rewriting.find(context, connection, table, manifest, others).values()
+                        found |= {bytes.fromhex(hash_) for of in records for hash_ in of.values()}
+    return found
+
+
 def receipt(
-    context: BuildContext, erasure: RecordedErasure, counts: Mapping[str, int], refused: Sequence[str], kept_until: date
+    context: BuildContext,
+    erasure: RecordedErasure,
+    counts: Mapping[str, int],
+    refused: Sequence[str],
+    kept_until: date,
+    kept: Sequence[str] = (),
 ) -> str:
     """Write the receipt to S3, and note in the ledger that the erasure is through; return its key.
 
-    Backups that hold the persons are kept until `kept_until`, as the operator says. A receipt is written once.
+    `kept` are versions of decisions that nobody could delete. Backups that hold the persons are kept until
+    `kept_until`, as the operator says. A receipt is written once.
     """
     with context.ledger_session("erase") as connection:
         links = manifest_links.of_erasure(connection, erasure.erasure)
@@ -360,6 +400,7 @@ def receipt(
         "objects": [_object(each) for each in links],
         "rebuilt": [f"{asset} of {load_date}" for asset, load_date in rebuilt],
         "emptied": dict(counts),
+        "versions_of_decisions_kept": list(kept),
         "dagster_runs_deleted": now.runs,
         "files_not_written_anew": list(refused),
         "last_wal_position": wal[0] if wal else None,
@@ -410,9 +451,10 @@ def broken_receipts(context: BuildContext, erasures: Sequence[RecordedErasure]) 
 
 
 def verify(context: BuildContext, erasure: RecordedErasure, values: Sequence[str]) -> list[str]:
-    """Look again for the persons of an erasure, in objects, tables, and as text in ops; return where they are left.
+    """Look again for the persons of an erasure: in objects, decisions and tables, and as text in decisions and ops.
 
-    An identifier of fewer than SHORTEST_SEARCHED letters is not searched as text, since it stands anywhere.
+    Return where they are left. A text that also names somebody of another kind tells nothing. An identifier of fewer
+    than SHORTEST_SEARCHED letters is not searched as text, since it stands anywhere.
     """
     keys = {key.hash for key in keys_of(context, erasure.kind, values)}
     with context.session(subject_tables(context.pipeline, erasure.kind)[0], "erase") as connection:
@@ -424,13 +466,25 @@ def verify(context: BuildContext, erasure: RecordedErasure, values: Sequence[str
     return [
         *left,
         *prove(context),
-        *_texts_in_ops(context, [each for each in values if len(each) >= SHORTEST_SEARCHED]),
+        *_texts_left(context, erasure.kind, [each for each in values if len(each) >= SHORTEST_SEARCHED]),
     ]
 
 
+def _texts_left(context: BuildContext, kind: str, values: Sequence[str]) -> list[str]:
+    """Return where identifiers are left as text."""
+
+    def found(texts: Sequence[str]) -> list[str]:
+        return [*_texts_in_ops(context, texts), *erased_decisions.texts_left(context, texts)] if texts else []
+
+    left = found(values)
+    others = [each.relation for each in context.pipeline.tables.values() if {*each.header.subject} - {kind}]
+    if not left or not others:
+        return left
+    alone = [each for each in values if not _namesakes(context, others, {kind: keys_of(context, kind, [each])})]
+    return found(alone)
+
+
 def _texts_in_ops(context: BuildContext, values: Sequence[str]) -> Iterator[str]:
-    if not values:
-        return
     with connect(context.server, context.pipeline.name, "erase", read_only=True) as connection:
         names = connection.execute(
             "select relname from pg_class where relnamespace = 'ops'::regnamespace and relkind = 'r' order by 1"

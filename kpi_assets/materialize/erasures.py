@@ -6,7 +6,8 @@ made again without them.
 Belongs here: when a load looks, and what is told. Not here: the SQL (warehouse/erased.py), and erasing somebody.
 """
 
-from collections.abc import Mapping
+import hmac
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -37,6 +38,18 @@ def salt_of(words: Settings) -> str:
     return words.erasure_salt.get_secret_value()
 
 
+def salted_of(context: BuildContext, kinds: Collection[str]) -> dict[str, Salted]:
+    """Return the salts of some kinds of persons. Raises UsageError without that of the installation."""
+    salt = salt_of(context.settings or settings())
+    return {kind: Salted.of(salt, context.pipeline.name, kind) for kind in kinds}
+
+
+def mask_of(context: BuildContext) -> Callable[[str], str]:
+    """Return what makes of a digest its HMAC, which confirms no guess to who lacks the salt."""
+    salt = salt_of(context.settings or settings()).encode()
+    return lambda digest: hmac.digest(salt, f"digest\0{digest}".encode(), "sha256").hex()
+
+
 def erased_of(context: BuildContext, connection: Connection[Any], table: Table) -> Erased | None:
     """Return the persons whom a load of a table leaves out; None if nobody was erased whom it could name.
 
@@ -48,8 +61,7 @@ def erased_of(context: BuildContext, connection: Connection[Any], table: Table) 
     found = ledger.kinds(connection) & table.header.subject.keys()
     if not found:
         return None
-    salt = salt_of(context.settings or settings())
-    return Erased(table, {kind: Salted.of(salt, context.pipeline.name, kind) for kind in found})
+    return Erased(table, salted_of(context, found))
 
 
 def bring_up(context: BuildContext, connection: Connection[Any]) -> Mapping[str, Erasure]:

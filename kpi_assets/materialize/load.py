@@ -359,6 +359,7 @@ def _load_by_record(task: _Task) -> FillResult:
                     yield placed
                     if decided.decisions and (other := decided.find(placed, record.line, opened.read_again)):
                         yield other
+        yield from decided.find_elsewhere()
 
     with connection.transaction():
         _create(connection, candidate)

@@ -3,18 +3,17 @@
 Each object is read, written under its key without the records that are about them, and read back: the records before
 are those after and those that were taken out. What is about to be written is recorded first, so that who was
 interrupted goes on where the object shows that he had come to.
+A record that cannot be read is about whom it was corrected to be about, too.
 Belongs here: one object, and finding the objects that must be read. Not here: the bytes without some records
 (sources/formats), and what else an erasure does.
 """
 
 import hashlib
-import hmac
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from functools import partial
 from typing import Any
 
 from psycopg import Connection
@@ -23,11 +22,11 @@ from kpi_assets.ledger import manifest_links as ledger
 from kpi_assets.ledger import manifests
 from kpi_assets.ledger.manifest_links import Link
 from kpi_assets.materialize.context import BuildContext
-from kpi_assets.materialize.erasures import salt_of
+from kpi_assets.materialize.erasures import mask_of
+from kpi_assets.model.decision import Decision
 from kpi_assets.model.manifest import Manifest
 from kpi_assets.model.records import Record
 from kpi_assets.model.table import Table
-from kpi_assets.settings import settings
 from kpi_assets.sources.any_order import AsFile
 from kpi_assets.sources.formats import format_of
 from kpi_assets.sources.formats.base import Instead, OpenObject, UnreadableError
@@ -35,6 +34,7 @@ from kpi_assets.sources.local_copy import LocalCopy
 from kpi_assets.sources.refusals import LakeError
 from kpi_assets.sources.store import PART
 from kpi_assets.warehouse import quarantine
+from kpi_assets.warehouse.decided_records import DecidedRecords
 from kpi_assets.warehouse.erased import Erased
 
 _LATEST = timedelta(days=400)  # after today: objects with later dates are those of no pipeline
@@ -45,7 +45,7 @@ class Found:
     """What one pass over an object found: its records, and those of them about erased persons by their numbers."""
 
     records: int
-    erased: dict[int, dict[str, str]]  # what stands in the place of keys, by column; nothing in unreadable records
+    erased: dict[int, dict[str, str]]  # what takes the place of keys, by column; nothing if the record goes as a whole
     sha256: str
 
     def taken_out(self, table: Table) -> set[int]:
@@ -83,31 +83,48 @@ def objects_of(context: BuildContext, table: Table) -> Iterator[tuple[date, Mani
             )
 
 
-def count(context: BuildContext, connection: Connection[Any], table: Table, manifest: Manifest, erased: Erased) -> int:
-    """Return how many records of an object are about erased persons. Raises LakeError if it cannot be read."""
+def find(
+    context: BuildContext,
+    connection: Connection[Any],
+    table: Table,
+    manifest: Manifest,
+    erased: Erased,
+    decisions: Sequence[Decision] = (),
+) -> dict[int, dict[str, str]]:
+    """Return the records of an object that are about erased persons, as Found has them. Raises LakeError.
+
+    `decisions` are those on its records.
+    """
     now = context.store.manifest(manifest.object, manifest.load_date, manifest.key)
     if now is None:
-        return 0
-    with _opened(context, table, now, manifest.load_date) as opened:
-        return len(_look(connection, opened, erased).erased)
+        return {}
+    with opened_object(context, table, now, manifest.load_date) as opened:
+        return _look(connection, opened, erased, decisions).erased
 
 
 def rewrite(
-    context: BuildContext, connection: Connection[Any], table: Table, manifest: Manifest, erased: Erased, erasure: int
+    context: BuildContext,
+    connection: Connection[Any],
+    table: Table,
+    manifest: Manifest,
+    erased: Erased,
+    erasure: int,
+    decisions: Sequence[Decision] = (),
 ) -> Link | None:
     """Write an object again without erased persons; return what was done, or None if it has none.
 
-    Raises LakeError if the object cannot be read or is replaced meanwhile; then nothing was written.
+    `decisions` are those on its records. Raises LakeError if the object cannot be read or is replaced meanwhile; then
+    nothing was written.
     """
-    mask = partial(_masked, salt_of(context.settings or settings()))
+    mask = mask_of(context)
     known = ledger.of_object(connection, manifest.bucket, manifest.key)
     open_link = next((each for each in known if each.records_after is None), None)
     day = manifest.load_date
     now = context.store.manifest(manifest.object, day, manifest.key)
     if now is None:
         return None
-    with _opened(context, table, now, day) as opened:
-        found = _look(connection, opened, erased)
+    with opened_object(context, table, now, day) as opened:
+        found = _look(connection, opened, erased, decisions)
         if open_link and found.sha256 == open_link.new_sha256:  # it was written, and nothing after that
             for old in manifests.others(connection, now):
                 ledger.forget(connection, old, mask, open_link.erasure)
@@ -127,8 +144,8 @@ def rewrite(
             ledger.begin(connection, link)
             metadata = context.store.metadata(now)
             new = context.store.replace(now, io.BufferedReader(AsFile(copy)), copy.size, metadata)
-    with _opened(context, table, new, day) as opened:
-        again = _look(connection, opened, erased)
+    with opened_object(context, table, new, day) as opened:
+        again = _look(connection, opened, erased, ())
     if again.erased or again.records != found.records - len(gone) or again.sha256 != link.new_sha256:
         raise LakeError(
             f"{new.url} was written without {len(gone)} of {found.records} records, and has {again.records} "
@@ -154,7 +171,7 @@ def _finished(context: BuildContext, connection: Connection[Any], new: Manifest,
 
 
 @contextmanager
-def _opened(context: BuildContext, table: Table, manifest: Manifest, day: date) -> Iterator[OpenObject]:
+def opened_object(context: BuildContext, table: Table, manifest: Manifest, day: date) -> Iterator[OpenObject]:
     """Open an object and prepare it to be read. Raises LakeError if it cannot be read as its header says."""
     try:
         with format_of(table).open(context.store, manifest, table, day) as opened:
@@ -166,15 +183,19 @@ def _opened(context: BuildContext, table: Table, manifest: Manifest, day: date) 
         raise LakeError(f"{manifest.url} cannot be read, so that nobody can be erased from it: {error}.") from None
 
 
-def _look(connection: Connection[Any], opened: OpenObject, erased: Erased) -> Found:
-    """Read an object to its end, and look for erased persons."""
-    count = 0
+def _look(connection: Connection[Any], opened: OpenObject, erased: Erased, decisions: Sequence[Decision]) -> Found:
+    """Read an object to its end, and look for erased persons, also in what its records were corrected to."""
+    count, decided = 0, DecidedRecords(decisions)
 
     def numbered() -> Iterator[Record]:
         nonlocal count
         for record in opened.records():
             count += 1
-            yield replace(record, line=count)
+            placed = replace(record, line=count, object_key=opened.manifest.key)
+            yield placed
+            if decisions and (other := decided.find(placed, record.line, opened.read_again)):
+                yield other
+        yield from decided.find_elsewhere()
 
     with connection.transaction():
         found = quarantine.find_erased(connection, erased, numbered())
@@ -195,8 +216,3 @@ def _sha256(copy: LocalCopy) -> str:
     """Return the sha256 of bytes as the ledger has it of an object: of its parts, if there are several."""
     parts = [hashlib.sha256(copy.head(PART, start)).digest() for start in range(0, max(copy.size, 1), PART)]
     return (parts[0] if len(parts) == 1 else hashlib.sha256(b"".join(parts)).digest()).hex()
-
-
-def _masked(salt: str, text: str) -> str:
-    """Return the HMAC of a digest, which confirms no guess to who lacks the salt."""
-    return hmac.digest(salt.encode(), f"digest\0{text}".encode(), "sha256").hex()

@@ -37,8 +37,8 @@ class Decision:
     """One decision on one row that was set aside, or on one record of an object.
 
     It names the row by the values of its grain in `key`; it holds only while the row also has the values in `was`. A
-    record of an object is named by `object` and `line`, and what it was by `record`. Values are those of JSON; a number
-    that a float would round is a Decimal.
+    record of an object is named by `object` and by what it was, its `record`; `line` tells apart those that read alike.
+    Values are those of JSON; a number that a float would round is a Decimal.
     """
 
     kind: Kind

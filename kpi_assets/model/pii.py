@@ -41,6 +41,7 @@ _OF_MANY_ROWS = (
 # Over a window, a sum may be one of one row, and its value that of a person; what counts or numbers rows never is.
 _NUMBERING = (exp.Count, exp.CountIf, exp.RowNumber, exp.Rank, exp.DenseRank, exp.Ntile, exp.PercentRank, exp.CumeDist)
 _HERE = "this build"  # the schema of `{this}`: no schema has a name with a blank
+_Step = tuple[Relation, str] | None  # a column of a table; None for one that is not known
 _BY_QUOTES = re.compile(r"[\"'].*[\"']", re.DOTALL)
 
 
@@ -139,34 +140,55 @@ def passed_on(query: Query, tables: Mapping[Relation, Read]) -> dict[str, Kind]:
     personal = {relation: each for relation, each in tables.items() if each.personal}
     if not personal or not _may_read(query.tree, personal):
         return {}
-    known: dict[str, dict[str, dict[str, str]]] = {}
-    for relation, each in tables.items():
-        known.setdefault(relation.schema, {})[relation.table] = dict.fromkeys([LOAD_DATE, *each.columns], "unknown")
-    try:
-        roots = lineage(None, _without_counts(query.tree), schema=known, dialect="postgres")
-    except (SqlglotError, ValueError, KeyError):
-        return dict.fromkeys(query.columns, _MIXED)
     found: dict[str, Kind] = {}
-    for column, root in roots.items():
-        kinds = {kind for node in root.walk() for kind in _kinds_of(node, tables)}
+    for column, steps in _made_of(query, tables).items():
+        kinds = {kind for step in steps if (kind := _kind_of(step, tables))}
         if kinds:
             found[column] = kinds.pop() if len(kinds) == 1 else _MIXED
     return found
 
 
-def _kinds_of(step: Node, tables: Mapping[Relation, Read]) -> Collection[Kind]:
-    """Return the kinds of the personal columns that a step of a lineage names; the mixed one if it is not known."""
-    node = step.expression
-    if isinstance(node, exp.Table):
-        relation, name = Relation(node.db, node.name), exp.to_column(step.name).name
-        if relation not in tables:
-            return () if node.db else (_MIXED,)  # a table without personal columns, or a function in FROM
-        if name in (LOAD_DATE, *tables[relation].columns):
-            return [tables[relation].personal[name]] if name in tables[relation].personal else ()
-        return [_MIXED] if tables[relation].personal else ()  # the whole row, or a star
-    if isinstance(node, exp.Placeholder) or node.find(exp.TableColumn, exp.Star):
-        return [_MIXED]  # a column that is not known, or a whole row
-    return [_MIXED] if not step.downstream and node.find(exp.Column) else ()
+def _made_of(query: Query, tables: Mapping[Relation, Read]) -> Mapping[str, Collection[_Step]]:
+    """Return what each returned column is made of, whichever columns are personal: it is found once for a query."""
+    columns = frozenset((relation, *each.columns) for relation, each in tables.items())
+    if columns not in query.traced:
+        query.traced[columns] = _trace(query, tables)
+    return query.traced[columns]
+
+
+def _trace(query: Query, tables: Mapping[Relation, Read]) -> dict[str, frozenset[_Step]]:
+    known: dict[str, dict[str, dict[str, str]]] = {}
+    for relation, each in tables.items():
+        known.setdefault(relation.schema, {})[relation.table] = dict.fromkeys([LOAD_DATE, *each.columns], "unknown")
+    try:  # each step would have a copy of its SELECT with one column only
+        plain = _without_counts(query.tree)
+        roots = lineage(None, plain, schema=known, dialect="postgres", trim_selects=False, copy=False)
+    except (SqlglotError, ValueError, KeyError):
+        return dict.fromkeys(query.columns, frozenset([None]))
+    return {column: frozenset(step for node in root.walk() for step in _steps(node)) for column, root in roots.items()}
+
+
+def _steps(node: Node) -> Collection[_Step]:
+    """Return the column of a table that a step of a lineage names, None if it is not known, or nothing."""
+    expression = node.expression
+    if isinstance(expression, exp.Table):
+        return [(Relation(expression.db, expression.name), exp.to_column(node.name).name)]
+    if isinstance(expression, exp.Placeholder) or expression.find(exp.TableColumn, exp.Star):
+        return [None]  # a column that is not known, or a whole row
+    return [None] if not node.downstream and expression.find(exp.Column) else ()
+
+
+def _kind_of(step: _Step, tables: Mapping[Relation, Read]) -> Kind | None:
+    """Return the kind of a personal column; the mixed one if it is not known what the column is."""
+    if step is None:
+        return _MIXED
+    relation, name = step
+    if relation not in tables:
+        return None if relation.schema else _MIXED  # a table without personal columns, or a function in FROM
+    read = tables[relation]
+    if name in (LOAD_DATE, *read.columns):
+        return read.personal.get(name)
+    return _MIXED if read.personal else None  # the whole row, or a star
 
 
 def _may_read(tree: exp.Query, personal: Mapping[Relation, Read]) -> bool:

@@ -7,7 +7,7 @@ window (partition_filter.py), which tables may be read in part (pushdown.py), an
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -72,6 +72,11 @@ class Query:
                 if table.name != THIS and relation != self.itself:
                     found[relation] = min(line, found.get(relation, line))
         return dict(sorted(found.items()))
+
+    @cached_property
+    def traced(self) -> dict[Hashable, Mapping[str, Collection[tuple[Relation, str] | None]]]:
+        """What its columns are made of, by the columns of the tables that it reads, as far as it was found (pii.py)."""
+        return {}
 
     @property
     def reads(self) -> tuple[Relation, ...]:
@@ -157,7 +162,8 @@ class Query:
             known.setdefault(relation.schema, {})[relation.table] = dict.fromkeys([LOAD_DATE, *columns], "unknown")
         result = {}
         try:
-            roots = lineage(None, without_laterals(self.tree), schema=known, dialect="postgres")
+            plain = without_laterals(self.tree)
+            roots = lineage(None, plain, schema=known, dialect="postgres", trim_selects=False, copy=False)
         except SqlglotError:
             return {}
         for column, root in roots.items():

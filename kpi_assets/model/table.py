@@ -144,7 +144,7 @@ class Table:
         """The types of the columns that a checksum counts: all but the batch, which a replay gives other numbers."""
         return hashed(self.types) if self.grows else self.types
 
-    @property
+    @cached_property
     def readable_types(self) -> dict[str, str]:
         """The types of the columns that a SELECT may read: those of the rows, and what a history adds."""
         return {name: column.type for name, column in self.header.readable.items()}

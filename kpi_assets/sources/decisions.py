@@ -1,8 +1,9 @@
 """The objects of decisions on S3, `decisions/<schema>.<table>/load_date=D/NNNN.jsonl`: listed, read, and added to.
 
-They are never overwritten: what is decided later stands in an object with a higher number. An object has decisions on
-rows, or one ruling. An empty object `NNNN.used` says that a build was published by the ruling of that number; it
-changes nothing for other builds, and is no part of the state of the decisions.
+What is decided later stands in an object with a higher number. Only an erasure writes an object again, with nothing on
+the lines that quote erased persons. An object has decisions on rows, or one ruling. An empty object `NNNN.used` says
+that a build was published by the ruling of that number; it changes nothing for other builds, and is no part of the
+state of the decisions.
 Belongs here: the objects. Not here: the content of a line (model/decision.py, model/ruling.py), and the lock that keeps
 two people from adding at once (materialize/decisions.py).
 """
@@ -14,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
+from io import BytesIO
 from typing import Protocol
 
 from kpi_assets.lake_places import object_url
@@ -23,7 +25,7 @@ from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.ruling import Ruling, read_ruling, standing
 from kpi_assets.model.table import Table
-from kpi_assets.sources.objects import ChangedError, Entry, TakenError
+from kpi_assets.sources.objects import ChangedError, Entry, OldVersions, TakenError
 from kpi_assets.sources.refusals import LakeError
 from kpi_assets.sources.store import Store
 
@@ -104,6 +106,17 @@ def find(store: Store, table: Relation, load_date: date) -> DecisionObjects:
     )
 
 
+def find_of_table(store: Store, table: Relation) -> list[DecisionObjects]:
+    """Return the objects of the decisions on a table, of each load_date that has some. Raises LakeError."""
+    found: dict[date, list[Entry]] = {}
+    for entry in store.entries(f"{FOLDER}{table}/"):
+        there = _KEY.fullmatch(entry.key)
+        day = _date(there[2]) if there else None
+        if day is not None and not entry.key.endswith(("/", _USED)):
+            found.setdefault(day, []).append(entry)
+    return [DecisionObjects(table, day, tuple(entries)) for day, entries in sorted(found.items())]
+
+
 def find_all(store: Store, pipeline: Pipeline, first: date, last: date) -> dict[date, dict[str, str]]:
     """Return the hash of what is decided of each load_date of a range, by load_date and table (`schema.table`).
 
@@ -169,6 +182,17 @@ def add(store: Store, objects: DecisionObjects, lines: Sequence[Line]) -> str:
     return key
 
 
+def empty_lines(store: Store, entry: Entry, numbers: Collection[int]) -> OldVersions:
+    """Write an object again with nothing on the lines of these numbers, so that all others keep their places.
+
+    Return what became of its earlier versions. Call it while nobody else may add to these objects. Raises LakeError.
+    """
+    lines = _read(store, entry).split(b"\n")
+    body = b"\n".join(b"" if number in numbers else line for number, line in enumerate(lines, start=1))
+    store.replace(store.listed(entry), BytesIO(body), len(body), {})
+    return store.objects.delete_versions(entry.key)
+
+
 def add_use(store: Store, key: str) -> None:
     """Write beside the object of a ruling that a build was published by it; safe to repeat. Raises LakeError."""
     with suppress(TakenError):
@@ -178,6 +202,11 @@ def add_use(store: Store, key: str) -> None:
 def number_of(key: str) -> int:
     """Return the number of the object of a ruling. Raises DecisionError if it has none."""
     return _number(key)
+
+
+def text_of(store: Store, entry: Entry) -> str:
+    """Return the text of an object. Raises LakeError."""
+    return _read(store, entry).decode(errors="replace")
 
 
 def places(decisions: Collection[Decision], key: str) -> list[str]:

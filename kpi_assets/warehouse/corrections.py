@@ -23,7 +23,9 @@ def load(connection: Connection[Any], table: Table, decisions: Sequence[Decision
         "create temporary table decisions "
         "(number integer, kind text, is_on jsonb, put jsonb, place text, problem text) on commit drop"
     )
-    texts = [{name: _text(value, table.types.get(name, "")) for name, value in each.set.items()} for each in decisions]
+    texts = [
+        {name: text_of(value, table.types.get(name, "")) for name, value in each.set.items()} for each in decisions
+    ]
     problems = dict(_refused_by_server(connection, table, texts))
     with (
         connection.cursor() as cursor,
@@ -75,11 +77,11 @@ def _refused_by_server(
         yield number, _sentence(name, text, why)
 
 
-def _text(value: Any, type_: str) -> str | None:
+def text_of(value: Any, type_: str) -> str | None:
     """Return a value of JSON as the text that Postgres reads for a column of this type."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, list) and type_.endswith("[]"):
-        items = (_text(each, type_.removesuffix("[]")) for each in value)
+        items = (text_of(each, type_.removesuffix("[]")) for each in value)
         return "{" + ",".join("NULL" if item is None else json.dumps(item, ensure_ascii=False) for item in items) + "}"
     return json_text(value)

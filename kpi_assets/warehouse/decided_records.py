@@ -1,19 +1,24 @@
 """Decisions on records that cannot be read: a corrected record takes the place of its own, a discarded one is let go.
 
 A corrected record is loaded beside its own under the negative of its line, and counts only if its own cannot be read.
+A decision is on the record that has its text, in its object. Of records with the same text it is on the one on its
+line, and otherwise on the next one that has no decision of its own: when persons were erased from an object, those
+behind them stand on other lines.
 Not here: separating readable records from the others (quarantine.py), and decisions on rows (set_aside.py).
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from psycopg import Connection
 
 from kpi_assets.model import excerpt
-from kpi_assets.model.decision import Decision
+from kpi_assets.model.decision import RECORD, Decision
 from kpi_assets.model.records import BadRecord, Record, unused_text
+
+ReadAgain = Callable[[str], Record]  # reads a record whose text was corrected
 
 
 @dataclass(frozen=True)
@@ -31,23 +36,40 @@ class DecidedRecords:
     """The decisions on the records of one build, which it finds while the records are read."""
 
     decisions: Sequence[Decision]
-    _by_place: dict[tuple[Any, Any], list[Decision]] = field(init=False)
+    # By object and text, the decisions on each line, and the records with that text on other lines.
+    _by_text: dict[tuple[Any, Any], dict[Any, list[Decision]]] = field(init=False)
+    _elsewhere: dict[tuple[Any, Any], list[tuple[Record, ReadAgain]]] = field(init=False)
     _found: dict[int, list[Decision]] = field(default_factory=dict, init=False)  # by line
 
     def __post_init__(self) -> None:
-        self._by_place = defaultdict(list)
+        self._by_text, self._elsewhere = defaultdict(dict), defaultdict(list)
         for each in self.decisions:
-            self._by_place[each.key.get("object"), each.key.get("line")].append(each)
+            there = self._by_text[each.key.get("object"), each.was.get(RECORD)]
+            there.setdefault(each.key.get("line"), []).append(each)
 
-    def find(self, record: Record, line: int, read_again: Callable[[str], Record]) -> Record | None:
+    def find(self, record: Record, line: int, read_again: ReadAgain) -> Record | None:
         """Return the record that takes the place of `record`, which begins on a line of its object; None if none does.
 
         `record.line` is the number under which it is loaded.
         """
-        there = self._by_place.get((record.object_key, line), ())
-        found = [each for each in there if each.was.get("record", record.text) == record.text]
-        if not found:
+        text = record.object_key, record.text
+        there = self._by_text.get(text)
+        if there is None:
             return None
+        if line in there:
+            return self._decided(record, there.pop(line), read_again)
+        if len(self._elsewhere[text]) < len(there):
+            self._elsewhere[text].append((record, read_again))
+        return None
+
+    def find_elsewhere(self) -> Iterator[Record]:
+        """Yield what takes the place of records on other lines than those of their decisions; call it at the end."""
+        for text, there in self._by_text.items():
+            for line, (record, read_again) in zip(sorted(there), self._elsewhere[text], strict=False):
+                if (other := self._decided(record, there[line], read_again)) is not None:
+                    yield other
+
+    def _decided(self, record: Record, found: list[Decision], read_again: ReadAgain) -> Record | None:
         self._found[record.line] = found
         if found[-1].kind != "correct":
             return None

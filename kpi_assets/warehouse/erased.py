@@ -23,8 +23,8 @@ from kpi_assets.warehouse.ddl import identifier
 from kpi_assets.warehouse.input_errors import input_error
 from kpi_assets.warehouse.provision import BUILDS
 
-_JOIN = sql.SQL(
-    "{keys} as {alias} on {alias}.kind = {kind} "
+_IS_KEY = sql.SQL(
+    "{alias}.kind = {kind} "
     "and {alias}.quick = hashtextextended({value}, {seed}::bigint) "
     "and {alias}.hash = sha256({prefix}::bytea || convert_to({value}, 'UTF8'))"
 )
@@ -51,8 +51,12 @@ class Erased:
 
     def join(self, subject: Subject, key: sql.Composable, alias: str) -> sql.Composable:
         """Return `ops.erased_keys as alias on …`, which finds the person whose key an expression gives."""
-        return _JOIN.format(
-            keys=self.keys,
+        on = self.is_key(subject, key, alias)
+        return sql.SQL("{} as {} on {}").format(self.keys, sql.Identifier(alias), on)
+
+    def is_key(self, subject: Subject, key: sql.Composable, alias: str) -> sql.Composable:
+        """Return the condition that a row of `ops.erased_keys` is the person whose key an expression gives."""
+        return _IS_KEY.format(
             alias=sql.Identifier(alias),
             value=key,
             kind=sql.Literal(subject.kind),
@@ -164,29 +168,86 @@ def find_keys(
 
 
 def keys_aside(connection: Connection[Any], kind: str, keys: Sequence[ErasedKey]) -> sql.Composable:
-    """Put keys into a temporary table of the session, to look for persons who are not erased yet; return its name."""
+    """Put keys into a temporary table of the session, to look for persons who are not erased yet; return its name.
+
+    What it has in the place of a key is the hash of that key, in hex.
+    """
     connection.execute("drop table if exists pg_temp.asked_keys")
     connection.execute("create temporary table asked_keys (kind text, hash bytea, quick bigint, replacement text)")
     connection.execute(
-        "insert into pg_temp.asked_keys select %s, k.hash, k.quick, '' "
+        "insert into pg_temp.asked_keys select %s, k.hash, k.quick, encode(k.hash, 'hex') "
         "from unnest(%s::bytea[], %s::bigint[]) as k (hash, quick)",
         [kind, [each.hash for each in keys], [each.quick for each in keys]],
     )
     return sql.SQL("pg_temp.asked_keys")
 
 
-def count_in(connection: Connection[Any], relation: Relation, columns: Sequence[str], erased: Erased) -> int:
-    """Return how many rows of any table have the key of an erased person in one of its columns."""
+def count_in(
+    connection: Connection[Any],
+    relation: Relation,
+    columns: Sequence[str],
+    erased: Erased,
+    subjects: Sequence[Subject],
+    besides: Sequence[bytes] = (),
+) -> int:
+    """Return how many rows of any table have the key of an erased person in one of its columns.
+
+    `subjects` are those of the raw tables that it is made of. Persons with the hashes `besides` are not counted.
+    """
+    others = sql.SQL("and k.hash <> all(%(besides)s)") if besides else sql.SQL("")
     conditions = [
-        sql.SQL("exists (select from ops.erased_keys as k where {})").format(condition)
+        sql.SQL("exists (select from {} as k where {} {})").format(erased.keys, condition, others)
         for column in columns
-        for condition in _is_key(column, erased)
+        for condition in _are_keys(sql.SQL("{}::text").format(sql.Identifier("c", column)), erased, subjects)
     ]
     found = connection.execute(
         sql.SQL("select count(*) from {} as c where {}").format(identifier(relation), sql.SQL(" or ").join(conditions)),
-        erased.parameters,
+        {**erased.parameters, "besides": list(besides)},
     ).fetchone()
     return int(found[0]) if found else 0
+
+
+def keys_in(
+    connection: Connection[Any],
+    relation: Relation,
+    columns: Sequence[str],
+    erased: Erased,
+    subjects: Sequence[Subject],
+) -> dict[str, list[ErasedKey]]:
+    """Return the erased persons whose keys are in some columns of any table, by their kinds."""
+    queries = [
+        sql.SQL("select k.kind, k.hash, k.quick from {} as c inner join {} as k on {}").format(
+            identifier(relation), erased.keys, condition
+        )
+        for column in columns
+        for condition in _are_keys(sql.SQL("{}::text").format(sql.Identifier("c", column)), erased, subjects)
+    ]
+    found: dict[str, list[ErasedKey]] = {}
+    for kind, hash_, quick in connection.execute(sql.SQL(" union ").join(queries), erased.parameters):
+        found.setdefault(kind, []).append(ErasedKey(bytes(hash_), quick, ""))
+    return found
+
+
+def find_values(
+    connection: Connection[Any], type_: str, erased: Erased, subjects: Sequence[Subject], values: Sequence[str]
+) -> set[int]:
+    """Return the places of those values that are the key of an erased person, as a column of this type holds them."""
+    value = sql.Identifier("v", "value")
+    typed = sql.SQL("{}::{}::text").format(value, sql.SQL(type_))
+    wrong = sql.SQL("null") if type_ == "text" else input_error(connection, value, sql.Literal(type_))
+    key = sql.SQL("(case when {} is null then {} else {} end)").format(wrong, typed, value)
+    conditions = sql.SQL(" or ").join(
+        sql.SQL("exists (select from {} as k where {})").format(erased.keys, condition)
+        for condition in _are_keys(sql.Identifier("w", "key"), erased, subjects)
+    )
+    rows = connection.execute(
+        sql.SQL(
+            "select w.n from (select v.n, {} as key from unnest(%(values)s::text[]) with ordinality as v (value, n)) "
+            "as w where {}"
+        ).format(key, conditions),
+        {**erased.parameters, "values": list(values)},
+    )
+    return {number - 1 for (number,) in rows}
 
 
 def count_of_gone(connection: Connection[Any], relation: Relation, column: str, history: Relation, number: str) -> int:
@@ -200,15 +261,9 @@ def count_of_gone(connection: Connection[Any], relation: Relation, column: str, 
     return int(found[0]) if found else 0
 
 
-def _is_key(column: str, erased: Erased) -> Iterator[sql.Composable]:
-    """Yield for each kind the condition that a column holds the key of an erased person `k`."""
-    for kind in erased.salts:
-        yield sql.SQL(
-            "k.kind = {kind} and k.quick = hashtextextended({value}::text, {seed}::bigint) "
-            "and k.hash = sha256({prefix}::bytea || convert_to({value}::text, 'UTF8'))"
-        ).format(
-            kind=sql.Literal(kind),
-            value=sql.Identifier("c", column),
-            seed=sql.Placeholder(f"seed_{kind}"),
-            prefix=sql.Placeholder(f"prefix_{kind}"),
-        )
+def _are_keys(value: sql.Composable, erased: Erased, subjects: Sequence[Subject]) -> Iterator[sql.Composable]:
+    """Yield the conditions that a text is the key of an erased person `k`, as it is, and as its kind is spelled."""
+    for subject in (each for each in subjects if each.kind in erased.salts):
+        yield erased.is_key(subject, value, "k")
+        if not subject.is_plain:
+            yield erased.is_key(subject, key_of(subject, value), "k")

@@ -123,7 +123,8 @@ def load_readable(
 def find_erased(connection: Connection[Any], erased: Erased, records: Iterable[Record]) -> dict[int, dict[str, str]]:
     """Return the lines of the records that are about erased persons, in the caller's transaction.
 
-    Each has what would stand in the place of the key, by column; nothing if the record cannot be read.
+    Each has what would stand in the place of the key, by column; nothing if the record cannot be read, or was only
+    corrected to be about one.
     """
     _stage(connection, erased.table, records)
     found: dict[int, dict[str, str]] = {}
@@ -168,7 +169,8 @@ def _of_erased(connection: Connection[Any], erased: Erased) -> sql.Composed:
                 key = sql.SQL("case when {} is null then ({})::text else {} end").format(wrong, typed, value)
             found.append(
                 sql.SQL(
-                    "select abs(t.line) as line, {}::text, k.replacement from records as t {} inner join {}"
+                    "select abs(t.line) as line, case when t.line > 0 then {}::text end, k.replacement "
+                    "from records as t {} inner join {}"
                 ).format(column, sql.SQL(rest), erased.join(subject, key, "k"))
             )
     return sql.SQL(" union ").join(found)

@@ -1,8 +1,10 @@
 """`kpi erase`: nobody is left in objects, tables, ops, Dagster and files, and nobody comes back."""
 
 import hashlib
+import html
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -10,9 +12,13 @@ from typing import Any
 
 import psycopg
 import pytest
+from pydantic import SecretStr
 
+from kpi_assets.model.tree import load_pipelines
+from kpi_assets.settings import settings
 from kpi_assets_tests.cli.command import CliHarness, Output
 from kpi_assets_tests.pipeline_harness import PIPELINE_YAML
+from kpi_assets_tests.surface.server import serving
 
 NAME, BUCKET, DAY, NEXT = "erased", "kpi-erased", date(2025, 4, 7), date(2025, 4, 8)
 CANARY, OTHER = "canary.7f31@example.org", "other@example.org"
@@ -79,7 +85,8 @@ where load_date = %(load_date)s
 """
 FILES = {"raw/purchases": RAW, "marts/people": PEOPLE, "marts/people_through_time": HISTORY, "marts/total": TOTAL}
 HEADER = "n,email,spent\n"
-FIRST = [f"1,{CANARY},60.00", f"2, {CANARY.upper()},1.00", f"3,{OTHER},4.00", f"4,{CANARY},much", f'5,"{CANARY},9']
+BAD = [f"4,{CANARY},much", f"6,{OTHER},lots"]  # on lines 5 and 6
+FIRST = [f"1,{CANARY},60.00", f"2, {CANARY.upper()},1.00", f"3,{OTHER},4.00", *BAD, f'5,"{CANARY},9']
 SECOND = [f"1,{CANARY},2.00", f"2,{OTHER},8.00"]
 REASON = "asked to be erased by letter"
 WORDS = ("--request", "REQ-1", "--reason", REASON, "--by", "ana")
@@ -91,6 +98,11 @@ def key_of(day: date) -> str:
 
 def body_of(rows: list[str]) -> bytes:
     return (HEADER + "".join(f"{row}\n" for row in rows)).encode()
+
+
+def lines_of(body: bytes) -> int:
+    """Return how many lines hold the canary."""
+    return sum(CANARY in line.decode(errors="replace").lower() for line in body.splitlines())
 
 
 class Shop:
@@ -132,6 +144,74 @@ class Shop:
         for day in days:
             self("run", NAME, "--load-date", day)
 
+    def decide(self) -> None:
+        """Correct the two records of DAY that have no number, and build it again."""
+        asked = self.folder / "decided.jsonl"
+        corrected = {bad: f"{bad[: bad.rindex(',')]},5.00" for bad in BAD}
+        rows = self.rows("select id, record from ops.bad_rows where table_name = 'raw.purchases' order by line")
+        asked.write_text(
+            "".join(
+                json.dumps({"id": id_, "set": {"record": corrected[record]}}) + "\n"
+                for id_, record in rows
+                if record in corrected
+            )
+        )
+        self("quarantine", "correct", NAME, "--from", asked, "--reason", "the till said so", "--by", "ana")
+        asked.unlink()
+        self.run(DAY)
+
+    def places(self) -> dict[str, int]:
+        """Return how many rows, lines of objects and of files, and lines that commands print hold the canary."""
+        found = Counter[str]()
+        databases = "select datname from pg_database where datallowconn and datname not like '%_backup'"
+        tables = (
+            "select quote_ident(schemaname) || '.' || quote_ident(tablename) from pg_tables "
+            "where schemaname not in ('pg_catalog', 'information_schema')"
+        )
+        for (database,) in self.rows(databases):
+            for (table,) in self.rows(tables, database):
+                like = f"select count(*) from {table} as t where t::text ilike '%{CANARY}%'"
+                found[table if database == NAME else f"{database}: {table}"] = self.rows(like, database)[0][0]
+        for entry in self.kpi.s3.list_objects_v2(Bucket=BUCKET)["Contents"]:
+            found[entry["Key"]] = lines_of(self.body(entry["Key"]))
+        home = self.kpi.home
+        for path in (each for each in home.rglob("*") if each.is_file()):
+            if path.relative_to(home).parts[0] not in ("postgres", "s3-data"):
+                found[str(path.relative_to(home))] = lines_of(path.read_bytes())
+        for table in ("raw.purchases", "marts.people"):
+            for style in ("csv", "json"):
+                words = ("show", NAME, table, "--load-date", DAY, "--pii", "--format", style)
+                found[f"kpi show {table} {style}"] = lines_of(self.kpi(*words, KPI_SQL_DIR=str(self.sql)).out.encode())
+        out = self.folder / "exported.jsonl"
+        words = ("quarantine", "export", NAME, "--out", out, "--pii")
+        self.kpi(*words, KPI_SQL_DIR=str(self.sql))
+        found["kpi quarantine export"] = lines_of(out.read_bytes())
+        out.unlink()
+        found.update(self.pages())
+        return {place: count for place, count in found.items() if count}
+
+    def pages(self) -> dict[str, int]:
+        """Return how many lines of each page, and of each answer of the API, hold the canary."""
+        url, kpi = SecretStr(self.kpi.servers["KPI_POSTGRES_URL"]), f"/api/v1/kpis/{NAME}/total"
+        wanted = ["/", "/metrics", "/api/v1/kpis", kpi, f"{kpi}/checks"]
+        wanted += [f"{kpi}/rows?load_date={DAY}&format={style}" for style in ("json", "csv")]
+        found: dict[str, int] = {}
+        with serving(settings().model_copy(update={"postgres_url": url}), load_pipelines(self.sql)) as client:
+            while wanted and len(found) < 60:
+                path = wanted.pop(0)
+                answer = client.get(path)
+                assert answer.status in (200, 302, 303, 307, 404, 406, 422), (path, answer.data)
+                found[path] = lines_of(answer.data)
+                links = re.findall(r'(?:href|src)="(/[^"#]*)"', answer.data.decode(errors="replace"))
+                new = dict.fromkeys(map(html.unescape, links))
+                wanted += [
+                    each
+                    for each in new
+                    if each not in {*found, *wanted} and "/events" not in each and "/static/" not in each
+                ]
+        assert any(path.startswith(f"/kpi/{NAME}/") for path in found), [*found]
+        return found
+
     def erase(self, *words: object, code: int = 0) -> Output:
         return self("erase", NAME, "customer", "--ids", self.ids, *WORDS, *words, code=code)
 
@@ -167,16 +247,34 @@ def shop(kpi: CliHarness, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     made.land(DAY, FIRST)
     made.land(NEXT, SECOND)
     made.run(DAY, NEXT)
+    made.decide()
     made.rows_of_admin(f"create database {NAME}_backup template {NAME}", "postgres")
     yield made
 
 
+DECISIONS = f"decisions/raw.purchases/load_date={DAY}/0001.jsonl"
+# How often the person is there before the erasure, as far as these tests build it.
+HELD = {
+    "raw.purchases": 4,
+    "marts.people": 2,
+    "marts.people_through_time": 2,
+    "ops.quarantine": 4,  # two records of each of two builds
+    key_of(DAY): 4,
+    key_of(NEXT): 1,
+    DECISIONS: 1,
+    "kpi show raw.purchases csv": 3,
+    "kpi show marts.people csv": 1,
+    "kpi quarantine export": 1,
+}
+RUNS = "select load_date, rows_extracted, rows_loaded_raw, rows_quarantined, rows_erased from ops.pipeline_runs "
 PEOPLE_NOW = "select load_date, email, spent::text from marts.people order by 1, 2"
 
 
 def test_the_story_of_an_erasure(shop: Shop) -> None:
     assert len(shop.rows(PEOPLE_NOW)) == 4
     assert shop.files_with_canary() != []
+    before, decisions = shop.places(), shop.body(DECISIONS).splitlines(keepends=True)
+    assert {place: before.get(place) for place in HELD} == HELD
     dry = shop.erase("--dry-run")
     assert "raw.purchases: 5 records in 2 objects" in dry.out
     said = shop.erase("--yes", 4, code=2)
@@ -187,22 +285,34 @@ def test_the_story_of_an_erasure(shop: Shop) -> None:
 
     assert "erasure 1: 5 records are gone from 2 objects" in done.out
     assert f"through erasure 1: s3://{BUCKET}/erasures/0001.receipt.json" in done.out
-    assert shop.body(key_of(DAY)) == body_of(FIRST[2:3])
+    assert "erasure 1: 1 decisions on records or rows are gone" in done.out
+    assert shop.body(key_of(DAY)) == body_of([FIRST[2], FIRST[4]])
     assert shop.body(key_of(NEXT)) == body_of(SECOND[1:])
-    assert shop.rows(PEOPLE_NOW) == [(DAY, OTHER, "4.00"), (NEXT, OTHER, "8.00")]
+    assert shop.body(DECISIONS) == b"\n" + decisions[1]
+    assert shop.rows(PEOPLE_NOW) == [(DAY, OTHER, "9.00"), (NEXT, OTHER, "8.00")]
     assert shop.rows("select email from marts.people_through_time") == [(OTHER,), (OTHER,)]
     causes = "select distinct cause from ops.publishes where erasure is null and cause is not null"
     assert shop.rows(causes) == [("erasure",)]
     receipt = json.loads(shop.body("erasures/0001.receipt.json"))
     assert [(each["records_before"], each["erased"], each["records_after"]) for each in receipt["objects"]] == [
-        (5, 4, 1),
+        (6, 4, 2),
         (2, 1, 1),
     ]
+    assert receipt["emptied"]["decisions"] == 1
+    # The records before are those that are loaded, in quarantine, and erased.
+    assert shop.rows(f"{RUNS} where job = 'raw.purchases' order by id") == [
+        (DAY, 6, 3, 3, None),
+        (NEXT, 2, 2, 0, None),
+        (DAY, 6, 5, 1, None),
+        (DAY, 2, 2, 0, 0),
+        (NEXT, 1, 1, 0, 0),
+    ]
     assert receipt["files_not_written_anew"] == []
-    assert len(receipt["dagster_runs_deleted"]) == 2
+    assert len(receipt["dagster_runs_deleted"]) == 3
 
     shop("erase", NAME, "--verify", 1, "--ids", shop.ids)
     assert shop.files_with_canary() == []
+    assert shop.places() == {}
     listed = " ".join(shop("erase", NAME, "--list").out.split())
     assert "customer" in listed
     assert "not yet" not in listed

@@ -85,6 +85,44 @@ def test_a_decision_on_a_record_that_reads_otherwise_or_can_be_read_does_nothing
     assert message(outcome) == "2 decisions on rows that are not there"
 
 
+TWICE = b"thing_id,name,weight\n1,anvil,20.50\n2,stone,heavy\n2,stone,heavy\n3,feather\n2,stone,heavy\n"
+
+
+@pytest.mark.parametrize(
+    ("lines", "decided_on"),
+    [
+        ([3, 6], {3: 1, 6: 2}),  # the line tells apart what reads alike
+        ([6, 4], {6: 1, 4: 2}),
+        ([9, 7], {3: 2, 4: 1}),  # and in their order those whose lines have others now
+        ([4, 9], {4: 1, 3: 2}),
+        ([9, 9], {3: 2}),  # two decisions on one record, of which the last counts
+    ],
+)
+def test_a_decision_finds_its_record_on_another_line(
+    lab: PipelineHarness, decided: list[Decision], lines: list[int], decided_on: dict[int, int]
+) -> None:
+    declare(lab, 9)
+    lab.put_things(TWICE)
+    decided += [on("discard", line, HEAVY, number=number) for number, line in enumerate(lines, start=1)]
+    outcome = lab.build("raw.things")
+    assert message(outcome).count("decisions on rows that are not there") == 0
+    assert message(outcome, "rows_accounted") == "5 records in the object = 1 loaded + 4 in quarantine"
+    discarded = "select line, decision from ops.quarantine where state = 'discarded' order by line"
+    assert lab.rows(discarded) == sorted(
+        (line, f"decisions/0001.jsonl:{number}") for line, number in decided_on.items()
+    )
+
+
+def test_a_corrected_record_that_stands_on_another_line_now_takes_its_place(
+    lab: PipelineHarness, decided: list[Decision]
+) -> None:
+    declare(lab, 9)
+    decided.append(on("correct", 7, HEAVY, "2,stone,30.25"))
+    outcome = lab.build("raw.things")
+    assert lab.rows(ROWS) == [(1, "20.50"), (2, "30.25"), (4, "1.00")]
+    assert message(outcome, "rows_accounted") == "4 records in the object = 3 loaded + 1 in quarantine"
+
+
 JSON = RAW_THINGS.replace("things.csv", "things.json").replace("format: csv", "format: json\n  whole: letters")
 OF_JSON = f"raw/things/load_date={DAY}/things.json"
 BAD_JSON = '{"thing_id": 2, "name": "stone", "weight": "heavy"}'

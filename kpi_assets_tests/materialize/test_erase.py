@@ -15,7 +15,7 @@ from kpi_assets.materialize.erase import Asked, Counted
 from kpi_assets.model.erasure import ErasedKey
 from kpi_assets.model.names import Relation
 from kpi_assets.sources import erasures as objects
-from kpi_assets_tests.materialize.test_erasures import FOUR, RAW, deliver
+from kpi_assets_tests.materialize.test_erasures import FOUR, HEADER, RAW, deliver
 from kpi_assets_tests.pipeline_harness import DAY, NEXT, PipelineHarness
 
 MART = """\
@@ -52,6 +52,31 @@ columns:
   person_sk: {type: bigint, description: Version of the customer.}
 @end */
 select spent, person_sk from marts.people where is_current
+"""
+AMOUNTS = """\
+/* @asset
+description: What was ever spent at once.
+owner: team:tests
+grain: [spent]
+storage: history
+history: {surrogate_key: amount_sk, max_changed: 1}
+columns:
+  spent: {type: "numeric(8,2)", description: Money.}
+@end */
+select distinct spent from raw.customers where load_date = %(load_date)s
+"""
+BOTH = """\
+/* @asset
+description: Who is known anywhere.
+owner: team:tests
+grain: [place, customer_id]
+columns:
+  place: {type: text, description: Where.}
+  customer_id: {type: bigint, description: Who.}
+@end */
+select 'shop' as place, customer_id from raw.customers where load_date = %(load_date)s
+union all
+select 'club' as place, customer_id from raw.members where load_date = %(load_date)s
 """
 ASKED = Asked("customer", ["2", "04"], "REQ-1", "asked to be erased", "ana")
 
@@ -155,6 +180,71 @@ def test_a_fact_of_a_version_that_is_gone_is_found(lab: PipelineHarness) -> None
     with lab.session() as session:
         session.execute("delete from marts.people where customer_id = 2")
     assert steps.prove(context) == ["marts.facts has 1 rows whose person_sk is that of nobody in marts.people any more"]
+
+
+def test_somebody_of_another_kind_with_the_same_number_is_not_taken_for_the_person(lab: PipelineHarness) -> None:
+    """Member 200002 stays, in a table of both kinds and in ops; customer 200004 is found there as ever."""
+    as_members = RAW.replace("raw/customers/", "raw/members/").replace("customer: customer_id", "member: customer_id")
+    lab.file("raw/members.sql", as_members)
+    lab.file("marts/both.sql", BOTH)
+    deliver(lab, "3,cyd@x.org,4.00", "200002,bob@x.org,1.00", "200004,dan@x.org,2.00")
+    members = f"raw/members/load_date={DAY}/customers.csv"
+    lab.put(members, b"customer_id,email,spent\n200002,eve@x.org,1.00\n200002,eve@x.org,much\n")
+    for name in ("raw.customers", "raw.members", "marts.both"):
+        assert not lab.build(name).held
+    context, values = lab.prepared(), ["200002", "200004"]
+    steps.write(context, replace(ASKED, values=values), steps.keys_of(context, "customer", values))
+    [erasure] = steps.bring_up_all(context)
+    steps.rewrite_objects(context, erasure, lambda _key, _erased: None)
+    for name in ("raw.customers", "marts.spent", "marts.both"):
+        lab.build(name)
+    assert lab.rows("select place, customer_id from marts.both order by 1") == [("club", 200002), ("shop", 3)]
+    assert steps.prove(context) == []
+    steps.empty(context, 1)
+    assert lab.rows("select count(*) from ops.quarantine where record like '200002,%'") == [(1,)]
+    assert steps.verify(context, erasure, values) == []
+
+    put = f"insert into marts.both select '{DAY}', 'shop', * from unnest(array[200002, 200004]) returning 1"
+    assert len(lab.rows(put)) == 2
+    assert steps.prove(context) == ["marts.both has 1 rows of erased persons"]
+    lab.s3.delete_object(Bucket=lab.bucket, Key=members)
+    assert steps.prove(context) == ["marts.both has 3 rows of erased persons"]
+    found = steps.verify(context, erasure, values)
+    assert found == ["marts.both has 3 rows of erased persons", "ops.quarantine has 1 rows that hold an identifier"]
+
+
+def test_a_history_about_no_person_loses_what_only_erased_persons_brought(lab: PipelineHarness) -> None:
+    """It shows no key, and needs none: it has no value of a person, and each load_date is built again."""
+    lab.file("marts/amounts.sql", AMOUNTS)
+    for day in (DAY, NEXT):
+        lab.put(f"raw/customers/load_date={day}/customers.csv", (HEADER + "\n".join(FOUR) + "\n").encode())
+        for name in ("raw.customers", "marts.amounts"):
+            assert not lab.build(name, day).held
+    amounts = "select spent::text, effective_date::text, is_current from marts.amounts order by spent"
+    assert [row[0] for row in lab.rows(amounts)] == ["1.00", "2.00", "4.00", "8.00"]
+    context, erasure = begun(lab)
+    steps.rewrite_objects(context, erasure, lambda _key, _erased: None)
+    for day in (DAY, NEXT):
+        for name in ("raw.customers", "marts.amounts"):
+            lab.build(name, day)
+    assert lab.rows(amounts) == [("1.00", str(DAY), True), ("4.00", str(DAY), True)]
+    assert "marts.amounts" not in " ".join(steps.prove(context))
+
+
+def test_a_key_is_found_however_it_is_spelled(lab: PipelineHarness) -> None:
+    lab.file("raw/customers.sql", RAW.replace("customer: customer_id", "customer: lower(trim(email))"))
+    of_email = MART.replace("customer_id: {type: bigint", "email: {type: text").replace("customer_id", "email")
+    lab.file("marts/spent.sql", of_email)
+    deliver(lab, "1,  Bob@X.org,1.00", "2,bob@x.org,2.00", "3,ana@x.org,4.00")
+    build(lab)
+    context = lab.prepared()
+    steps.write(context, ASKED, steps.keys_of(context, "customer", ["BOB@x.org"]))
+    steps.bring_up_all(context)
+    assert steps.prove(context) == [
+        "raw.customers has 2 rows of erased persons",
+        "marts.spent has 2 rows of erased persons",
+        f"s3://{lab.bucket}/raw/customers/load_date={DAY}/customers.csv has 2 records of erased persons",
+    ]
 
 
 def test_what_nobody_can_be_is_refused_by_its_place(lab: PipelineHarness) -> None:

@@ -77,6 +77,19 @@ def test_a_record_that_cannot_be_read_goes_by_its_words(lab: PipelineHarness) ->
     assert body(lab) == f'{HEADER}{FOUR[0]}\n22,eve@x.org,more,fields\n12,"x\n'
 
 
+def test_numbers_of_records_are_those_of_the_object_as_it_is(lab: PipelineHarness) -> None:
+    lab.file("raw/customers.sql", RAW.replace("format: csv", "format: csv\n  position: n"))
+    deliver(lab, *FOUR)
+    here = "select n, customer_id from raw.customers order by 1"
+    erase(lab, "2")
+    assert accounted(lab.build("raw.customers")) == "4 records in the object = 3 loaded + 0 in quarantine + 1 erased"
+    assert lab.rows(here) == [(1, 1), (3, 3), (4, 4)]
+    [link] = rewritten(lab)
+    assert counts(link) == (4, 1, 3)
+    assert accounted(lab.build("raw.customers")) == "3 records in the object = 3 loaded + 0 in quarantine + 0 erased"
+    assert lab.rows(here) == [(1, 1), (2, 3), (3, 4)]
+
+
 def test_who_was_interrupted_goes_on_where_the_object_shows(
     lab: PipelineHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:

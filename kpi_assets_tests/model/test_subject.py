@@ -171,6 +171,49 @@ def test_a_history_that_is_about_no_person_needs_no_key(people: Tree) -> None:
     assert "a history keeps what was delivered on other load_dates" in people.error()
 
 
+DECIDED = """\
+/* @asset
+description: Persons whom somebody may decide on.
+owner: team:tests
+grain: [age]
+quarantine: {rows: 9, rules: {young: {bad_rows: "select * from {this} where age < 18"}}}
+columns:
+  age: {type: integer, description: Age.}
+  email: {type: text, description: Address.}
+@end */
+select age, email from raw.people where load_date = %(load_date)s
+"""
+
+
+def test_decisions_quote_rows_so_that_the_key_must_be_among_them(people: Tree) -> None:
+    people.write("shop/marts/decided.sql", DECIDED.replace("  email: {type: text, description: Address.}\n", ""))
+    people.edit("shop/marts/decided.sql", "select age, email", "select age")
+    people.load()
+    people.write("shop/marts/decided.sql", DECIDED)
+    assert people.error() == (
+        "marts/decided.sql:1: decisions on rows that are set aside quote them, and no column of it holds the key of "
+        "the persons of raw.people, so that nobody can be erased from it: select that column too"
+    )
+    people.edit("shop/marts/decided.sql", "columns:", "columns:\n  person_id: {type: text, description: Person.}")
+    people.edit("shop/marts/decided.sql", "select age", "select person_id, age")
+    people.load()
+
+
+def test_no_decision_names_its_row_by_the_number_of_a_record(people: Tree) -> None:
+    """Those behind an erased record are counted anew, so the decision would be on another row, or on none."""
+    people.edit("shop/raw/people.sql", "format: csv", "format: csv\n  position: n")
+    numbered = DECIDED.replace("select age, email", "select n * 10 as number, person_id")
+    numbered = numbered.replace("[age]", "[number]").replace("age: {type: integer", "number: {type: bigint")
+    numbered = numbered.replace("email: {", "person_id: {").replace("age < 18", "number < 8")
+    people.write("shop/marts/decided.sql", numbered)
+    assert people.error() == (
+        "marts/decided.sql:7: grain: 'number' is the number of a record, which is another one once somebody was erased "
+        "from its object, so that no decision on a row would find it again: name the rows by other columns"
+    )
+    people.edit("shop/marts/decided.sql", "grain: [number]", "grain: [person_id]")
+    people.load()
+
+
 @pytest.mark.parametrize(("file", "what"), [(HISTORY, "a history"), (CARRIED, "a table that carries on")])
 def test_what_keeps_other_load_dates_must_show_the_key(people: Tree, file: str, what: str) -> None:
     people.write("shop/marts/kept.sql", file.replace("KEY", "upper(person_id)"))
