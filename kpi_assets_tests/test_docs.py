@@ -1,5 +1,6 @@
 """The docs are true: their commands, files, settings, words and examples exist, and the reference fits the code."""
 
+import ast
 import json
 import re
 import shlex
@@ -115,6 +116,21 @@ def test_every_guarantee_names_a_test_that_exists() -> None:
     assert len(named) == len(rows) > 30
     for file, test in named:
         assert f"\ndef {test}(" in (CHECKOUT / "kpi_assets_tests" / file).read_text(), (file, test)
+
+
+def is_nightly(file: str, test: str) -> bool:
+    """Return whether all cases of a test are of `make nightly`."""
+    module = ast.parse((CHECKOUT / "kpi_assets_tests" / file).read_text())
+    marks = [each.value for each in module.body if isinstance(each, ast.Assign) and "pytestmark" in ast.unparse(each)]
+    for each in module.body:
+        if isinstance(each, ast.FunctionDef) and each.name == test:
+            marks += [mark for mark in each.decorator_list if not isinstance(mark, ast.Call)]
+    return any("pytest.mark.nightly" in ast.unparse(mark) for mark in marks)
+
+
+def test_a_guarantee_that_only_nightly_tests_prove_says_so() -> None:
+    rows = re.findall(r"^(\| .*\| `((?:\w+/)*test_\w+\.py)::(test_\w+)` \|)$", TEXTS["docs/guarantees.md"], re.MULTILINE)
+    assert [row for row, file, test in rows if is_nightly(file, test) and "`make nightly`" not in row] == []
 
 
 def test_the_states_of_the_plan_are_those_of_the_code() -> None:

@@ -7,8 +7,7 @@ import pytest
 
 from kpi_assets.materialize.build import build
 from kpi_assets.materialize.verify_object import verify
-from kpi_assets.model.tree import load_pipelines
-from kpi_assets.settings import default_sql_dir
+from kpi_assets_tests import shipped
 from kpi_assets_tests.pipeline_harness import failed
 from kpi_assets_tests.retail_apis import RetailPipeline
 
@@ -17,7 +16,7 @@ RAW = [f"raw.retailer_{number}_sales" for number in (1, 2, 3)]
 
 
 def test_it_has_the_tables_that_people_query() -> None:
-    pipeline = load_pipelines(default_sql_dir())["retail"]
+    pipeline = shipped.PIPELINES["retail"]
     assert {str(relation) for relation in pipeline.tables} == {
         *RAW,
         "staging.sales",

@@ -111,6 +111,7 @@ def range_run(lab: PipelineHarness, instance: dg.DagsterInstance, first: date, l
     )
 
 
+@pytest.mark.nightly
 def test_load_dates_that_never_landed_are_missing_and_send_no_alert(
     things: PipelineHarness, instance: dg.DagsterInstance, web: Web
 ) -> None:
@@ -228,6 +229,7 @@ def test_a_failed_run_of_no_pipeline_waits_for_a_pipeline_that_can_report_it(
     assert tick.cursor is None, "the next tick looks at the run again"
 
 
+@pytest.mark.nightly
 def test_the_oldest_of_many_failed_runs_is_reported_too(
     things: PipelineHarness, instance: dg.DagsterInstance, web: Web
 ) -> None:

@@ -163,6 +163,7 @@ class _Beside(threading.Thread):
         self.ran: Any = self.live.run()
 
 
+@pytest.mark.nightly
 def test_a_backfill_beside_a_live_run_gets_its_turn_and_both_end_with_all_rows(live: Live) -> None:
     clicks = live.clicks
     clicks.report(datetime.now(timezone.utc))  # so that the load_date is not closed by the clock

@@ -54,6 +54,7 @@ def test_each_load_date_of_a_range_is_published_and_materialized(harness: Sensor
     assert harness.shop.rows(CHECKSUMS.format(days[0], days[-1])) == checksums
 
 
+@pytest.mark.nightly
 def test_gaps_and_a_bad_load_date_do_not_stop_the_other_load_dates(harness: SensorHarness) -> None:
     shop = harness.shop
     days = days_from(date(2026, 3, 1), 31)

@@ -34,6 +34,7 @@ def test_a_load_date_is_requested_when_it_is_complete_and_then_published(harness
     assert shop.status().state == "published"
 
 
+@pytest.mark.nightly
 def test_a_replaced_object_is_requested_again_even_if_the_old_one_comes_back(harness: SensorHarness) -> None:
     shop = harness.shop
     keys = set()

@@ -147,6 +147,7 @@ def _open_umask() -> Iterator[None]:
     os.umask(old)
 
 
+@pytest.mark.nightly
 @pytest.mark.usefixtures("_open_umask")
 def test_nothing_in_a_home_is_open_to_others(projects: Path, shell: Shell) -> None:
     """With any umask, this is true of data, logs and what Dagster writes for a run."""

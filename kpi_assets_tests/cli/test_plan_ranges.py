@@ -151,6 +151,7 @@ def test_an_object_of_a_day_on_which_it_is_not_due_is_named(yearly: YearlyPipeli
     ]
 
 
+@pytest.mark.nightly
 def test_a_backfill_passes_over_what_is_not_due(yearly: YearlyPipeline) -> None:
     days = yearly.days[-2:]
     said = yearly("backfill", "--from", days[0] - timedelta(days=4), "--to", days[1], "--only", "new")

@@ -370,6 +370,7 @@ def test_a_row_of_another_grain_or_too_deep_to_read_is_listed_and_not_decided_on
     assert quarantine.made() == []
 
 
+@pytest.mark.nightly
 def test_two_people_at_once_lose_nothing(quarantine: Quarantine) -> None:
     ids = [quarantine.aside({"thing_id": n, "weight": -1}) for n in range(2)]
 
@@ -437,6 +438,7 @@ def _nothing_is_left(kpi: CliHarness, quarantine: Quarantine) -> Iterator[None]:
     kpi.execute("update ops.quarantine set state = 'discarded' where table_name <> 'raw.things'", database=NAME)
 
 
+@pytest.mark.nightly
 def test_the_command_that_is_printed_builds_what_was_decided(quarantine: Quarantine, tmp_path: Path) -> None:
     kpi, day = quarantine.kpi, date(2025, 5, 5)
     kpi.s3.put_object(Bucket=BUCKET, Key=f"raw/things/load_date={day}/things.csv", Body=BODY)

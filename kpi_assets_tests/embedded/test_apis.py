@@ -153,6 +153,7 @@ def test_secrets_are_made_once_and_shown_nowhere(home: Path, retail: Sequence[Pi
         assert secrets(home) == first
 
 
+@pytest.mark.nightly
 def test_apis_of_a_killed_user_are_adopted_and_then_stopped(
     home: Path, user: Callable[..., User], retail: Sequence[Pipeline]
 ) -> None:
@@ -195,6 +196,7 @@ def test_a_program_whose_starter_was_killed_before_it_recorded_the_process_is_fo
         assert stop(home) == []
 
 
+@pytest.mark.nightly
 def test_sales_and_addresses_survive_a_restart(home: Path) -> None:
     with Stack(home, apis={"retail": RETAILERS}) as stack:
         first = stack.environment()
@@ -205,6 +207,7 @@ def test_sales_and_addresses_survive_a_restart(home: Path) -> None:
         assert ask(url, "delete from sales returning order_id") == [("kept",)]
 
 
+@pytest.mark.nightly
 def test_a_program_with_other_secrets_is_refused(fresh: Path) -> None:
     with Stack(fresh, apis={"retail": RETAILERS}):
         file = fresh / "apis.json"

@@ -81,6 +81,7 @@ def test_objects_are_moved_once(old: Path, caplog: pytest.LogCaptureFixture) -> 
     assert caplog.records == []
 
 
+@pytest.mark.nightly
 def test_an_interrupted_move_begins_again(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     puts = []
     put = rclone_home._put
@@ -102,6 +103,7 @@ def test_an_interrupted_move_begins_again(old: Path, monkeypatch: pytest.MonkeyP
     assert not (old / "s3").exists()
 
 
+@pytest.mark.nightly
 def test_what_an_earlier_version_wrote_after_the_move_is_moved_too(old: Path) -> None:
     with Stack(old, postgres=False):
         pass

@@ -14,6 +14,7 @@ from kpi_assets.materialize.context import BuildOutcome, UpstreamError
 from kpi_assets.materialize.recheck import recheck
 from kpi_assets.materialize.retention import drop_due, find_due
 from kpi_assets.warehouse.ddl import DefinitionError
+from kpi_assets_tests.examples import few
 from kpi_assets_tests.carry_on import FILE, SEEN, CarryingPipeline
 from kpi_assets_tests.machine import PATIENCE
 from kpi_assets_tests.materialize.crash_points import at, leftover_builds
@@ -293,7 +294,7 @@ def test_a_load_date_before_that_is_replaced_after_it_was_read_makes_the_build_s
 
 
 @pytest.mark.parametrize("phase", ["selecting", "checking", "publishing"])
-@pytest.mark.parametrize("first", [[], [1]])
+@pytest.mark.parametrize("first", few(1, [[1], []]))
 def test_a_load_date_between_that_is_published_meanwhile_makes_the_build_stale(
     shop: CarryingPipeline, first: list[int], phase: str
 ) -> None:

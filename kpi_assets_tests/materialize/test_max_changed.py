@@ -11,6 +11,7 @@ from kpi_assets.model.checks.base import AuditFacts, Earlier, RowsBefore
 from kpi_assets.model.results import CheckResult
 from kpi_assets.warehouse.ddl import DefinitionError
 from kpi_assets.warehouse.earlier_rows import rows_before
+from kpi_assets_tests.examples import few
 from kpi_assets_tests.pipeline_harness import PipelineHarness
 from kpi_assets_tests.warehouse.history_harness import CUSTOMERS, Customers, Row, day
 
@@ -37,7 +38,7 @@ def test_the_first_load_date_is_not_judged(customers: Customers) -> None:
 
 @pytest.mark.parametrize(
     ("rows", "share", "message", "held"),
-    [
+    few(3, [
         (TEN, 0, "none of 10 keys of 2025-01-02 is changed or absent", False),
         # New keys do not count.
         ({**TEN, **{f"N{n}": ANN for n in range(50)}}, 0, "none of 10 keys of 2025-01-02 is changed or absent", False),
@@ -55,7 +56,7 @@ def test_the_first_load_date_is_not_judged(customers: Customers) -> None:
             *(0.6, "6 of 10 keys of 2025-01-02 (60.0%): 6 changed, 0 absent; at most 50% may be", True),
         ),
         ({}, 1, "10 of 10 keys of 2025-01-02 (100.0%): 0 changed, 10 absent; at most 50% may be", True),
-    ],
+    ]),
 )
 def test_the_share_of_changed_and_absent_keys_is_judged(
     customers: Customers, rows: dict[str, Row], share: float, message: str, held: bool

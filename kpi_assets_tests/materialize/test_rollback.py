@@ -263,6 +263,7 @@ def test_part_of_a_load_date_is_rolled_back_and_its_input_is_the_root(shop: Kept
     assert shop.weights() == [20.5]
 
 
+@pytest.mark.nightly
 def test_sql_is_a_root_and_stays_out_until_it_changes(shop: KeptPipeline) -> None:
     good = shop.publish(20.5, 1)
     changed = PARTITIONED.replace("weight is not null", "weight > 10")

@@ -9,6 +9,7 @@ from kpi_assets.materialize.context import BuildOutcome
 from kpi_assets.materialize.recheck import recheck
 from kpi_assets.model.results import CheckResult
 from kpi_assets.model.strict_yaml import ModelError
+from kpi_assets_tests.examples import few
 from kpi_assets_tests.pipeline_harness import DAY, NEXT, PipelineHarness
 
 RAW = """\
@@ -304,7 +305,7 @@ def test_a_history_is_compared_and_so_is_a_table_with_the_rows_of_a_history(peop
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
-    [
+    few(4, [
         (
             "on: recordd",
             "on: 'recordd' is not one of the columns here (record, person_id, name, city, paid, born, note",
@@ -324,7 +325,7 @@ def test_a_history_is_compared_and_so_is_a_table_with_the_rows_of_a_history(peop
         ("on: record\n    changed: {bad: ' '}", "sql:18: changed: 'bad' has no condition: write one, or take it out"),
         ("on: record\n    dropped: {bad: '-- all'}", "dropped: 'bad' has no condition: write one, or take it out"),
         ("changed: {bad: name is null}", "changed: is for rows that are compared one by one: say on as well"),
-    ],
+    ]),
 )
 def test_what_cannot_be_compared_is_refused(people: PipelineHarness, words: str, sentence: str) -> None:
     text = CLEAN.replace("WORDS", "").replace("on: record", words).replace("NAME", "name")

@@ -15,14 +15,14 @@ from urllib3.connection import HTTPConnection
 
 from kpi_assets.embedded.stack import Stack
 from kpi_assets.model.manifest import Manifest
-from kpi_assets.model.tree import load_pipelines
-from kpi_assets.settings import Settings, default_sql_dir, settings
+from kpi_assets.settings import Settings, settings
 from kpi_assets.sources import objects, s3_objects
 from kpi_assets.sources import store as store_module
 from kpi_assets.sources.boto_refusals import explained
 from kpi_assets.sources.refusals import LakeError
 from kpi_assets.sources.s3_objects import client
 from kpi_assets.sources.store import Store, bucket_of, sha256_of
+from kpi_assets_tests import shipped
 from kpi_assets_tests.s3_proxy import Cut, Drip, Fault, HangUp, Refuse, Short
 from kpi_assets_tests.sources.conftest import DAY, Faulty, put
 
@@ -241,7 +241,7 @@ def test_an_endpoint_that_is_no_url_is_refused(stack: Stack, url: str) -> None:
 
 
 def test_the_bucket_of_the_environment_overrides_that_of_the_pipeline(stack: Stack) -> None:
-    instacart = load_pipelines(default_sql_dir())["instacart"]
+    instacart = shipped.PIPELINES["instacart"]
 
     def bucket(**named: object) -> str:
         return bucket_of(instacart, settings().model_copy(update={"s3_bucket": None, "s3_buckets": {}, **named}))

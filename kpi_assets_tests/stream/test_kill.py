@@ -138,6 +138,7 @@ def test_a_landing_that_is_asked_to_end_lands_what_it_has_read(shop: Shop) -> No
     assert 500 <= rows[1] == shop.checked().records
 
 
+@pytest.mark.nightly
 def test_a_landing_may_be_killed_at_any_instant(shop: Shop) -> None:
     draw = random.Random(5)
     shop.start()

@@ -129,6 +129,7 @@ def test_what_is_landed_is_dropped(broker: Embedded, monkeypatch: pytest.MonkeyP
     assert Batches(broker.home).drop(stream, 0, 1000) == 0
 
 
+@pytest.mark.nightly
 def test_acknowledged_events_survive_kills_of_the_broker(broker: Embedded, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tansu, "GAP_SECONDS", 3.0)
     stream = broker.make()
@@ -180,6 +181,7 @@ def after(events: list) -> dict[int, int]:
     return {number: max(each.position for each in events if each.partition == number) + 1 for number in (0, 1)}
 
 
+@pytest.mark.nightly
 def test_a_broker_that_is_gone_yields_nothing(broker: Embedded) -> None:
     stream = broker.make()
     with broker.reader(stream) as reader:

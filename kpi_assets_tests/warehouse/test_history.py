@@ -21,6 +21,7 @@ from kpi_assets.warehouse.connection import WarehouseError
 from kpi_assets.warehouse.ddl import DefinitionError, types_of
 from kpi_assets.warehouse.kinds import strategy_of
 from kpi_assets.warehouse.versions import VersionChanges
+from kpi_assets_tests.examples import few
 from kpi_assets_tests.pipeline_harness import DAY, NEXT, PipelineHarness, failed
 from kpi_assets_tests.warehouse.history_harness import Customers, Row, day, surrogate_key
 
@@ -405,7 +406,7 @@ def test_the_columns_of_adds_follow_the_file(lab: PipelineHarness) -> None:
 
 @pytest.mark.parametrize(
     ("changed", "message"),
-    [
+    few(4, [
         (
             things(COLUMNS, ROW, key="number"),
             "{path}: marts.things was published with the surrogate_key thing_sk, of which its versions are made: keep "
@@ -450,7 +451,7 @@ def test_the_columns_of_adds_follow_the_file(lab: PipelineHarness) -> None:
             things(COLUMNS, ROW).replace("storage: history\n", ""),
             "",
         ),
-    ],
+    ]),
     ids=[
         "surrogate key",
         "grain",
