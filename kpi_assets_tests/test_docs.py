@@ -129,7 +129,9 @@ def is_nightly(file: str, test: str) -> bool:
 
 
 def test_a_guarantee_that_only_nightly_tests_prove_says_so() -> None:
-    rows = re.findall(r"^(\| .*\| `((?:\w+/)*test_\w+\.py)::(test_\w+)` \|)$", TEXTS["docs/guarantees.md"], re.MULTILINE)
+    rows = re.findall(
+        r"^(\| .*\| `((?:\w+/)*test_\w+\.py)::(test_\w+)` \|)$", TEXTS["docs/guarantees.md"], re.MULTILINE
+    )
     assert [row for row, file, test in rows if is_nightly(file, test) and "`make nightly`" not in row] == []
 
 

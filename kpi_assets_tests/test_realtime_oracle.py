@@ -7,7 +7,6 @@ import random
 from collections.abc import Iterator
 from dataclasses import fields
 from datetime import date, datetime, time, timedelta, timezone
-from pathlib import Path
 
 import pytest
 

@@ -10,8 +10,8 @@ from kpi_assets import drawing
 from kpi_assets.assets import chart, metadata
 from kpi_assets.model.names import Relation
 from kpi_assets.model.results import CheckResult
-from kpi_assets_tests.examples import few
 from kpi_assets_tests.assets.test_gates import run
+from kpi_assets_tests.examples import few
 from kpi_assets_tests.materialize.orders_pipeline import PRODUCTS, RAW, declare, deliver
 from kpi_assets_tests.pipeline_harness import GOOD, RAW_THINGS, PipelineHarness
 

@@ -130,7 +130,9 @@ def test_a_role_may_do_nothing_beyond_its_layer(deployment: Deployment, built: N
         session.execute(statement.encode())
 
 
-def test_a_login_that_may_only_load_replaces_a_raw_table_and_builds_nothing(deployment: Deployment, built: None) -> None:
+def test_a_login_that_may_only_load_replaces_a_raw_table_and_builds_nothing(
+    deployment: Deployment, built: None
+) -> None:
     deployment.execute(f"create role {LOADER_ONLY} login password '{deployment.secrets[0]}' in role kpi_loader")
     before = deployment.published(DAY)
     url = deployment.secret("kpi_postgres_url")

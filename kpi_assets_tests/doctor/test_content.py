@@ -66,11 +66,14 @@ def test_a_row_that_is_gone_is_found_by_the_count(published: PipelineHarness) ->
 
 @pytest.mark.parametrize(
     ("statement", "which"),
-    few(2, [
-        ("drop schema raw cascade", "of 2025-03-01 and of 1 more load_dates"),
-        ("drop table raw.things", "of 2025-03-01 and of 1 more load_dates"),
-        ("delete from raw.things where load_date = '2025-03-02'", "of 2025-03-02"),
-    ]),
+    few(
+        2,
+        [
+            ("drop schema raw cascade", "of 2025-03-01 and of 1 more load_dates"),
+            ("drop table raw.things", "of 2025-03-01 and of 1 more load_dates"),
+            ("delete from raw.things where load_date = '2025-03-02'", "of 2025-03-02"),
+        ],
+    ),
 )
 def test_rows_that_are_gone_are_lost(published: PipelineHarness, statement: str, which: str) -> None:
     if "delete" in statement and "partitions" in (published.folder / "raw/things.sql").read_text():

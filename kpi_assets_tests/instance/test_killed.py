@@ -16,8 +16,8 @@ import psutil
 import pytest
 
 from kpi_assets.embedded.stack import status, stop
-from kpi_assets_tests.examples import few
 from kpi_assets_tests.cli.command import plain_environment
+from kpi_assets_tests.examples import few
 from kpi_assets_tests.instance.stand_in import UNGUARDED
 from kpi_assets_tests.machine import PATIENCE, eventually, free_port, is_alive
 
@@ -113,15 +113,18 @@ def up(home: Home) -> Up:
 
 @pytest.mark.parametrize(
     ("killed", "says"),
-    few(1, [
-        ("web", rf"The web UI {AGAIN}; its log \S+/web_ui\.log ends with: "),
-        ("daemon", rf"The daemon {AGAIN}; its log \S+/daemon\.log ends with: "),
-        ("pages", rf"The pages {AGAIN}; its log \S+/pages\.log ends with: "),
-        ("postgres", rf"The embedded PostgreSQL {AGAIN}; its log \S+/postgres\.log says: "),
-        ("broker", rf"The embedded broker {AGAIN}; its log \S+/broker\.log says: "),
-        ("s3", rf"The embedded S3 {AGAIN}; its log \S+/s3\.log says: "),
-        ("apis", rf"The program of the simulated APIs {AGAIN}; its log \S+/apis\.log says: "),
-    ]),
+    few(
+        1,
+        [
+            ("web", rf"The web UI {AGAIN}; its log \S+/web_ui\.log ends with: "),
+            ("daemon", rf"The daemon {AGAIN}; its log \S+/daemon\.log ends with: "),
+            ("pages", rf"The pages {AGAIN}; its log \S+/pages\.log ends with: "),
+            ("postgres", rf"The embedded PostgreSQL {AGAIN}; its log \S+/postgres\.log says: "),
+            ("broker", rf"The embedded broker {AGAIN}; its log \S+/broker\.log says: "),
+            ("s3", rf"The embedded S3 {AGAIN}; its log \S+/s3\.log says: "),
+            ("apis", rf"The program of the simulated APIs {AGAIN}; its log \S+/apis\.log says: "),
+        ],
+    ),
 )
 def test_kpi_up_ends_without_leftovers_if_one_of_its_processes_is_killed(
     home: Home, up: Up, killed: str, says: str

@@ -14,8 +14,8 @@ from kpi_assets.materialize.context import BuildOutcome, UpstreamError
 from kpi_assets.materialize.recheck import recheck
 from kpi_assets.materialize.retention import drop_due, find_due
 from kpi_assets.warehouse.ddl import DefinitionError
-from kpi_assets_tests.examples import few
 from kpi_assets_tests.carry_on import FILE, SEEN, CarryingPipeline
+from kpi_assets_tests.examples import few
 from kpi_assets_tests.machine import PATIENCE
 from kpi_assets_tests.materialize.crash_points import at, leftover_builds
 from kpi_assets_tests.pipeline_harness import failed

@@ -10,9 +10,9 @@ import pytest
 from kpi_assets.materialize.build import build
 from kpi_assets.materialize.context import BuildOutcome, UpstreamError
 from kpi_assets.warehouse.connection import WarehouseError
+from kpi_assets_tests.examples import few
 from kpi_assets_tests.machine import PATIENCE
 from kpi_assets_tests.materialize.crash_points import GOOD_ROWS, THINGS, at, leftover_builds, locks, statuses
-from kpi_assets_tests.examples import few
 from kpi_assets_tests.pipeline_harness import DAY, GOOD, MART, NEXT, RAW_THINGS, PipelineHarness
 
 SAW = b"thing_id,name,weight\n7,saw,1.00\n"

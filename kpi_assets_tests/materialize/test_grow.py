@@ -254,21 +254,24 @@ def test_a_link_that_is_missing_is_waited_for_and_then_holds(
 
 @pytest.mark.parametrize(
     ("broken", "reason"),
-    few(2, [
-        (
-            lambda body: body[:-20],
-            "is cut off: it ends before its gzip does: restore the object that was landed there.",
-        ),
-        (lambda _: b"something else", "is damaged: it cannot be unpacked as gzip: restore the object"),
-        (
-            lambda body: gzip.compress(gzip.decompress(body).replace(b'"records":5', b'"records":4')),
-            "and its first line counts 4",
-        ),
-        (
-            lambda body: gzip.compress(gzip.decompress(body).replace(b'"from":10', b'"from":9')),
-            "is another link than its key says",
-        ),
-    ]),
+    few(
+        2,
+        [
+            (
+                lambda body: body[:-20],
+                "is cut off: it ends before its gzip does: restore the object that was landed there.",
+            ),
+            (lambda _: b"something else", "is damaged: it cannot be unpacked as gzip: restore the object"),
+            (
+                lambda body: gzip.compress(gzip.decompress(body).replace(b'"records":5', b'"records":4')),
+                "and its first line counts 4",
+            ),
+            (
+                lambda body: gzip.compress(gzip.decompress(body).replace(b'"from":10', b'"from":9')),
+                "is another link than its key says",
+            ),
+        ],
+    ),
     ids=["truncated", "damaged", "wrong count", "wrong place"],
 )
 @pytest.mark.parametrize("as_whole", [False, True])

@@ -69,14 +69,17 @@ def kill_build(lab: PipelineHarness, phase: str, times: int = 1) -> None:
 
 @pytest.mark.parametrize(
     ("phase", "times", "left"),
-    few(1, [
-        ("copying", 1, 0),
-        ("copying", 2, 0),
-        ("copying", 3, 0),
-        ("indexing", 1, 0),
-        ("checking", 1, 1),
-        ("publishing", 1, 1),
-    ]),
+    few(
+        1,
+        [
+            ("copying", 1, 0),
+            ("copying", 2, 0),
+            ("copying", 3, 0),
+            ("indexing", 1, 0),
+            ("checking", 1, 1),
+            ("publishing", 1, 1),
+        ],
+    ),
 )
 def test_a_build_killed_in_any_phase_changes_nothing_and_the_next_build_succeeds(
     lab: PipelineHarness, phase: str, times: int, left: int

@@ -228,29 +228,35 @@ def test_what_depends_on_a_live_view_keeps_it(week: PipelineHarness) -> None:
     assert said.endswith("drop what depends on them first.")
 
 
+UNFIT = [
+    (
+        "select id, status::varchar as job from ops.pipeline_runs",
+        "the column 'job' of audit.held is character varying, and the header declares text: cast it in the SELECT, "
+        "or correct the header.",
+    ),
+    (
+        "select id, error_message as job from ops.pipeline_runs",
+        "audit.held reads the column 'error_message' of ops.pipeline_runs, which may quote delivered values and "
+        "which readers may not see: take it out of the SELECT.",
+    ),
+    (
+        "select id, job from (select * from ops.pipeline_runs) as r",
+        "audit.held reads the column 'error_message' of ops.pipeline_runs, which may quote delivered values and "
+        "which readers may not see: take it out of the SELECT.",
+    ),
+    (
+        "select id, jobs as job from ops.pipeline_runs",
+        'audit.held cannot be made (column "jobs" does not exist LINE 10: select id, jobs ...',
+    ),
+]
+
+
 @pytest.mark.parametrize(
     ("select", "said"),
-    few(2, [
-        (
-            "select id, status::varchar as job from ops.pipeline_runs",
-            "the column 'job' of audit.held is character varying, and the header declares text: cast it in the SELECT, "
-            "or correct the header.",
-        ),
-        (
-            "select id, error_message as job from ops.pipeline_runs",
-            "audit.held reads the column 'error_message' of ops.pipeline_runs, which may quote delivered values and "
-            "which readers may not see: take it out of the SELECT.",
-        ),
-        (
-            "select id, job from (select * from ops.pipeline_runs) as r",
-            "audit.held reads the column 'error_message' of ops.pipeline_runs, which may quote delivered values and "
-            "which readers may not see: take it out of the SELECT.",
-        ),
-        (
-            "select id, jobs as job from ops.pipeline_runs",
-            'audit.held cannot be made (column "jobs" does not exist LINE 10: select id, jobs ...',
-        ),
-    ]),
+    few(
+        2,
+        UNFIT,
+    ),
 )
 def test_a_select_that_does_not_fit_is_one_sentence(week: PipelineHarness, select: str, said: str) -> None:
     found = refusal(week, "audit/held.sql", HELD.partition("select")[0] + select)

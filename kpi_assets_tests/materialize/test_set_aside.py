@@ -129,16 +129,19 @@ def test_what_no_rule_takes_is_still_judged_by_the_checks(orders: PipelineHarnes
 
 @pytest.mark.parametrize(
     ("budget", "most", "is_held"),
-    few(4, [
-        ("rows: 2", 2, False),
-        ("rows: 1", 1, True),
-        ("share: 0.34", 2, False),
-        ("share: 0.33", 1, True),
-        ("rows: 2\n  share: 0.33", 1, True),
-        ("rows: 1\n  share: 0.5", 1, True),
-        ("rows: 2\n  share: 0.5", 2, False),
-        ("", 0, True),
-    ]),
+    few(
+        4,
+        [
+            ("rows: 2", 2, False),
+            ("rows: 1", 1, True),
+            ("share: 0.34", 2, False),
+            ("share: 0.33", 1, True),
+            ("rows: 2\n  share: 0.33", 1, True),
+            ("rows: 1\n  share: 0.5", 1, True),
+            ("rows: 2\n  share: 0.5", 2, False),
+            ("", 0, True),
+        ],
+    ),
 )
 def test_the_budget(orders: PipelineHarness, budget: str, most: int, is_held: bool) -> None:
     declare(orders, "not_null: [product_id]", budget)

@@ -15,7 +15,7 @@ from kpi_assets import urls
 from kpi_assets.errors import UsageError, UserError
 from kpi_assets.scrub import keep_secret, scrub
 from kpi_assets.settings import Settings, settings
-from kpi_assets_tests.examples import examples
+from kpi_assets_tests.examples import examples, few
 
 MAIL = {"KPI_ALERT_EMAIL_FROM": "kpi@example.com", "KPI_ALERT_EMAIL_TO": "ops@example.com"}
 PERCENT = "write postgresql://user:password@host:port/database, with what is not a letter or digit in the password"

@@ -404,54 +404,60 @@ def test_the_columns_of_adds_follow_the_file(lab: PipelineHarness) -> None:
     assert columns_of(lab) == {**ADDED, **COLUMNS}
 
 
+REFUSED = [
+    (
+        things(COLUMNS, ROW, key="number"),
+        "{path}: marts.things was published with the surrogate_key thing_sk, of which its versions are made: keep "
+        "it, or run `kpi drop {lab} marts.things` and backfill.",
+    ),
+    (
+        things(COLUMNS, ROW, grain="thing_id, name"),
+        "{path}: marts.things was published with the grain thing_id, of which its versions are made: keep it, or "
+        "run `kpi drop {lab} marts.things` and backfill.",
+    ),
+    (
+        things({**COLUMNS, "thing_id": "text"}, ROW),
+        "{path}: a column of the grain cannot get its new type, because the surrogate keys of published versions "
+        "are made of the old one: keep the type, or run `kpi drop {lab} marts.things` and backfill.",
+    ),
+    (
+        things({**COLUMNS, "weight": "date"}, {**ROW, "weight": "'2025-01-01'"}),
+        "{path}: the column 'weight' cannot become date: it is integer in 2025-03-01, published before, which "
+        "would lose by that: keep the type, give the column another name, or run `kpi drop {lab} marts.things` and "
+        "backfill.",
+    ),
+    (
+        things(COLUMNS, ROW, adds=IS_ACTIVE.replace("is null", "::timestamptz is null")),
+        "{path}: the columns of `adds` cannot be generated (generation expression is not immutable): correct the "
+        "expression; it may use only functions that give the same for the same dates in every session.",
+    ),
+    (
+        things(COLUMNS, ROW, adds=IS_ACTIVE.replace("end_date is null", "is_open(end_date)")),
+        "{path}: the columns of `adds` cannot be generated (function is_open(date) does not exist): correct the "
+        "expression; it may use only functions that give the same for the same dates in every session.",
+    ),
+    (
+        things(
+            {name: COLUMNS[name] for name in ("thing_id", "name")},
+            ROW,
+            adds=IS_ACTIVE.replace("is_active", "weight"),
+        ),
+        '{path}: the columns of `adds` of marts.things cannot be changed (column "weight" of relation "things" '
+        "already exists): drop what depends on them, or give the column another name.",
+    ),
+    (
+        things(COLUMNS, ROW).replace("storage: history\n", ""),
+        "",
+    ),
+]
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
-    few(4, [
-        (
-            things(COLUMNS, ROW, key="number"),
-            "{path}: marts.things was published with the surrogate_key thing_sk, of which its versions are made: keep "
-            "it, or run `kpi drop {lab} marts.things` and backfill.",
-        ),
-        (
-            things(COLUMNS, ROW, grain="thing_id, name"),
-            "{path}: marts.things was published with the grain thing_id, of which its versions are made: keep it, or "
-            "run `kpi drop {lab} marts.things` and backfill.",
-        ),
-        (
-            things({**COLUMNS, "thing_id": "text"}, ROW),
-            "{path}: a column of the grain cannot get its new type, because the surrogate keys of published versions "
-            "are made of the old one: keep the type, or run `kpi drop {lab} marts.things` and backfill.",
-        ),
-        (
-            things({**COLUMNS, "weight": "date"}, {**ROW, "weight": "'2025-01-01'"}),
-            "{path}: the column 'weight' cannot become date: it is integer in 2025-03-01, published before, which "
-            "would lose by that: keep the type, give the column another name, or run `kpi drop {lab} marts.things` and "
-            "backfill.",
-        ),
-        (
-            things(COLUMNS, ROW, adds=IS_ACTIVE.replace("is null", "::timestamptz is null")),
-            "{path}: the columns of `adds` cannot be generated (generation expression is not immutable): correct the "
-            "expression; it may use only functions that give the same for the same dates in every session.",
-        ),
-        (
-            things(COLUMNS, ROW, adds=IS_ACTIVE.replace("end_date is null", "is_open(end_date)")),
-            "{path}: the columns of `adds` cannot be generated (function is_open(date) does not exist): correct the "
-            "expression; it may use only functions that give the same for the same dates in every session.",
-        ),
-        (
-            things(
-                {name: COLUMNS[name] for name in ("thing_id", "name")},
-                ROW,
-                adds=IS_ACTIVE.replace("is_active", "weight"),
-            ),
-            '{path}: the columns of `adds` of marts.things cannot be changed (column "weight" of relation "things" '
-            "already exists): drop what depends on them, or give the column another name.",
-        ),
-        (
-            things(COLUMNS, ROW).replace("storage: history\n", ""),
-            "",
-        ),
-    ]),
+    few(
+        4,
+        REFUSED,
+    ),
     ids=[
         "surrogate key",
         "grain",

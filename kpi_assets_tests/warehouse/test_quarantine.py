@@ -13,8 +13,8 @@ from kpi_assets.sources.formats.csv.proof import UnprovenError
 from kpi_assets.sources.formats.csv.records import HEADER_AGAIN, OPEN, STRAY
 from kpi_assets.warehouse import candidates, input_errors, quarantine
 from kpi_assets.warehouse.candidates import Candidate
-from kpi_assets_tests.examples import few
 from kpi_assets_tests.csv_files import proven, records_of
+from kpi_assets_tests.examples import few
 from kpi_assets_tests.pipeline_harness import DAY, RAW_THINGS, PipelineHarness
 
 TYPES = {
