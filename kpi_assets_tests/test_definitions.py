@@ -53,6 +53,7 @@ def test_every_table_has_a_blocking_gate() -> None:
     assert sorted(ungated) == sorted([*without_checks, *streams])
 
 
+@pytest.mark.nightly
 @pytest.mark.process
 def test_the_code_location_imports_no_boto3_and_no_dagster_aws() -> None:
     """Every run is a process that imports it, and a live run stays for an hour."""

@@ -83,6 +83,7 @@ def test_a_held_load_date_and_its_recovery_are_each_reported_once(
     ]
 
 
+@pytest.mark.nightly
 def test_a_run_over_a_range_recovers_each_load_date_that_it_published(
     things: PipelineHarness, instance: dg.DagsterInstance, web: Web
 ) -> None:

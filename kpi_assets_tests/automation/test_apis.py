@@ -75,6 +75,7 @@ def test_the_sensor_pauses_while_an_api_fails_and_then_asks_only_it(harness: Sen
     assert sales.rows(incident) == []
 
 
+@pytest.mark.nightly
 def test_a_backfill_of_a_range_fetches_each_load_date_that_is_over(harness: SensorHarness) -> None:
     sales = harness.shop
     assert isinstance(sales, SalesPipeline)

@@ -84,6 +84,7 @@ def test_the_tags_tell_who_requested_a_run(tags: dict[str, str], expected: bool)
     assert is_automatic(tags) is expected
 
 
+@pytest.mark.nightly
 def test_a_load_date_that_changed_again_is_built(harness: SensorHarness) -> None:
     shop = harness.shop
     shop.land()
@@ -110,6 +111,7 @@ def test_only_the_requested_tables_are_built_and_only_once(harness: SensorHarnes
     assert built(harness) == before
 
 
+@pytest.mark.nightly
 def test_a_backfill_and_the_sensor_s_run_at_once_build_it_once(harness: SensorHarness) -> None:
     shop = harness.shop
     shop.land()

@@ -75,6 +75,7 @@ def test_status_goes_on_if_the_store_cannot_be_read(kpi: CliHarness, streamed: d
     assert f"{NAME}: automation is " in said.out
 
 
+@pytest.mark.nightly
 def test_status_and_doctor_say_what_a_closed_load_date_lacks(kpi: CliHarness, streamed: dict[str, str]) -> None:
     kpi.execute(
         "insert into ops.growth (load_date, run_id, finished_at, problems) "

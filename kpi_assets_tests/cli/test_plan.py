@@ -83,6 +83,7 @@ def test_the_plan_is_shown_as_json(shelves: ThreeObjectPipeline) -> None:
     ]
 
 
+@pytest.mark.nightly
 def test_only_load_dates_in_the_named_states_are_run(shelves: ThreeObjectPipeline) -> None:
     before = shelves.publishes()
     done = shelves("backfill", *RANGE, "--only", "missing,stale,failed")

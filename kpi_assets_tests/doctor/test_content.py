@@ -14,7 +14,7 @@ from kpi_assets_tests.pipeline_harness import DAY, GOOD, MART, NEXT, RAW_THINGS,
 from kpi_assets_tests.s3_proxy import faulty
 
 
-@pytest.fixture(params=["rows", "partitions"])
+@pytest.fixture(params=few(1, ["rows", "partitions"]))
 def published(lab: PipelineHarness, request: pytest.FixtureRequest) -> PipelineHarness:
     lab.file("raw/things.sql", RAW_THINGS.replace("grain:", f"storage: {request.param}\ngrain:"))
     lab.file("marts/weighed.sql", MART)

@@ -137,6 +137,7 @@ def test_what_the_user_has_set_for_other_apis_stays(
     assert {name: os.environ[name] for name in theirs} == theirs
 
 
+@pytest.mark.nightly
 def test_secrets_are_made_once_and_shown_nowhere(home: Path, retail: Sequence[Pipeline]) -> None:
     with embedded_servers(Settings(home=home), retail) as (_, stack):
         assert stack is not None

@@ -125,6 +125,7 @@ def test_settings_of_the_user_do_not_lead_clients_to_other_servers(named: Settin
     assert {name: os.environ[name] for name in theirs} == theirs
 
 
+@pytest.mark.nightly
 def test_two_homes_can_be_used_at_the_same_time(home: Path, fresh: Path):
     one, two = Settings(home=home), Settings(home=fresh)
     with embedded_servers(one) as (_, first):

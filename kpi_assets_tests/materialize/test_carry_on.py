@@ -229,6 +229,7 @@ def test_retention_keeps_the_latest_load_date_whatever_its_age(shop: CarryingPip
     assert dropped(shop) == [("marts.seen", 3)]
 
 
+@pytest.mark.nightly
 def test_a_load_date_before_that_retention_dropped_is_not_an_empty_start(shop: CarryingPipeline) -> None:
     for number in (1, 3):
         shop.publish(number, number)
@@ -244,6 +245,7 @@ def test_a_load_date_before_that_retention_dropped_is_not_an_empty_start(shop: C
     assert shop.seen(3) == [(1, 1, 1), (2, 2, 1), (3, 3, 1)]
 
 
+@pytest.mark.nightly
 def test_the_way_back_builds_what_it_reads_too_if_that_is_dropped(shop: CarryingPipeline) -> None:
     for number in (1, 2):
         shop.publish(number, number)

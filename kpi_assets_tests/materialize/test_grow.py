@@ -140,6 +140,7 @@ def test_growth_gives_what_a_replay_gives(lab: PipelineHarness, at_once: int) ->
     assert lab.rows("select sum(events)::bigint from marts.clicks_by_type") == [(after["stg.clicks"][0],)]
 
 
+@pytest.mark.nightly
 def test_a_load_date_goes_on_growing_after_a_replay(stream: StreamLab) -> None:
     for start in (0, 10, 20):
         stream.land(0, [click(n) for n in range(start, start + 10)])
@@ -274,7 +275,7 @@ def test_a_link_that_is_missing_is_waited_for_and_then_holds(
     ),
     ids=["truncated", "damaged", "wrong count", "wrong place"],
 )
-@pytest.mark.parametrize("as_whole", [False, True])
+@pytest.mark.parametrize("as_whole", few(1, [False, True]))
 def test_an_object_that_is_not_whole_holds_until_it_is_restored(
     stream: StreamLab, broken: Any, reason: str, as_whole: bool
 ) -> None:

@@ -106,7 +106,7 @@ def test_a_build_killed_in_any_phase_changes_nothing_and_the_next_build_succeeds
     assert statuses(lab, "raw.things") == [("success", None), ("failed", DIED), ("success", None)]
 
 
-@pytest.mark.parametrize("storage", ["rows", "partitions"])
+@pytest.mark.parametrize("storage", few(1, ["rows", "partitions"]))
 def test_a_build_killed_in_the_publish_transaction_changes_nothing(lab: PipelineHarness, storage: str) -> None:
     lab.file("raw/things.sql", RAW_THINGS.replace("grain:", f"storage: {storage}\ngrain:"))
     lab.put_things(GOOD)
@@ -185,6 +185,7 @@ def test_a_build_killed_after_the_commit_is_published(lab: PipelineHarness) -> N
     assert statuses(lab, "raw.things") == [("success", None)]
 
 
+@pytest.mark.nightly
 def test_leftovers_of_a_killed_build_are_dropped_by_the_next_build_of_its_load_date(lab: PipelineHarness) -> None:
     lab.file("raw/things.sql", RAW_THINGS)
     for day in (DAY, NEXT):

@@ -169,7 +169,7 @@ def test_a_server_that_ends_all_sessions_and_goes_on_changes_nothing(
 
 
 @pytest.mark.parametrize("wal_level", few(1, ["minimal", "replica"]))
-@pytest.mark.parametrize("storage", ["rows", "partitions"])
+@pytest.mark.parametrize("storage", few(1, ["rows", "partitions"]))
 def test_what_is_published_survives_a_crash_of_the_server_whatever_it_writes_to_its_log(
     lab: PipelineHarness, own_server: Cluster, storage: str, wal_level: str
 ) -> None:
@@ -285,7 +285,7 @@ def test_an_interruption_after_the_commit_leaves_the_publish(lab: PipelineHarnes
     assert statuses(lab, "raw.things") == [("success", None)]
 
 
-@pytest.mark.parametrize("phase", ["copying", "indexing", "checking", "publishing"])
+@pytest.mark.parametrize("phase", few(2, ["copying", "indexing", "checking", "publishing"]))
 def test_an_interruption_before_the_commit_leaves_nothing_behind(lab: PipelineHarness, phase: str) -> None:
     lab.file("raw/things.sql", RAW_THINGS)
     lab.put_things(GOOD)

@@ -316,7 +316,7 @@ WORDED = {
 }
 
 
-@pytest.mark.parametrize("bad", [False, True])
+@pytest.mark.parametrize("bad", few(1, [False, True]))
 @pytest.mark.parametrize("extra", ["ignore", "keep"])
 def test_the_words_of_files_apply_to_parquet(lab: PipelineHarness, extra: str, bad: bool) -> None:
     """A bad row makes the object be read row by row, with the same result for the others."""

@@ -100,6 +100,7 @@ def test_the_writers_of_slices_are_stopped(lab: PipelineHarness, name: str, monk
     assert "writing slices" in phases
 
 
+@pytest.mark.nightly
 def test_waiting_for_a_lock_does_not_count(things: PipelineHarness) -> None:
     things.file("marts/weighed.sql", MART.replace("grain:", LIMIT))
     things.prepared()

@@ -194,6 +194,7 @@ def test_nothing_is_stale_once_a_dropped_history_is_filled_again(shop: CitiesPip
     assert shop.stale() == {}
 
 
+@pytest.mark.nightly
 def test_a_held_reader_is_built_again_once_the_history_has_other_rows(shop: CitiesPipeline) -> None:
     shop.file("marts/cities.sql", CITIES.replace("at_least: 0", "at_least: 3"))
     assert shop.build("marts.cities", shop.at(5)).held

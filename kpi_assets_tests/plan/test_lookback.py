@@ -106,6 +106,7 @@ def test_following_the_plan_gives_the_same_rows_in_any_order_of_builds(shop: Two
     assert shop.rows(OF_RECENT.format(days(shop)[0])) == day_by_day
 
 
+@pytest.mark.nightly
 def test_a_changed_window_length_is_changed_sql_and_builds_nothing_by_itself(shop: TwoSourcePipeline) -> None:
     land_all(shop, *range(6))
     run(shop, *range(6))

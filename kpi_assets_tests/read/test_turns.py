@@ -98,6 +98,7 @@ def publishes(clicks: ClicksPipeline) -> int:
     return int(count)
 
 
+@pytest.mark.nightly
 def test_more_events_are_no_restatement(clicks: ClicksPipeline) -> None:
     for number in range(6):
         grow(clicks, f"{number}a", f"{number}b")

@@ -136,6 +136,7 @@ def good(found: Sequence[Message]) -> Iterator[tuple[Message, Said]]:
             yield each, value
 
 
+@pytest.mark.nightly
 def test_faults_of_a_share_hit_so_many_events() -> None:
     plain = sent(days=0.4, rate=0.5)
     events = len(plain)

@@ -72,6 +72,7 @@ def test_a_gap_that_nothing_fills_is_passed_and_said(
     ]
 
 
+@pytest.mark.nightly
 def test_a_gap_at_the_end_leaves_nothing_to_read(broker: Embedded) -> None:
     stream = broker.make()
     sent = [event for number in range(3) for event in broker.send(stream, (0, b"key", b"%d" % number))]

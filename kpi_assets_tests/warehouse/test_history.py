@@ -131,6 +131,7 @@ def test_a_load_date_that_is_held_is_in_no_version_until_it_is_corrected(custome
     assert len(customers.versions()) == 3
 
 
+@pytest.mark.nightly
 def test_a_load_date_is_replaced_between_others(customers: Customers) -> None:
     for number in range(4):
         customers.deliver(day(number), {"c": A, "d": B})
@@ -542,6 +543,7 @@ NEARLY_EQUAL = [
 ]
 
 
+@pytest.mark.nightly
 def test_values_that_are_nearly_equal_are_other_versions_whatever_their_type(lab: PipelineHarness) -> None:
     columns = {"thing_id": "integer", **{f"v{n}": type_ for n, (type_, *_) in enumerate(NEARLY_EQUAL)}}
     row = {"thing_id": "1", **{f"v{n}": value for n, (_, value, _) in enumerate(NEARLY_EQUAL)}}

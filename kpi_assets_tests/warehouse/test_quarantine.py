@@ -55,10 +55,22 @@ columns:
 """
 
 
-@pytest.fixture(params=["natively", "as on Postgres 15"])
-def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.param != "natively":
+WAYS = ["natively", "as on Postgres 15"]
+
+
+def read_as(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if way != "natively":
         monkeypatch.setattr(input_errors, "INPUT_FUNCTIONS_SINCE", 10**9)
+
+
+@pytest.fixture(params=WAYS)
+def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    read_as(request.param, monkeypatch)
+
+
+@pytest.fixture(params=few(1, WAYS))
+def _way_of_each_value(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    read_as(request.param, monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -225,7 +237,7 @@ REFUSED = [
 ]
 
 
-@pytest.mark.usefixtures("_way")
+@pytest.mark.usefixtures("_way_of_each_value")
 @pytest.mark.parametrize(("column", "value", "reason"), REFUSED)
 def test_a_value_that_its_type_refuses_is_a_bad_record_with_its_reason(
     session: Connection[Any], kinds: Candidate, column: str, value: str, reason: str
@@ -323,7 +335,7 @@ ACCEPTED = [
 ]
 
 
-@pytest.mark.usefixtures("_way")
+@pytest.mark.usefixtures("_way_of_each_value")
 @pytest.mark.parametrize(("column", "value", "stored"), ACCEPTED)
 def test_a_value_that_its_type_accepts_is_stored_as_by_copy(
     session: Connection[Any], kinds: Candidate, column: str, value: str, stored: str
