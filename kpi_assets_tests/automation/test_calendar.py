@@ -87,6 +87,7 @@ WANTED = {
 }
 
 
+@pytest.mark.nightly
 def test_the_sensor_runs_each_load_date_with_what_is_due_on_it(calendar: SensorHarness) -> None:
     shop = calendar.shop
     land(calendar, *DAYS)

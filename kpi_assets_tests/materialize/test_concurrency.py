@@ -110,6 +110,7 @@ def test_a_publish_waits_for_a_long_select_which_keeps_its_rows(lab: PipelineHar
     assert leftover_builds(lab) == []
 
 
+@pytest.mark.nightly
 def test_other_readers_are_served_while_a_publish_waits_for_one(lab: PipelineHarness, pool: ThreadPoolExecutor) -> None:
     declare(lab, "partitions")
     lab.put_things(GOOD)

@@ -211,56 +211,59 @@ def test_a_good_object_is_published_and_a_broken_record_does_not_change_its_rows
     assert lab.rows(ACCOUNTS) == [("success", len(rows) + 1, len(rows), 1)]
 
 
+WRONG_HEADERS = [
+    (None, "exists", "is not there"),
+    (b"", "not_empty", "has 0 bytes"),
+    (
+        (HEADER + FIRST).decode().encode("utf-16"),
+        "header",
+        ": it is text in UTF-16, not in UTF-8: write encoding: utf-16",
+    ),
+    (
+        b"thing_id,name,weight\r1,anvil,20.50\r",
+        "header",
+        ": its first line cannot be read: a carriage return is outside quotes",
+    ),
+    (
+        b"thing_id,title,weight\n" + FIRST,
+        "header",
+        ": its header is 'thing_id,title,weight', not 'thing_id,name,weight' (missing 'name'; unknown 'title')",
+    ),
+    (
+        b"thing_id,name\n1,anvil\n",
+        "header",
+        ": its header is 'thing_id,name', not 'thing_id,name,weight' (missing 'weight')",
+    ),
+    (
+        b"thing_id,name,weight,color\n1,anvil,20.50,red\n",
+        "header",
+        ": its header is 'thing_id,name,weight,color', not 'thing_id,name,weight' (unknown 'color')",
+    ),
+    (
+        b"thing_id,name,name\n1,anvil,anvil\n",
+        "header",
+        ": its header is 'thing_id,name,name', not 'thing_id,name,weight' (missing 'weight'; twice 'name')",
+    ),
+    (
+        b"THING_ID,name,weight\n" + FIRST,
+        "header",
+        ": its header writes 'THING_ID' for the column 'thing_id': write field: \"THING_ID\" there",
+    ),
+    (
+        FIRST,
+        "header",
+        ": its header is '1,anvil,20.50', not 'thing_id,name,weight' "
+        "(missing 'thing_id', 'name', 'weight'; unknown '1', 'anvil', '20.50'; if it has no header, write header: "
+        "false)",
+    ),
+]
+
+
 @pytest.mark.parametrize(
     ("body", "gate", "said"),
     few(
         4,
-        [
-            (None, "exists", "is not there"),
-            (b"", "not_empty", "has 0 bytes"),
-            (
-                (HEADER + FIRST).decode().encode("utf-16"),
-                "header",
-                ": it is text in UTF-16, not in UTF-8: write encoding: utf-16",
-            ),
-            (
-                b"thing_id,name,weight\r1,anvil,20.50\r",
-                "header",
-                ": its first line cannot be read: a carriage return is outside quotes",
-            ),
-            (
-                b"thing_id,title,weight\n" + FIRST,
-                "header",
-                ": its header is 'thing_id,title,weight', not 'thing_id,name,weight' (missing 'name'; unknown 'title')",
-            ),
-            (
-                b"thing_id,name\n1,anvil\n",
-                "header",
-                ": its header is 'thing_id,name', not 'thing_id,name,weight' (missing 'weight')",
-            ),
-            (
-                b"thing_id,name,weight,color\n1,anvil,20.50,red\n",
-                "header",
-                ": its header is 'thing_id,name,weight,color', not 'thing_id,name,weight' (unknown 'color')",
-            ),
-            (
-                b"thing_id,name,name\n1,anvil,anvil\n",
-                "header",
-                ": its header is 'thing_id,name,name', not 'thing_id,name,weight' (missing 'weight'; twice 'name')",
-            ),
-            (
-                b"THING_ID,name,weight\n" + FIRST,
-                "header",
-                ": its header writes 'THING_ID' for the column 'thing_id': write field: \"THING_ID\" there",
-            ),
-            (
-                FIRST,
-                "header",
-                ": its header is '1,anvil,20.50', not 'thing_id,name,weight' "
-                "(missing 'thing_id', 'name', 'weight'; unknown '1', 'anvil', '20.50'; if it has no header, write header: "
-                "false)",
-            ),
-        ],
+        WRONG_HEADERS,
     ),
 )
 def test_an_object_with_a_wrong_header_is_held_before_it_is_read(

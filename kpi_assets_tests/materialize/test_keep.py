@@ -83,6 +83,7 @@ def test_nothing_is_kept_unless_somebody_asks_for_it(shop: KeptPipeline) -> None
     assert shop.kept() == {name: 1 for name in CHANGED if name != "raw.things"}
 
 
+@pytest.mark.nightly
 def test_as_many_are_kept_as_the_words_say(shop: KeptPipeline) -> None:
     for weight in (1, 2, 3, 4):
         shop.publish(weight)

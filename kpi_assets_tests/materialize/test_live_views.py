@@ -169,6 +169,7 @@ def test_dagster_shows_live_views_and_runs_none(week: PipelineHarness) -> None:
     assert len(pipeline_assets(week.pipeline())) == 3 + len(LIVE)
 
 
+@pytest.mark.nightly
 def test_a_live_view_is_replaced_and_dropped_with_its_file(week: PipelineHarness) -> None:
     assert views(week) == LIVE
     week.in_postgres("grant select on audit.held to kpi_reviewer", database=week.name)
@@ -265,6 +266,7 @@ def test_a_select_that_does_not_fit_is_one_sentence(week: PipelineHarness, selec
     assert week.rows("select job from audit.held") == [("raw.things",)]
 
 
+@pytest.mark.nightly
 def test_another_storage_needs_a_drop(week: PipelineHarness) -> None:
     path = week.file("warehouse/fact_orders.sql", HELD)
     with pytest.raises(DefinitionError) as failure:
