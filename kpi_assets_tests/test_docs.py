@@ -1,6 +1,5 @@
 """The docs are true: their commands, files, settings, words and examples exist, and the reference fits the code."""
 
-import ast
 import json
 import re
 import shlex
@@ -118,14 +117,14 @@ def test_every_guarantee_names_a_test_that_exists() -> None:
         assert f"\ndef {test}(" in (CHECKOUT / "kpi_assets_tests" / file).read_text(), (file, test)
 
 
+NIGHTLY = re.compile(r"^@pytest\.mark\.nightly\n(?:[@ )\]].*\n)*def (test_\w+)\(", re.MULTILINE)
+ALL_NIGHTLY = re.compile(r"^pytestmark = (?:\[\s*)?pytest\.mark\.nightly", re.MULTILINE)
+
+
 def is_nightly(file: str, test: str) -> bool:
     """Return whether all cases of a test are of `make nightly`."""
-    module = ast.parse((CHECKOUT / "kpi_assets_tests" / file).read_text())
-    marks = [each.value for each in module.body if isinstance(each, ast.Assign) and "pytestmark" in ast.unparse(each)]
-    for each in module.body:
-        if isinstance(each, ast.FunctionDef) and each.name == test:
-            marks += [mark for mark in each.decorator_list if not isinstance(mark, ast.Call)]
-    return any("pytest.mark.nightly" in ast.unparse(mark) for mark in marks)
+    text = (CHECKOUT / "kpi_assets_tests" / file).read_text()
+    return bool(ALL_NIGHTLY.search(text)) or test in NIGHTLY.findall(text)
 
 
 def test_a_guarantee_that_only_nightly_tests_prove_says_so() -> None:
