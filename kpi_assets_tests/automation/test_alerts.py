@@ -130,6 +130,7 @@ def test_load_dates_that_never_landed_are_missing_and_send_no_alert(
     assert things.rows("select count(*) from ops.alerts") == [(0,)]
 
 
+@pytest.mark.nightly
 def test_held_load_dates_of_a_range_are_one_message(
     things: PipelineHarness, instance: dg.DagsterInstance, web: Web
 ) -> None:

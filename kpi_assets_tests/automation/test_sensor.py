@@ -149,6 +149,7 @@ def test_unfinished_runs_over_a_range_or_of_the_kpis_count_and_rechecks_do_not(h
     assert len(harness.tick()) == 3
 
 
+@pytest.mark.nightly
 def test_a_run_that_never_started_is_requested_again_after_longer_and_longer_pauses(harness: SensorHarness) -> None:
     harness.shop.land()
     assert len(harness.tick()) == 1

@@ -239,6 +239,7 @@ def test_a_load_date_is_taken_out_and_built_again(crm: Crm) -> None:
     assert crm.kpi.rows(versions, database=NAME) == before
 
 
+@pytest.mark.nightly
 def test_what_stores_no_rows_or_has_no_file_is_dropped_whole(crm: Crm) -> None:
     read = crm("drop", RAW, "--load-date", FIRST, "--yes")
     assert read.line("read by") == (

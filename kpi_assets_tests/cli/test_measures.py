@@ -81,6 +81,7 @@ def test_the_measures_of_a_kpi_are_printed_and_refreshed(kpi: CliHarness, tmp_pa
     assert said.line(f"{NEXT} breached").endswith(sentence)
 
 
+@pytest.mark.nightly
 def test_what_cannot_be_printed_is_said(kpi: CliHarness, tmp_path: Path) -> None:
     first, never = sql_with(tmp_path / "first", KPI), FIRST + timedelta(days=200)
     for words, said in (

@@ -97,6 +97,7 @@ def test_values_in_the_bad_rows_of_a_check_are_escaped(kpi: CliHarness, held: tu
         plain(kpi(word, small.NAME, *options, KPI_SQL_DIR=str(sql)))
 
 
+@pytest.mark.nightly
 def test_values_of_a_table_and_of_an_error_are_escaped(kpi: CliHarness, held: tuple[Path, Output]) -> None:
     sql, _ = held
     day = date(2025, 5, 5)

@@ -229,6 +229,7 @@ def test_a_program_with_other_secrets_is_refused(fresh: Path) -> None:
         assert health(json.loads(stack.environment()["KPI_API_URLS"])["retail"]["retailer_3"]) == 200
 
 
+@pytest.mark.nightly
 def test_a_process_that_no_command_has_started_finds_them(home: Path, tmp_path: Path) -> None:
     code = "from kpi_assets.embedded.stack import servers_for_life; print(*servers_for_life().settings.api_urls)"
     environment = {**os.environ, "KPI_HOME": str(home), "KPI_SQL_DIR": str(write_tree(tmp_path / "sql"))}

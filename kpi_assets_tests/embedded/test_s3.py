@@ -318,6 +318,7 @@ def test_a_stop_leaves_no_socket_behind(fresh: Path):
     assert sockets(ports) == []
 
 
+@pytest.mark.nightly
 def test_a_start_removes_the_sockets_that_a_killed_server_left(fresh: Path):
     with Stack(fresh, postgres=False):
         first = ports_of(fresh)

@@ -121,6 +121,7 @@ def test_a_reader_that_was_built_meanwhile_is_stale_once_the_rows_are_put_back(s
     assert shop.stale() == {5: BEHIND}
 
 
+@pytest.mark.nightly
 def test_only_load_dates_up_to_its_own_count_for_a_reader(shop: CitiesPipeline) -> None:
     """It was built while a load_date was put back between two corrections, and a later one was corrected."""
     shop.deliver(1, ann="Odesa")

@@ -115,6 +115,7 @@ def test_a_changed_window_length_is_changed_sql_and_builds_nothing_by_itself(sho
     assert not shop.status().is_due(rebuild_on_sql_change=False)
 
 
+@pytest.mark.nightly
 def test_reading_all_rows_of_the_window_instead_of_the_latest_is_changed_sql(shop: TwoSourcePipeline) -> None:
     land_all(shop, 0, 1)
     run(shop, 0, 1)

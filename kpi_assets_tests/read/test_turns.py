@@ -169,6 +169,7 @@ def test_a_replay_by_the_same_sql_is_no_restatement(clicks: ClicksPipeline) -> N
     assert (publishes(clicks), restated(clicks)) == (4, [])
 
 
+@pytest.mark.nightly
 def test_a_load_date_that_is_closed_is_as_it_was_before(clicks: ClicksPipeline) -> None:
     grow(clicks, "a")
     grow(clicks, "b")

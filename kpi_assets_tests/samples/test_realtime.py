@@ -81,6 +81,7 @@ def test_a_pace_lets_a_day_of_an_order_take_a_minute() -> None:
     assert kinds["refunded"] > 0
 
 
+@pytest.mark.nightly
 def test_stock_is_counted_sold_and_received_so_that_the_last_count_explains_it() -> None:
     on_hand: dict[tuple[str, str], int] = {}
     kinds: Counter[str] = Counter()

@@ -155,6 +155,7 @@ def test_a_landing_may_be_killed_at_any_instant(shop: Shop) -> None:
     assert shop.started[-1].wait(60) == 0
 
 
+@pytest.mark.nightly
 def test_nothing_is_skipped_when_nothing_is_lost(shop: Shop) -> None:
     process = shop.start("--skip-lost", "clicks")
     said, _ = process.communicate(timeout=60)

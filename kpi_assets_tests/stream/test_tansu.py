@@ -52,6 +52,7 @@ def test_a_gap_is_waited_for_until_its_batch_is_there(broker: Embedded) -> None:
         assert reader.ends() == {0: 3, 1: 1}
 
 
+@pytest.mark.nightly
 def test_a_gap_that_nothing_fills_is_passed_and_said(
     broker: Embedded, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -142,6 +142,7 @@ def test_a_load_date_is_replaced_between_others(customers: Customers) -> None:
     assert len(customers.versions()) == 2
 
 
+@pytest.mark.nightly
 def test_a_removed_load_date_leaves_what_the_one_before_says(customers: Customers) -> None:
     delivered = {day(0): {"c": A, "d": A}, day(2): {"c": B}, day(4): {"c": A, "d": A}}
     for load_date, rows in delivered.items():
