@@ -105,6 +105,7 @@ class Attack:
 
 
 def attack(browser: Browser, site: str, attacker_port: int, target: str) -> Attack:
+    browser.leave()  # a page of the UI goes on asking
     browser.network()
     browser.driver.get(f"http://{site}:{attacker_port}/?{target}")
     browser.wait("the end of the attack", lambda: browser.driver.execute_script("return Boolean(window.DONE)"))
