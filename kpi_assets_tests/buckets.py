@@ -1,6 +1,8 @@
 """Buckets that one test after another uses: the first object of a new one takes longer than most tests.
 
-Belongs here: which buckets are free. Not here: what a test puts into its own.
+Belongs here: which buckets are free. Not here: what a test puts into its own. The embedded S3 keeps the folders of
+removed objects: a listing does not show them, and a request for the folder itself does, so tests of such requests make
+buckets of their own (sources/conftest.py).
 """
 
 import itertools

@@ -1,5 +1,6 @@
 """Fixtures: a bucket for each test, and the same bucket behind a proxy that injects faults."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -12,19 +13,18 @@ from kpi_assets.model.manifest import Manifest
 from kpi_assets.settings import settings
 from kpi_assets.sources.s3_objects import client
 from kpi_assets.sources.store import Store
-from kpi_assets_tests import buckets
 from kpi_assets_tests.s3_proxy import Proxy, faulty
 
 DAY = date(2025, 3, 1)
+_numbers = itertools.count(1)
 
 
 @pytest.fixture
-def store(stack: Stack) -> Iterator[Store]:
+def store(stack: Stack) -> Store:
     """A bucket of this test only, on the embedded S3."""
-    s3 = plain_client()
-    bucket = buckets.take(stack, s3)
-    yield Store.open(settings(), bucket, s3)
-    buckets.give_back(s3, bucket)
+    bucket = f"lake-{next(_numbers)}"
+    stack.make_bucket(bucket)
+    return Store.open(settings(), bucket, plain_client())
 
 
 def plain_client(**changes: str) -> Any:
