@@ -92,6 +92,7 @@ def test_a_held_load_date_is_materialized_once_it_is_corrected(
     assert partitions(instance, things, "marts.weighed", DAY) == ["MATERIALIZED"]
 
 
+@pytest.mark.nightly
 def test_only_the_held_table_changes_its_state_in_a_run_over_a_range_too(
     things: PipelineHarness, instance: dg.DagsterInstance
 ) -> None:
@@ -126,6 +127,7 @@ def broken(lab: PipelineHarness) -> None:
     lab.put_things(GOOD, NEXT)
 
 
+@pytest.mark.nightly
 def test_an_error_is_a_failure_whatever_is_held_beside_it(
     things: PipelineHarness, instance: dg.DagsterInstance
 ) -> None:
@@ -140,6 +142,7 @@ def test_an_error_is_a_failure_whatever_is_held_beside_it(
     assert status(instance, in_range(things, instance)) == ("FAILURE", "failed")
 
 
+@pytest.mark.nightly
 def test_an_error_that_the_run_log_has_not_recorded_is_a_failure_too(
     things: PipelineHarness, instance: dg.DagsterInstance
 ) -> None:
@@ -193,6 +196,7 @@ def ended_at(
     )
 
 
+@pytest.mark.nightly
 def test_a_run_that_is_stopped_after_a_table_was_held_is_reported_as_stopped(
     things: PipelineHarness, instance: dg.DagsterInstance
 ) -> None:
@@ -203,6 +207,7 @@ def test_a_run_that_is_stopped_after_a_table_was_held_is_reported_as_stopped(
     assert status(instance, result) == ("FAILURE", "held")
 
 
+@pytest.mark.nightly
 def test_a_run_that_breaks_off_after_a_table_was_held_is_a_failure(
     things: PipelineHarness, instance: dg.DagsterInstance
 ) -> None:

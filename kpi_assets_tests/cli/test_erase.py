@@ -270,16 +270,20 @@ RUNS = "select load_date, rows_extracted, rows_loaded_raw, rows_quarantined, row
 PEOPLE_NOW = "select load_date, email, spent::text from marts.people order by 1, 2"
 
 
-def test_the_story_of_an_erasure(shop: Shop) -> None:
-    assert len(shop.rows(PEOPLE_NOW)) == 4
-    assert shop.files_with_canary() != []
-    before, decisions = shop.places(), shop.body(DECISIONS).splitlines(keepends=True)
-    assert {place: before.get(place) for place in HELD} == HELD
+def test_what_would_be_erased_is_counted_and_the_number_is_asked_for(shop: Shop) -> None:
     dry = shop.erase("--dry-run")
     assert "raw.purchases: 5 records in 2 objects" in dry.out
     said = shop.erase("--yes", 4, code=2)
     assert "5 records are about 2 identifiers, and --yes 4 is another number: nothing was erased" in said.err
     assert shop.rows("select count(*) from ops.erasures") == [(0,)]
+
+
+@pytest.mark.nightly
+def test_the_story_of_an_erasure(shop: Shop) -> None:
+    assert len(shop.rows(PEOPLE_NOW)) == 4
+    assert shop.files_with_canary() != []
+    before, decisions = shop.places(), shop.body(DECISIONS).splitlines(keepends=True)
+    assert {place: before.get(place) for place in HELD} == HELD
 
     done = shop.erase("--yes", 5, "--backup-days", 7)
 
@@ -319,6 +323,7 @@ def test_the_story_of_an_erasure(shop: Shop) -> None:
     assert "every erasure is through" in shop("erase", NAME, "--apply").out
 
 
+@pytest.mark.nightly
 def test_nobody_comes_back_by_replay_backfill_or_another_delivery(shop: Shop) -> None:
     shop.land(NEXT, [*SECOND, "3,third@example.org,1.00"])
     shop.run(NEXT)
@@ -336,6 +341,7 @@ def test_nobody_comes_back_by_replay_backfill_or_another_delivery(shop: Shop) ->
     shop("erase", NAME, "--verify", 1, "--ids", shop.ids)
 
 
+@pytest.mark.nightly
 def test_a_row_or_a_receipt_that_is_put_back_by_hand_is_found(shop: Shop) -> None:
     shop.rows(f"insert into marts.people values ('{DAY}', '{CANARY}', 1) returning 1")
     found = shop("erase", NAME, "--verify", 1, "--ids", shop.ids, code=1)
@@ -371,6 +377,7 @@ def test_what_is_asked_for_in_a_wrong_way(shop: Shop, words: tuple[object, ...],
     assert said in " ".join(shop("erase", NAME, *given, code=2).err.split())
 
 
+@pytest.mark.nightly
 def test_a_database_that_is_restored_has_them_until_the_erasures_are_applied(shop: Shop) -> None:
     postgres = "postgres"
     shop.rows_of_admin(f"drop database {NAME} with (force)", postgres)
@@ -384,6 +391,7 @@ def test_a_database_that_is_restored_has_them_until_the_erasures_are_applied(sho
     assert "not applied" not in shop("plan", NAME).out
 
 
+@pytest.mark.nightly
 def test_who_is_killed_between_two_steps_goes_on(shop: Shop) -> None:
     shop.land(NEXT, [*SECOND, f"5,{CANARY},7.00"])
     [(number,)] = shop.rows("select count(*) + 1 from ops.erasures")

@@ -4,6 +4,8 @@ import json
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from kpi_assets_tests.cli.command import CliHarness
 from kpi_assets_tests.cli.small import FIRST, upload, write_sql
 from kpi_assets_tests.pipeline_harness import MART
@@ -79,6 +81,7 @@ def test_the_measures_of_a_kpi_are_printed_and_refreshed(kpi: CliHarness, tmp_pa
     assert said.line(f"{NEXT} breached").endswith(sentence)
 
 
+@pytest.mark.nightly
 def test_what_cannot_be_printed_is_said(kpi: CliHarness, tmp_path: Path) -> None:
     first, never = sql_with(tmp_path / "first", KPI), FIRST + timedelta(days=200)
     for words, said in (
@@ -93,6 +96,7 @@ def test_what_cannot_be_printed_is_said(kpi: CliHarness, tmp_path: Path) -> None
     assert said.endswith(": run that load_date first.\n")
 
 
+@pytest.mark.nightly
 def test_what_is_trusted_follows_a_load_date_that_is_taken_out(kpi: CliHarness, tmp_path: Path) -> None:
     days = [FIRST + timedelta(days=number) for number in (90, 91)]
     declared = sql_with(tmp_path, KPI.replace("kpi:\n", "freshness: {within_hours: 24}\nkpi:\n", 1).replace("40", "20"))
