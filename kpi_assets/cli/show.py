@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from kpi_assets.cli.arguments import LoadDate, Personal, PipelineName, date_option
-from kpi_assets.cli.restated import find_restated, say_restated
+from kpi_assets.cli.kpi_lines import find_kpi, say_finality, say_restated
 from kpi_assets.cli.terminal import err, grid, grid_of_rows, out, say, styled
 from kpi_assets.cli.waiting_rows import find_waiting, say_waiting
 from kpi_assets.cli.workspace import Workspace, open_workspace, pipeline_of
@@ -20,6 +20,7 @@ from kpi_assets.model.column_types import TEXTS, base_of, element_of
 from kpi_assets.printable import printable, strict_json
 from kpi_assets.read.checks import read_checks
 from kpi_assets.read.export import as_csv, as_json, without_formulas
+from kpi_assets.read.kpis import KpiState
 from kpi_assets.read.rows import read_live, read_rows
 from kpi_assets.warehouse.connection import connect
 
@@ -66,8 +67,8 @@ def show(
 ) -> None:
     """Print the rows of a published table that readers see, the latest load_date by default, or of a live view.
 
-    Of a history, these are the versions that held on the load_date, as they were known then. Of a KPI that was
-    restated, it says what it was before, and why it changed.
+    Of a history, these are the versions that held on the load_date, as they were known then. Of a KPI, it says whether
+    its numbers are final, and if it was restated, what it was before, and why it changed.
     """
     found = pipeline_of(pipeline)
     if load_date is not None and as_of is not None:
@@ -109,7 +110,7 @@ def show_table(
     pipeline, for_people = work.readable().pipeline, style is RowFormat.table
     most = limit or (TABLE_ROWS if for_people else None)
     marks: list[RecordedRuling] = []
-    restated = []
+    kpi: KpiState | None = None
     with connect(work.server, pipeline.name, "show", read_only=True) as connection:
         if live := pipeline.live_view(name):
             found = read_live(connection, live, place=work.place, limit=most, cut=for_people, personal=personal)
@@ -129,7 +130,7 @@ def show_table(
             if for_people and found.load_date:
                 marks = rulings.of_publish(connection, pipeline.table(name).relation, found.load_date)
             if for_people and as_of is None and found.load_date:
-                restated = find_restated(connection, pipeline, pipeline.table(name), found.load_date)
+                kpi = find_kpi(connection, pipeline, pipeline.table(name), found.load_date)
     if style is RowFormat.json:
         typer.echo(as_json(found.columns, found.types, found.rows))
     elif style is RowFormat.csv:
@@ -141,10 +142,13 @@ def show_table(
             title = f"{name} as of {as_of} (load_date {found.load_date})"
         for mark in marks:
             say(styled("waived", STYLES["warn"]), f" {mark.sentence}.")
+        if kpi and found.load_date:
+            say_finality(kpi, found.load_date)
         out.print(grid_of_rows(title, found.columns, found.rows, right=numbers))
         if len(found.rows) < found.shown:
             say(f"{len(found.rows)} of {found.shown:,} rows: --limit and --format csv show more.")
-        say_restated(restated)
+        if kpi and found.load_date:
+            say_restated(kpi, found.load_date)
         say_waiting(work.pipeline.name, find_waiting(work, [name], found.load_date))
     if found.shown < found.published:
         left = f"{found.published - found.shown:,} of {found.published:,} rows"
