@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from kpi_assets.cli.arguments import LoadDate, Personal, PipelineName, date_option
-from kpi_assets.cli.kpi_lines import find_kpi, say_finality, say_restated
+from kpi_assets.cli.kpi_lines import ShownKpi, find_kpi, say_finality, say_restated
 from kpi_assets.cli.terminal import err, grid, grid_of_rows, out, say, styled
 from kpi_assets.cli.waiting_rows import find_waiting, say_waiting
 from kpi_assets.cli.workspace import Workspace, open_workspace, pipeline_of
@@ -20,7 +20,6 @@ from kpi_assets.model.column_types import TEXTS, base_of, element_of
 from kpi_assets.printable import printable, strict_json
 from kpi_assets.read.checks import read_checks
 from kpi_assets.read.export import as_csv, as_json, without_formulas
-from kpi_assets.read.kpis import KpiState
 from kpi_assets.read.rows import read_live, read_rows
 from kpi_assets.warehouse.connection import connect
 
@@ -110,7 +109,7 @@ def show_table(
     pipeline, for_people = work.readable().pipeline, style is RowFormat.table
     most = limit or (TABLE_ROWS if for_people else None)
     marks: list[RecordedRuling] = []
-    kpi: KpiState | None = None
+    kpi: ShownKpi | None = None
     with connect(work.server, pipeline.name, "show", read_only=True) as connection:
         if live := pipeline.live_view(name):
             found = read_live(connection, live, place=work.place, limit=most, cut=for_people, personal=personal)
@@ -142,13 +141,11 @@ def show_table(
             title = f"{name} as of {as_of} (load_date {found.load_date})"
         for mark in marks:
             say(styled("waived", STYLES["warn"]), f" {mark.sentence}.")
-        if kpi and found.load_date:
-            say_finality(kpi, found.load_date)
+        say_finality(kpi)
         out.print(grid_of_rows(title, found.columns, found.rows, right=numbers))
         if len(found.rows) < found.shown:
             say(f"{len(found.rows)} of {found.shown:,} rows: --limit and --format csv show more.")
-        if kpi and found.load_date:
-            say_restated(kpi, found.load_date)
+        say_restated(kpi)
         say_waiting(work.pipeline.name, find_waiting(work, [name], found.load_date))
     if found.shown < found.published:
         left = f"{found.published - found.shown:,} of {found.published:,} rows"

@@ -36,7 +36,7 @@ class Publish:
     published_at: datetime
     columns: list[tuple[str, str]] | None  # (name, type) in order; None if an earlier version published it
     rulings: list[int] = field(default_factory=list)  # by which it, or what it was made from, was published
-    lacks: list[str] = field(default_factory=list)  # inputs (InputName as text) that were due and absent, also behind it
+    lacks: list[str] = field(default_factory=list)  # inputs (InputName as text) that were due and absent
 
     @property
     def types(self) -> dict[str, str] | None:

@@ -27,9 +27,8 @@ def said(shop: KpiShop, name: str, capsys: pytest.CaptureFixture[str]) -> str:
     with shop.session() as session:
         assert isinstance(session, Connection)
         kpi = find_kpi(session, pipeline, pipeline.table(name), shop.day)
-    if kpi:
-        say_finality(kpi, shop.day)
-        say_restated(kpi, shop.day)
+    say_finality(kpi)
+    say_restated(kpi)
     return " ".join(capsys.readouterr().out.split())
 
 
