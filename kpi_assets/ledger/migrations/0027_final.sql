@@ -67,7 +67,7 @@ with shown as (
         coalesce(cardinality(p.rulings), 0)::bigint as waived,
         case
             when k.final_by is null then (p.load_date + 1 + k.final_after_days)::timestamp at time zone 'UTC'
-        end as final_at,
+        end::timestamp with time zone as final_at,
         case when k.final_by is not null and p.lacks = '{}' then p.load_date - k.final_after_days end as final_through,
         k.final_after_days is not null as says_when,
         p.lacks = '{}' as has_all
