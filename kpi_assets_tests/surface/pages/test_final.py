@@ -42,9 +42,9 @@ def test_pages_and_api_say_whether_a_number_is_final(
     expected = [each.format(at) if isinstance(each, str) else each for each in trust]
     assert [found[name] for name in WORDS] == expected
     for name, value in zip(WORDS, expected, strict=True):
-        text = str(value).lower() if isinstance(value, bool) else value
-        assert csv.get(WORDS[name]) == text
-        assert file.get(name.encode()) == (None if text is None else text.encode())
+        written = str(value).lower() if isinstance(value, bool) else value
+        assert csv.get(WORDS[name]) == written
+        assert file.get(name.encode()) == (None if written is None else written.encode())
 
 
 def test_a_kpi_that_does_not_say_when_has_no_line_for_it(kpi_shop: KpiShop) -> None:
