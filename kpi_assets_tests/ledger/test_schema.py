@@ -52,7 +52,7 @@ RELEASED = {
     "0024_versions.sql": "67ada8ab7e299391e15e16cb5e2d208aaf33fb88ba471e2802148c95c2b36aba",
     "0025_releases.sql": "024fe9e664c65bb22dd002d8b53a2528ae8de1253c87880ce9f7f79075879bd9",
     "0026_erasures.sql": "01938db3c88253dc8d7ce30a28e4be0cdf80df953b0df2bfca2a06db633baf28",
-    "0027_final.sql": "240d53a24cbb3d04947ee5341e48cb4fde24294c2a2c81a20783a9f549d3512b",
+    "0027_final.sql": "746b07c3ac5e068a38e1457b67f0e54c6feb0d6b22554d00df9876b65f95140d",
 }
 NUMBERS = [number for number, _ in schema.migrations()]
 TABLES = [
