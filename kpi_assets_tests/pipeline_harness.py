@@ -28,7 +28,7 @@ from kpi_assets.sources.s3_objects import client
 from kpi_assets.sources.store import Store
 from kpi_assets.warehouse import provision
 from kpi_assets.warehouse.connection import connect
-from kpi_assets_tests import buckets, template
+from kpi_assets_tests import template
 
 DAY = date(2025, 3, 1)
 NEXT = date(2025, 3, 2)
@@ -106,16 +106,15 @@ class PipelineHarness:
         self.name = name or f"lab{os.getpid()}_{next(_numbers)}"
         self.stack, self.root = stack, folder / "sql"
         self.folder = self.root / self.name
-        self.s3 = _client(settings().s3_endpoint_url, os.environ["AWS_ACCESS_KEY_ID"])
-        self.bucket = f"kpi-{name.replace('_', '-')}" if name else buckets.take(stack, self.s3)
+        self.bucket = f"kpi-{self.name.replace('_', '-')}"
         self.run_id = "run-of-the-test"
         if files:
             shutil.copytree(files, self.folder)
         else:
             self.folder.mkdir(parents=True)
             (self.folder / "pipeline.yaml").write_text(PIPELINE_YAML.format(bucket=self.bucket))
-        if name:
-            stack.make_bucket(self.bucket)
+        stack.make_bucket(self.bucket)
+        self.s3 = _client(settings().s3_endpoint_url, os.environ["AWS_ACCESS_KEY_ID"])
         self.store = Store.open(settings(), self.bucket, self.s3)
         self._parsed: tuple[object, Pipeline] | None = None  # the files, and what they were read as
 
@@ -129,8 +128,6 @@ class PipelineHarness:
         finally:
             with connect(lab.server, "postgres", "lab") as connection:
                 connection.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(lab.name)))
-            if not name:
-                buckets.give_back(lab.s3, lab.bucket)
 
     @property
     def server(self) -> SecretStr:
