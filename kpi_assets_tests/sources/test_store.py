@@ -6,6 +6,7 @@ import random
 import re
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from threading import Event, Thread
 from time import perf_counter
 from typing import Any
 
@@ -306,6 +307,29 @@ def test_an_abandoned_read_fetches_no_more_parts(broken: Faulty) -> None:
     for _ in broken.store.read(put(broken.store, KEY, BODY)):
         break
     assert len(broken.proxy.asked("GET")) <= 1 + store_module.AHEAD
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_an_abandoned_read_waits_for_no_part(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, may_end, get = Event(), Event(), store.objects.get
+
+    def slow(manifest: Manifest, start: int, end: int) -> bytes:
+        if start:
+            begun.set()
+            assert may_end.wait(60)
+        return get(manifest, start, end)
+
+    monkeypatch.setattr(store.objects, "get", slow)
+    blocks: Any = iter(store.read(put(store, KEY, BODY)))
+    assert next(blocks) == BODY[:PART]
+    assert begun.wait(60)
+    end = Thread(target=blocks.close)  # as Python does, in any thread, with a pass that nobody has any more
+    end.start()
+    end.join(30)
+    is_waiting = end.is_alive()
+    may_end.set()
+    end.join(60)
+    assert not is_waiting
 
 
 CHANGED = (
