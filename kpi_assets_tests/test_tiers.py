@@ -1,4 +1,4 @@
-"""What makes the tests fast does not change what they prove: copied databases, buckets that are used again, tiers."""
+"""What makes the tests fast does not change what they prove: copied databases, and tiers."""
 
 import subprocess
 import sys
@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from kpi_assets.embedded.stack import Stack
 from kpi_assets.materialize.prepare import prepare
 from kpi_assets_tests import tiers
 from kpi_assets_tests.examples import few
@@ -41,15 +40,6 @@ def test_a_copied_database_has_the_same_rights_as_one_that_was_prepared(lab: Pip
 def test_the_shared_server_does_not_wait_for_the_disk(lab: PipelineHarness) -> None:
     shown = lab.in_postgres("select setting from pg_settings where name in ('fsync', 'synchronous_commit')")
     assert shown == [("off",), ("off",)]
-
-
-def test_a_bucket_that_another_test_used_is_empty(stack: Stack, tmp_path: Path) -> None:
-    with PipelineHarness.open(stack, tmp_path / "one") as lab:
-        lab.put("raw/things.csv", b"thing_id\n1\n")
-        used = lab.bucket
-    with PipelineHarness.open(stack, tmp_path / "other") as lab:
-        assert lab.bucket == used
-        assert list(lab.store.entries("")) == []
 
 
 def test_of_few_cases_the_others_are_nightly() -> None:
