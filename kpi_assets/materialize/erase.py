@@ -126,7 +126,7 @@ def keys_of(context: BuildContext, kind: str, values: Sequence[str]) -> tuple[Er
 
 
 def count(context: BuildContext, kind: str, keys: Sequence[ErasedKey]) -> list[Counted]:
-    """Return how many records are about persons who are not erased yet, by table; every object is read."""
+    """Return how many records are about persons who are not erased yet, by table."""
     salted = Salted.of(salt_of(context.settings or settings()), context.pipeline.name, kind)
     found = []
     for table in subject_tables(context.pipeline, kind):
@@ -134,7 +134,7 @@ def count(context: BuildContext, kind: str, keys: Sequence[ErasedKey]) -> list[C
             erased = Erased(table, {kind: salted}, rows.keys_aside(connection, kind, keys))
             of_objects = [
                 rewriting.count(context, connection, table, manifest, erased)
-                for _, manifest in rewriting.objects_of(context, table)
+                for manifest in rewriting.objects_to_read(context, connection, table, erased)
             ]
         found.append(Counted(table.relation, sum(each > 0 for each in of_objects), sum(of_objects)))
     return found
@@ -196,7 +196,7 @@ def rewrite_objects(
         with context.own_session(table, f"erase {table.relation}") as connection:
             erased = erased_of(context, connection, table)
             assert erased is not None, "the erasure is recorded"
-            for _, manifest in rewriting.objects_of(context, table):
+            for manifest in rewriting.objects_to_read(context, connection, table, erased):
                 done = rewriting.rewrite(context, connection, table, manifest, erased, erasure.erasure)
                 on_object(manifest.key, done.records_erased if done else 0)
     with context.ledger_session("erase") as connection:
@@ -291,8 +291,11 @@ def _vacuumed(connection: Connection[Any], relation: Relation, words: str) -> li
     return []
 
 
-def prove(context: BuildContext) -> list[str]:
-    """Look for erased persons in every object and table; return a sentence for each place where one is left."""
+def prove(context: BuildContext, *, every_object: bool = False) -> list[str]:
+    """Look for erased persons in every object and table; return a sentence for each place where one is left.
+
+    An object is not read if the rows that were made of it prove that it has nobody, unless `every_object` is read.
+    """
     left, holders = list[str](), holders_of(context.pipeline)
     # As the login: who builds tables may not know whom the hashes name.
     with connect(context.server, context.pipeline.name, "erase", more=UNLOGGED) as connection:
@@ -301,7 +304,10 @@ def prove(context: BuildContext) -> list[str]:
     for table in (each.table for each in holders.values() if each.table.header.subject):
         with context.own_session(table, "erase") as connection:
             if erased := erased_of(context, connection, table):
-                for _, manifest in rewriting.objects_of(context, table):
+                to_read = rewriting.objects_to_read(context, connection, table, erased)
+                if every_object:
+                    to_read = (manifest for _, manifest in rewriting.objects_of(context, table))
+                for manifest in to_read:
                     if found := rewriting.count(context, connection, table, manifest, erased):
                         left.append(f"{manifest.url} has {found} records of erased persons")
     return left
@@ -404,7 +410,7 @@ def broken_receipts(context: BuildContext, erasures: Sequence[RecordedErasure]) 
 
 
 def verify(context: BuildContext, erasure: RecordedErasure, values: Sequence[str]) -> list[str]:
-    """Look again for the persons of an erasure, in objects, tables, and as text in ops; return where they are left.
+    """Look again for the persons of an erasure: in every object, in tables, and as text in ops; return what is left.
 
     An identifier of fewer than SHORTEST_SEARCHED letters is not searched as text, since it stands anywhere.
     """
@@ -417,7 +423,7 @@ def verify(context: BuildContext, erasure: RecordedErasure, values: Sequence[str
     left = [f"{len(keys - known)} identifiers were never erased"] if keys - known else []
     return [
         *left,
-        *prove(context),
+        *prove(context, every_object=True),
         *_texts_in_ops(context, [each for each in values if len(each) >= SHORTEST_SEARCHED]),
     ]
 
