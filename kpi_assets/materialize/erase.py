@@ -14,12 +14,10 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime, timezone
 from typing import Any
 
-import psycopg
 from psycopg import Connection, sql
 
 from kpi_assets.errors import UsageError, UserError
@@ -33,6 +31,7 @@ from kpi_assets.materialize.erasures import bring_up, erased_of, salt_of
 from kpi_assets.model.erasure import SHORTEST, ErasedKey, Erasure, Salted, mark_of
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.model.records import Record
 from kpi_assets.model.sentences import known_names
 from kpi_assets.model.subject_tables import Holder, holders_of
 from kpi_assets.model.table import Table
@@ -43,6 +42,7 @@ from kpi_assets.sources.refusals import LakeError
 from kpi_assets.sources.store import Store
 from kpi_assets.waiting import Waits
 from kpi_assets.warehouse import erased as rows
+from kpi_assets.warehouse import files_anew, quarantine
 from kpi_assets.warehouse.connection import UNLOGGED, connect
 from kpi_assets.warehouse.ddl import identifier
 from kpi_assets.warehouse.erased import Erased
@@ -55,8 +55,16 @@ _OPS = ("publishes", "quarantine", "data_quality_results", "pipeline_runs", "ale
 _NOT_LOOKED_AT = (
     "files and numbers that left the pipeline: exports, caches of BI tools, e-mails",
     "the source that delivers the objects",
-    "backups and the WAL of the server before this receipt",
+    "backups of the server from before this receipt",
 )
+_WAL = {
+    True: "deleted",
+    False: "segments from before this receipt are there until the server has deleted them or written over them",
+}
+_STORE = {
+    True: "vacuumed: the bytes of the old objects are gone from its disk",
+    False: "ask whoever runs it when the bytes of objects that were replaced are gone from its disks",
+}
 
 
 @dataclass(frozen=True)
@@ -238,57 +246,69 @@ def still_shown(context: BuildContext, erasures: Sequence[RecordedErasure], load
 
 
 def empty(context: BuildContext, number: int) -> dict[str, int]:
-    """Drop the rows that are kept of the load_dates that were built again, and empty what ops has of their values.
+    """Drop the rows that are kept of tables with rows about persons, and empty what ops has of values of the persons.
 
-    Return the counts. A candidate that was held before is gone: each build of a load_date drops those of earlier ones.
+    Return the counts. Kept rows of any load_date may be about the persons, since other rows may have taken their place
+    before the erasure. A candidate that was held before is gone: each build of a load_date drops those of earlier ones.
     """
     names = _holders(context)
-    with context.ledger_session("erase") as connection:
-        rebuilt = erased_values.rebuilt(connection, number, names)
-    for asset, load_date in rebuilt:
-        table = context.pipeline.tables[Relation.parse(asset)]
-        with context.own_session(table, "erase") as connection, connection.transaction():
-            keep.drop_all(connection, [table.relation], load_date, f"erasure {number}")
+    for relation, holder in holders_of(context.pipeline).items():
+        with context.own_session(holder.table, "erase") as connection, connection.transaction():
+            keep.drop_all(connection, [relation], None, erased_values.dropped_by(number))
     with context.ledger_session("erase") as connection:
         ledger.note_runs(connection, number, erased_values.runs_of(connection, number, names))
-        return erased_values.empty(connection, number, names)
+        counts = erased_values.empty(connection, number, names)
+    found = _in_quarantine(context)
+    with context.ledger_session("erase") as connection:
+        counts["quarantine"] += erased_values.empty_quarantine(connection, number, found)
+    return counts
+
+
+def _in_quarantine(context: BuildContext) -> list[int]:
+    """Return the rows of the quarantine in which a word is the key of an erased person, of any load_date."""
+    found, holders = list[int](), holders_of(context.pipeline)
+    for raw in (each for each in holders if context.pipeline.tables[each].header.subject):
+        names = [str(relation) for relation, holder in holders.items() if raw in holder.raw]
+        table = context.pipeline.tables[raw]
+        with context.own_session(table, "erase") as connection:
+            if erased := erased_of(context, connection, table):
+                records = [
+                    Record(number, None, text, "set aside")
+                    for number, text in erased_values.quarantined(connection, names)
+                ]
+                with connection.transaction():
+                    found += quarantine.find_erased(connection, erased, records)
+    return found
 
 
 def _holders(context: BuildContext) -> list[str]:
     return [str(relation) for relation in holders_of(context.pipeline)]
 
 
-def write_files_anew(context: BuildContext) -> list[str]:
-    """Write the files of tables anew in which dead rows of persons may lie; return the tables that this user may not.
+@dataclass(frozen=True)
+class Wiped:
+    """What was done about bytes of rows that are gone: the tables that this user may not write anew, and the WAL."""
+
+    refused: Sequence[str] = ()
+    wal: bool = False  # whether no WAL is left that was written before
+
+
+def write_files_anew(context: BuildContext) -> Wiped:
+    """Write the files of tables anew in which dead rows of persons may lie, and have the WAL deleted.
 
     Rows of partitions are gone with their files. The statistics of the planner hold values, too.
     """
-    refused = []
+    may: dict[str, bool] = {}
     for relation, holder in holders_of(context.pipeline).items():
         if holder.table.storage.stores_rows:
             with context.own_session(holder.table, "erase") as connection:
-                full = "" if holder.table.storage.sliceable else "full, "
-                refused += _vacuumed(connection, relation, f"({full}analyze)")
+                full = not holder.table.storage.sliceable
+                may[str(relation)] = files_anew.write_anew(connection, relation, full=full)
     with connect(context.server, context.pipeline.name, "erase") as connection:
         for name in _OPS:
-            refused += _vacuumed(connection, Relation("ops", name), "(full, analyze)")
-        refused += _vacuumed(connection, Relation("pg_catalog", "pg_statistic"), "(full)")
-        with suppress(psycopg.errors.InsufficientPrivilege):
-            connection.execute("checkpoint")
-    return refused
-
-
-def _vacuumed(connection: Connection[Any], relation: Relation, words: str) -> list[str]:
-    found = connection.execute("select to_regclass(%s)", [str(relation)]).fetchone()
-    if found is None or found[0] is None:
-        return []
-    may = connection.execute(
-        "select pg_has_role(relowner, 'usage') from pg_class where oid = to_regclass(%s)", [str(relation)]
-    ).fetchone()
-    if not may or not may[0]:
-        return [str(relation)]
-    connection.execute(sql.SQL(f"vacuum {words} {{}}").format(identifier(relation)))
-    return []
+            may[f"ops.{name}"] = files_anew.write_anew(connection, Relation("ops", name))
+        may["pg_catalog.pg_statistic"] = files_anew.statistics_anew(connection)
+        return Wiped([name for name, done in may.items() if not done], files_anew.end_wal(connection))
 
 
 def prove(context: BuildContext, *, every_object: bool = False) -> list[str]:
@@ -335,7 +355,13 @@ def _left_in_tables(
 
 
 def receipt(
-    context: BuildContext, erasure: RecordedErasure, counts: Mapping[str, int], refused: Sequence[str], kept_until: date
+    context: BuildContext,
+    erasure: RecordedErasure,
+    counts: Mapping[str, int],
+    wiped: Wiped,
+    kept_until: date,
+    *,
+    store_is_vacuumed: bool = False,
 ) -> str:
     """Write the receipt to S3, and note in the ledger that the erasure is through; return its key.
 
@@ -361,7 +387,9 @@ def receipt(
         "rebuilt": [f"{asset} of {load_date}" for asset, load_date in rebuilt],
         "emptied": dict(counts),
         "dagster_runs_deleted": now.runs,
-        "files_not_written_anew": list(refused),
+        "files_not_written_anew": list(wiped.refused),
+        "wal": _WAL[wiped.wal],
+        "object_store": _STORE[store_is_vacuumed],
         "last_wal_position": wal[0] if wal else None,
         "gone_from_backups_by": kept_until.isoformat(),
         "not_looked_at": list(_NOT_LOOKED_AT),

@@ -87,12 +87,13 @@ def test_each_step_can_be_done_again(lab: PipelineHarness) -> None:
     assert set(steps.empty(context, 1).values()) == {0}
     assert "bob@x.org" not in lab.rows(texts)[0][0]
     assert "eve@x.org" in lab.rows(texts)[0][0]  # of the latest build, which has no erased person
-    assert steps.write_files_anew(context) == []
+    wiped = steps.write_files_anew(context)
+    assert wiped.refused == []
 
     until = date(2026, 1, 4)
-    key = steps.receipt(context, erasure, counts, [], until)
+    key = steps.receipt(context, erasure, counts, wiped, until)
     body = lab.s3.get_object(Bucket=lab.bucket, Key=key)["Body"].read()
-    assert steps.receipt(context, erasure, {}, [], until) == key  # its ledger row was not written yet
+    assert steps.receipt(context, erasure, {}, wiped, until) == key  # its ledger row was not written yet
     assert lab.s3.get_object(Bucket=lab.bucket, Key=key)["Body"].read() == body
     said = json.loads(body)
     assert (said["persons"], said["gone_from_backups_by"], said["receipt_before"]) == (2, "2026-01-04", None)
