@@ -173,7 +173,7 @@ def _build_again(work: Workspace) -> list[Result]:
     pipeline, results = work.pipeline, list[Result]()
     first, last = pipeline.config.start_date, datetime.now(timezone.utc).date()
     names = select_names(pipeline, "")
-    with open_runner(work) as materialize:
+    with open_runner(work, erases=True) as materialize:
         for planned in load_date_statuses(work, first, last):
             status = planned
             if results:

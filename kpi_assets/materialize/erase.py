@@ -13,7 +13,7 @@ import hashlib
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timezone
 from typing import Any
@@ -161,19 +161,37 @@ def write(context: BuildContext, asked: Asked, keys: Sequence[ErasedKey]) -> int
         mark_of(salt_of(context.settings or settings())),
         tuple(keys),
     )
-    number, _ = objects.add(context.store, erasure)
-    bring_up_all(context)
+    number, key = objects.add(context.store, erasure)
+    bring_up_all(context, made_here=[key])
     return number
 
 
-def bring_up_all(context: BuildContext) -> list[RecordedErasure]:
+def bring_up_all(context: BuildContext, *, made_here: Collection[str] = ()) -> list[RecordedErasure]:
     """Record the erasures that lie on S3, and return all that are recorded."""
     table = next((each for each in context.pipeline.tables.values() if each.header.subject), None)
     if table is None:
         return []
     with context.session(table, "erase") as connection:
-        bring_up(context, connection)
+        bring_up(context, connection, made_here=made_here)
         return ledger.every(connection)
+
+
+def check_not_behind(context: BuildContext) -> None:
+    """Raise UserError if the database has persons who were erased, because it was restored from before that.
+
+    The erasures on S3 are recorded, so that `kpi serve`, which may not know S3, refuses too.
+    """
+    left = [each.erasure for each in bring_up_all(context) if each.was_behind and each.applied_at is None]
+    if left:
+        raise UserError(f"Nothing is built for {context.pipeline.name}, since {_left(context.pipeline, left)}.")
+
+
+def _left(pipeline: Pipeline, numbers: Sequence[int]) -> str:
+    """Return the sentence about erasures that are not through, without its end."""
+    which = f"erasure {numbers[0]} is"
+    if len(numbers) > 1:
+        which = f"erasures {', '.join(map(str, sorted(numbers)))} are"
+    return f"{which} not applied to this database: `kpi erase {pipeline.name} --apply` goes on"
 
 
 def behind(pipeline: Pipeline, store: Store, connection: Connection[Any]) -> str:
@@ -188,10 +206,7 @@ def behind(pipeline: Pipeline, store: Store, connection: Connection[Any]) -> str
     for number, entry in objects.find(store):
         if entry.key not in known and objects.read(store, number, entry).pipeline == pipeline.name:
             left.append(number)
-    if not left:
-        return ""
-    which = f"erasure {left[0]} is" if len(left) == 1 else f"erasures {', '.join(map(str, sorted(left)))} are"
-    return f"{which} not applied to this database: `kpi erase {pipeline.name} --apply` goes on"
+    return _left(pipeline, left) if left else ""
 
 
 def rewrite_objects(

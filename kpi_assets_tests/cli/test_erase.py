@@ -399,9 +399,23 @@ def test_a_database_that_is_restored_has_them_until_the_erasures_are_applied(sho
     assert len(shop.rows(f"select from marts.people where email = '{CANARY}'")) == 2
     plan = shop("plan", NAME, code=0)
     assert f"erasure erasures 1, 2 are not applied to this database: `kpi erase {NAME} --apply` goes on." in plan.out
-    shop("erase", NAME, "--apply")
+    with shop.served() as get:
+        assert CANARY.encode() in get(f"{ROWS}json")  # nobody has looked at S3 yet
+        why = (
+            f"Nothing is built for {NAME}, since erasures 1, 2 are not applied to this database: "
+            f"`kpi erase {NAME} --apply` goes on."
+        )
+        for words in (("run", NAME, "--load-date", DAY), ("backfill", NAME, "--from", DAY, "--to", NEXT)):
+            assert why in " ".join(shop(*words, code=1).err.split())
+        refused = json.loads(get(f"{ROWS}json"))
+        assert refused["detail"] == (
+            f"The database '{NAME}' was restored from before persons were erased, and still has them: "
+            f"`kpi erase {NAME} --apply` erases them."
+        )
+        shop("erase", NAME, "--apply")
+        assert OTHER.encode() in get(f"{ROWS}json")
     shop("erase", NAME, "--verify", 1, "--ids", shop.ids)
-    assert shop.rows(f"select from marts.people where email = '{CANARY}'") == []
+    assert tables_with_canary(shop) == []
     assert "not applied" not in shop("plan", NAME).out
 
 

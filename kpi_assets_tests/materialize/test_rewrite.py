@@ -14,6 +14,7 @@ from kpi_assets.materialize.rewrite import objects_to_read, rewrite
 from kpi_assets.sources.refusals import LakeError
 from kpi_assets_tests.materialize.test_erasures import FOUR, HEADER, RAW, accounted, deliver, erase
 from kpi_assets_tests.pipeline_harness import DAY, NEXT, PipelineHarness
+from kpi_assets_tests.sales_api import FILES, SalesPipeline
 
 KEY = f"raw/customers/load_date={DAY}/customers.csv"
 
@@ -215,8 +216,8 @@ def test_an_object_is_passed_by_unread_only_if_its_rows_prove_that_it_has_nobody
     land(lab, days[3], *others[::-1])  # replaced since
     lab.rows(f"delete from raw.customers where load_date = '{days[4]}' and customer_id = 1 returning 1")
     lab.rows(f"delete from raw.customers where load_date = '{days[5]}' returning 1")  # as retention drops them
-    decided = "update ops.publishes set inputs = '{{\"decisions.raw__customers\": 1}}' where load_date = '{}' returning 1"
-    lab.rows(decided.format(days[6]))
+    decided = '{"decisions.raw__customers": 1}'
+    lab.rows(f"update ops.publishes set inputs = '{decided}' where load_date = '{days[6]}' returning 1")
     # That of days[7] was never published.
     erase(lab, "2")
     land(lab, days[8], *FOUR)
@@ -283,3 +284,29 @@ def test_who_was_interrupted_goes_on_although_the_load_date_was_built_meanwhile(
     old = "select count(*) from ops.manifests where length(etag) < 64"
     assert lab.rows(old) == [(1,)]  # that of the new object
     assert read(lab) == []
+
+
+def test_an_object_that_an_api_gave_stays_as_it_was_but_for_the_persons(sales: SalesPipeline) -> None:
+    raw = FILES["raw/north_sales.sql"].replace("grain: [record_no]", "grain: [sale_id]")
+    raw = raw.replace("  position: record_no\n", "").replace("columns:", "subject: {buyer: sale_id}\ncolumns:")
+    sales.file("raw/north_sales.sql", raw.replace("description: Sale.}", "description: Sale., pii: id}"))
+    day, key = sales.day, sales.key("north", sales.day)
+    assert {*sales.run(day).values()} == {"published"}
+    asked = sales.s3.head_object(Bucket=sales.bucket, Key=key)["Metadata"]
+    erase(sales, "2", kind="buyer")
+
+    [link] = rewritten(sales, "raw.north_sales")
+
+    assert counts(link) == (3, 1, 2)
+    pages = [
+        b'{"data": [{"sale_id": 1, "amount": "0.50"}], "total": 3}',
+        b'{"data": [{"sale_id": 3, "amount": "2.50"}], "total": 3}',
+    ]
+    assert sales.body("north", day) == b"".join(pages)
+    assert sales.s3.head_object(Bucket=sales.bucket, Key=key)["Metadata"] == asked
+    sales.api.asked.clear()
+    assert {*sales.run(day).values()} == {"published"}
+    assert sales.api.of("north") == []
+    north = f"select sale_id from marts.all_sales where load_date = '{day}' and shop = 'north' order by 1"
+    assert sales.rows(north) == [(1,), (3,)]
+    assert read(sales, "raw.north_sales") == []
