@@ -3,7 +3,8 @@
 1. The erasure is written to S3, so that no load brings the persons back from now on.
 2. The objects that hold them are written again without them (rewrite.py).
 3. The load_dates are built again, as after any other delivery; that is the caller's, who has Dagster.
-4. What ops keeps of values of earlier builds is emptied, and the files of tables are written anew.
+4. Rows that are kept of earlier publishes are dropped, what ops has of values of earlier builds is emptied, and the
+   files of tables are written anew.
 5. A receipt says what was proven, with the sha256 of the receipt before.
 
 Belongs here: these steps but the builds, and the proof that nobody is left. Not here: loads (erasures.py).
