@@ -76,8 +76,9 @@ def quarantined(connection: Connection[Any], tables: Collection[str]) -> list[tu
     """What the quarantine has of earlier builds of these tables: its rows, each with all its values as one text."""
     return connection.execute(
         "select q.id, concat_ws(' ', q.record, q.value, q.key::text, q.corrected) from ops.quarantine as q "
-        "where q.table_name = any(%s) and not exists (select from ops.bad_rows as b where b.id = q.id)",
-        [list(tables)],
+        "where q.table_name = any(%s) and not starts_with(q.record, %s) "
+        "and not exists (select from ops.bad_rows as b where b.id = q.id)",
+        [list(tables), _SAID],
     ).fetchall()
 
 

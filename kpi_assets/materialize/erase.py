@@ -289,7 +289,7 @@ def _in_quarantine(context: BuildContext) -> list[int]:
         with context.own_session(table, "erase") as connection:
             if erased := erased_of(context, connection, table):
                 records = [
-                    Record(number, None, text, "set aside")
+                    Record(number, text, None, "set aside")
                     for number, text in erased_values.quarantined(connection, names)
                 ]
                 with connection.transaction():

@@ -96,12 +96,18 @@ class Reading:
         return self._open[pipeline.name]
 
     def has(self, pipeline: Pipeline) -> bool:
-        """Whether the pipeline has a database. Without one it was never run, and there is nothing to read."""
+        """Whether the pipeline has a database. Without one it was never run, and there is nothing to read.
+
+        Raises Problem (503) if persons who were erased are in it, and nothing else was asked for.
+        """
         if pipeline.name in self._open:
             return True
         try:
             self.of(pipeline)
         except Problem:
+            found = self.versions.get(pipeline.name)
+            if found and found.is_behind and len(self._names) == 1:
+                raise
             return False
         return True
 

@@ -97,8 +97,8 @@ def find(connection: Connection[Any], candidate: Candidate, erased: Erased, land
 def rows_without(connection: Connection[Any], erased: Erased) -> dict[date, int]:
     """Return how many rows each load_date of a raw table has, of those in which no row may be about an erased person.
 
-    The quick hash alone decides, so that a load_date may be missing that has nobody. One is missing, too, if a row of it
-    has another key in the place of that of a person who was erased before: its object may still have the person.
+    The quick hash alone decides, so that a load_date may be missing that has nobody. One is missing, too, if a row has
+    another key in the place of that of a person who was erased before: its object may still have the person.
     """
     table, subjects = erased.table, list(erased.subjects)
     if not {each.column for each in subjects} <= types_of(connection, table.relation).keys():

@@ -315,7 +315,8 @@ def test_the_story_of_an_erasure(shop: Shop) -> None:
     assert shop.objects_with_canary() == []
     assert shop.rows(PEOPLE_NOW) == [(DAY, OTHER, "4.00"), (NEXT, OTHER, "8.00"), (CORRECTED, OTHER, "5.00")]
     assert shop.rows("select distinct email from marts.people_through_time") == [(OTHER,)]
-    causes = "select distinct cause from ops.publishes where erasure is null and cause is not null"
+    current = f"superseded_at is null and load_date <= '{NEXT}' and cause is not null"
+    causes = f"select distinct cause from ops.publishes where {current}"
     assert shop.rows(causes) == [("erasure",)]
     receipt = json.loads(shop.body("erasures/0001.receipt.json"))
     assert [(each["records_before"], each["erased"], each["records_after"]) for each in receipt["objects"]] == [
@@ -325,7 +326,7 @@ def test_the_story_of_an_erasure(shop: Shop) -> None:
         (2, 1, 1),
     ]
     assert receipt["files_not_written_anew"] == []
-    assert len(receipt["dagster_runs_deleted"]) == 3
+    assert len(receipt["dagster_runs_deleted"]) == 4
     assert receipt["wal"] == "deleted"
     assert receipt["object_store"] == "vacuumed: the bytes of the old objects are gone from its disk"
 

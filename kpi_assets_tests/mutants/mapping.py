@@ -54,9 +54,7 @@ _TESTS = {
         ("materialize/test_erasures.py", "materialize/test_rewrite.py"),
     ),
     **dict.fromkeys(("ledger/manifest_links", "materialize/rewrite"), ("materialize/test_rewrite.py",)),
-    **dict.fromkeys(
-        ("ledger/erased_values", "materialize/erase"), ("materialize/test_erase.py", "cli/test_erase.py")
-    ),
+    **dict.fromkeys(("ledger/erased_values", "materialize/erase"), ("materialize/test_erase.py", "cli/test_erase.py")),
     "warehouse/files_anew": ("cli/test_erase.py",),
     "model/subject_tables": ("model/test_subject.py",),
     "ledger/upkeep": ("materialize/test_upkeep.py",),
