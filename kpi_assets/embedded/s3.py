@@ -153,7 +153,7 @@ class S3(Server):
         command = weed.shell(weed.program(self._program), self.home, inner)
         try:
             said = subprocess.run(  # noqa: S603
-                command, input=commands, env=environment, capture_output=True, text=True, timeout=VACUUM, check=True
+                command, input=commands, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=True
             )
         except (OSError, subprocess.SubprocessError) as error:
             raise UserError(
