@@ -7,6 +7,7 @@ of a home of an earlier version (rclone_home.py), and reading and writing object
 import http.client
 import re
 import signal
+import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,9 @@ from kpi_assets.errors import UserError
 REGION = "us-east-1"
 BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 TIMEOUT = 5  # seconds for an answer to one request
+VACUUM = 300  # seconds to free the bytes of deleted objects
+DELETED_AFTER = 1.5  # seconds until SeaweedFS has marked the bytes of a replaced object as deleted
+QUIET = 2  # times in a row that a vacuum finds nothing: one is passed over while SeaweedFS vacuums by itself
 PATIENCE = 60  # seconds for a new bucket: on a machine that is busy with other things, one request may be too late
 
 
@@ -121,6 +125,43 @@ class S3(Server):
         status, _ = self._send("DELETE", f"/{bucket}/{quote(key)}")
         if status not in {200, 204}:
             raise OSError(f"the S3 answers a request to remove {key} with status {status}")
+
+    def vacuum(self, bucket: str) -> None:
+        """Free the bytes of the objects of a bucket that were replaced or deleted. Raises UserError.
+
+        SeaweedFS only marks them as deleted. It writes the files of a bucket anew without them when a third of a file
+        is marked, which may never be.
+        """
+        end, quiet = time.monotonic() + VACUUM, 0
+        while quiet < QUIET:
+            if time.monotonic() > end:
+                self._fail(f"does not free the bytes of deleted objects of {bucket} within {VACUUM} s")
+            time.sleep(DELETED_AFTER)
+            before = self._files(bucket)
+            self._vacuum_once(bucket)
+            quiet = quiet + 1 if self._files(bucket) == before else 0
+
+    def _files(self, bucket: str) -> dict[str, int]:
+        """Return the files with the bytes of a bucket's objects, each with a number that it keeps until it is new."""
+        return {path.name: path.stat().st_ino for path in self.home.s3_data.glob(f"{bucket}_*.dat")}
+
+    def _vacuum_once(self, bucket: str) -> None:
+        """Write the files of a bucket anew that have deleted bytes. Raises UserError."""
+        commands = f"lock\nvolume.vacuum -collection={bucket} -garbageThreshold=0.000000001\nunlock\n"
+        environment = {**weed.environment(self.home), "TMPDIR": str(self.home.s3_conf)}
+        inner = self._read_record().get("inner_ports", [])
+        command = weed.shell(weed.program(self._program), self.home, inner)
+        try:
+            said = subprocess.run(  # noqa: S603
+                command, input=commands, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=True
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            raise UserError(
+                f"The bytes of deleted objects of {bucket} could not be freed ({type(error).__name__}): run `kpi up`, "
+                "then give the command again."
+            ) from error
+        if wrong := [line for line in (said.stdout + said.stderr).splitlines() if "error" in line.lower()]:
+            raise UserError(f"The bytes of deleted objects of {bucket} could not be freed: {wrong[0].strip()}.")
 
     def _client(self) -> Any:
         import boto3  # noqa: PLC0415  takes half a second, and hardly anybody needs it here

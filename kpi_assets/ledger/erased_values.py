@@ -2,7 +2,8 @@
 
 Where a load_date was published again after an erasure, everything that earlier builds of it wrote down may quote an
 erased person: records, samples, messages. So may the checksum of what was published then, whose difference to that of
-now is a hash of the erased rows. What the latest build wrote down cannot.
+now is a hash of the erased rows. What the latest build wrote down cannot. Of other load_dates, the records in which a
+word is the key of an erased person are emptied.
 Not here: the objects (manifest_links.py), and which tables are made of persons (model/subject_tables.py).
 """
 
@@ -37,6 +38,8 @@ _STATEMENTS: Mapping[str, str] = {
     "versions": "update ops.versions as v set checksum = 'erased ' || v.version_id from now as n "
     "where v.asset = n.asset and v.load_date = n.load_date and v.dropped_at is not null "
     "and not starts_with(v.checksum, 'erased')",
+    "kept": "update ops.versions as v set checksum = 'erased ' || v.version_id where v.asset = any(%(tables)s) "
+    "and v.dropped_why = %(dropped)s and not starts_with(v.checksum, 'erased')",
     "quarantine": "update ops.quarantine as q set record = %(said)s, column_name = null, value = null, "
     "reason = %(said)s, key = null, corrected = null from earlier as r where q.build_id = r.id "
     "and q.record is distinct from %(said)s",
@@ -54,9 +57,38 @@ _STATEMENTS: Mapping[str, str] = {
 
 def empty(connection: Connection[Any], erasure: int, tables: Collection[str]) -> dict[str, int]:
     """Empty what earlier builds of these tables wrote down; return how many rows each statement changed."""
-    words = {"erasure": erasure, "tables": list(tables), "said": f"{_SAID}{erasure}"}
+    words = {
+        "erasure": erasure,
+        "tables": list(tables),
+        "said": f"{_SAID}{erasure}",
+        "dropped": dropped_by(erasure),
+    }
     with connection.transaction():
         return {name: connection.execute(_EARLIER + each, words).rowcount for name, each in _STATEMENTS.items()}
+
+
+def dropped_by(erasure: int) -> str:
+    """Return why kept rows were dropped."""
+    return f"erasure {erasure}"
+
+
+def quarantined(connection: Connection[Any], tables: Collection[str]) -> list[tuple[int, str]]:
+    """What the quarantine has of earlier builds of these tables: its rows, each with all its values as one text."""
+    return connection.execute(
+        "select q.id, concat_ws(' ', q.record, q.value, q.key::text, q.corrected) from ops.quarantine as q "
+        "where q.table_name = any(%s) and not starts_with(q.record, %s) "
+        "and not exists (select from ops.bad_rows as b where b.id = q.id)",
+        [list(tables), _SAID],
+    ).fetchall()
+
+
+def empty_quarantine(connection: Connection[Any], erasure: int, rows: Collection[int]) -> int:
+    """Empty rows of the quarantine; return how many there were."""
+    return connection.execute(
+        "update ops.quarantine set record = %(said)s, column_name = null, value = null, reason = %(said)s, key = null, "
+        "corrected = null where id = any(%(rows)s)",
+        {"said": f"{_SAID}{erasure}", "rows": list(rows)},
+    ).rowcount
 
 
 def runs_of(connection: Connection[Any], erasure: int, tables: Collection[str]) -> list[str]:

@@ -6,7 +6,7 @@ made again without them.
 Belongs here: when a load looks, and what is told. Not here: the SQL (warehouse/erased.py), and erasing somebody.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -52,8 +52,13 @@ def erased_of(context: BuildContext, connection: Connection[Any], table: Table) 
     return Erased(table, {kind: Salted.of(salt, context.pipeline.name, kind) for kind in found})
 
 
-def bring_up(context: BuildContext, connection: Connection[Any]) -> Mapping[str, Erasure]:
-    """Record the erasures of the pipeline that lie on S3 and that the ledger lacks; return them by their keys."""
+def bring_up(
+    context: BuildContext, connection: Connection[Any], *, made_here: Collection[str] = ()
+) -> Mapping[str, Erasure]:
+    """Record the erasures of the pipeline that lie on S3 and that the ledger lacks; return them by their keys.
+
+    The ledger is behind each of them that is not `made_here`, by its key.
+    """
     known = ledger.recorded(connection)
     new = {}
     for number, entry in objects.find(context.store):
@@ -69,7 +74,8 @@ def bring_up(context: BuildContext, connection: Connection[Any]) -> Mapping[str,
                     f"{key} was made with another salt than KPI_ERASURE_SALT, so that its persons cannot be "
                     "recognized: set that to what it was then."
                 )
-        ledger.record(connection, new)
+    if new or made_here:
+        ledger.record(connection, new, made_here=made_here)
     return new
 
 
