@@ -21,20 +21,21 @@ LARGE = date(2025, 4, 5)
 # Postgres puts a byte between the letters of a long value that it packs, one for each eight of what it has not met yet.
 SPREAD = re.compile(b".?".join(re.escape(bytes([letter])) for letter in CANARY.split("@")[0].encode()), re.I | re.S)
 MAGIC = re.compile(re.escape(b"\x1f\x8b\x08"))
-# Long values in a table whose load_dates share one file.
+# Long values, in a table whose load_dates share one file.
 LETTERS = """\
 /* @asset
 description: What people wrote.
 owner: team:tests
-grain: [email]
+grain: [n]
 storage: rows
 columns:
+  n: {type: integer, description: Number.}
   email: {type: text, description: Who wrote.}
   letter: {type: text, description: What was written., pii: text}
 @end */
-select email, 'From ' || email || repeat(' It was a letter.', 1000) as letter
-from marts.people
-where load_date = %(load_date)s
+select n, lower(trim(email)) as email, 'From ' || email || repeat(' It was a letter.', 1000) as letter
+from raw.purchases
+where load_date = %(load_date)s and n %% 1000 < 3
 """
 
 
