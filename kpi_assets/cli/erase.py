@@ -20,11 +20,12 @@ from kpi_assets.cli.selection import due_names, select_names
 from kpi_assets.cli.terminal import grid, out, say, styled
 from kpi_assets.cli.workspace import Workspace, open_workspace, pipeline_of
 from kpi_assets.errors import UsageError
-from kpi_assets.instance.files_anew import write_files_anew
+from kpi_assets.instance.dagster_tables import open_tables
 from kpi_assets.instance.storage import open_instance
 from kpi_assets.lake_places import object_url
 from kpi_assets.ledger.erasures import RecordedErasure
 from kpi_assets.materialize import erase as steps
+from kpi_assets.materialize import files_anew
 from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.erase import Asked
 from kpi_assets.sources.store import open_store
@@ -199,8 +200,13 @@ def _delete_runs(context: BuildContext, numbers: Collection[int]) -> list[str]:
             if instance.has_run(run):
                 with suppress(KeyError):  # somebody else has deleted it
                     instance.delete_run(run)
-    deleted = any(each.runs for each in every if each.erasure in numbers)
-    return write_files_anew() if deleted else []
+    if not any(each.runs for each in every if each.erasure in numbers):
+        return []
+    with open_tables() as (connection, tables):
+        files_anew.wait_for_rows(connection, context.on_progress, context.publish_timeout)
+        refused = files_anew.write_anew(connection, tables, context.on_progress, context.publish_timeout)
+        refused += files_anew.write_statistics_anew(connection, context.on_progress, context.publish_timeout)
+    return [f"{each} of Dagster" for each in refused]
 
 
 def _verify(context: BuildContext, number: int, values: Sequence[str]) -> None:

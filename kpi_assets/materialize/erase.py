@@ -25,7 +25,7 @@ from kpi_assets.errors import UsageError, UserError
 from kpi_assets.ledger import erased_values, manifest_links, runs
 from kpi_assets.ledger import erasures as ledger
 from kpi_assets.ledger.erasures import RecordedErasure
-from kpi_assets.materialize import keep
+from kpi_assets.materialize import files_anew, keep
 from kpi_assets.materialize import rewrite as rewriting
 from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.erasures import bring_up, erased_of, salt_of
@@ -43,10 +43,11 @@ from kpi_assets.sources.refusals import LakeError
 from kpi_assets.sources.store import Store
 from kpi_assets.waiting import Waits
 from kpi_assets.warehouse import erased as rows
-from kpi_assets.warehouse import files_anew, quarantine
+from kpi_assets.warehouse import quarantine
 from kpi_assets.warehouse.connection import UNLOGGED, connect
 from kpi_assets.warehouse.ddl import identifier
 from kpi_assets.warehouse.erased import Erased
+from kpi_assets.warehouse.files_anew import end_wal
 from kpi_assets.warehouse.provision import BUILDS
 
 MOST_PERSONS = 100_000
@@ -314,17 +315,19 @@ def write_files_anew(context: BuildContext) -> Wiped:
 
     Rows of partitions are gone with their files. The statistics of the planner hold values, too.
     """
-    may: dict[str, bool] = {}
+    refused, timeout = list[str](), context.publish_timeout
+    with connect(context.server, context.pipeline.name, "erase") as connection:
+        files_anew.wait_for_rows(connection, context.on_progress, timeout)
     for relation, holder in holders_of(context.pipeline).items():
         if holder.table.storage.stores_rows:
             with context.own_session(holder.table, "erase") as connection:
                 full = not holder.table.storage.sliceable
-                may[str(relation)] = files_anew.write_anew(connection, relation, full=full)
+                refused += files_anew.write_anew(connection, [relation], context.on_progress, timeout, full=full)
     with connect(context.server, context.pipeline.name, "erase") as connection:
-        for name in _OPS:
-            may[f"ops.{name}"] = files_anew.write_anew(connection, Relation("ops", name))
-        may["pg_catalog.pg_statistic"] = files_anew.statistics_anew(connection)
-        return Wiped([name for name, done in may.items() if not done], files_anew.end_wal(connection))
+        of_ops = [Relation("ops", name) for name in _OPS]
+        refused += files_anew.write_anew(connection, of_ops, context.on_progress, timeout)
+        refused += files_anew.write_statistics_anew(connection, context.on_progress, timeout)
+        return Wiped(refused, end_wal(connection))
 
 
 def prove(context: BuildContext, *, every_object: bool = False) -> list[str]:
