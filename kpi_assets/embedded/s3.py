@@ -6,6 +6,7 @@ of a home of an earlier version (rclone_home.py), and reading and writing object
 
 import http.client
 import re
+import secrets
 import signal
 import subprocess
 import time
@@ -24,7 +25,6 @@ REGION = "us-east-1"
 BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 TIMEOUT = 5  # seconds for an answer to one request
 VACUUM = 300  # seconds to free the bytes of deleted objects
-DELETED_AFTER = 1.5  # seconds until SeaweedFS has marked the bytes of a replaced object as deleted
 QUIET = 2  # times in a row that a vacuum finds nothing: one is passed over while SeaweedFS vacuums by itself
 PATIENCE = 60  # seconds for a new bucket: on a machine that is busy with other things, one request may be too late
 
@@ -127,23 +127,46 @@ class S3(Server):
             raise OSError(f"the S3 answers a request to remove {key} with status {status}")
 
     def vacuum(self, bucket: str) -> None:
-        """Free the bytes of the objects of a bucket that were replaced or deleted. Raises UserError.
+        """Free the bytes of the objects of a bucket that were replaced or deleted before this call. Raises UserError.
 
-        SeaweedFS only marks them as deleted. It writes the files of a bucket anew without them when a third of a file
-        is marked, which may never be.
+        SeaweedFS marks them as deleted, one after another, about a second later. It writes the files of a bucket anew
+        without what is marked when that is a third of a file, which may never be. So an object is deleted last here:
+        once its bytes are gone, all the others are marked.
         """
         end, quiet = time.monotonic() + VACUUM, 0
+        file, last = self._delete_last(bucket)
         while quiet < QUIET:
             if time.monotonic() > end:
                 self._fail(f"does not free the bytes of deleted objects of {bucket} within {VACUUM} s")
-            time.sleep(DELETED_AFTER)
             before = self._files(bucket)
             self._vacuum_once(bucket)
-            quiet = quiet + 1 if self._files(bucket) == before else 0
+            if _has(file, last):
+                time.sleep(PAUSE)
+            else:
+                quiet = quiet + 1 if self._files(bucket) == before else 0
+
+    def _delete_last(self, bucket: str) -> tuple[Path, bytes]:
+        """Put an object and delete it; return the file that has its bytes, and these. Raises UserError."""
+        body = secrets.token_hex(16).encode()
+        key = f"vacuum/{body.decode()}"
+        try:
+            status, _ = self._send("PUT", f"/{bucket}/{key}", body)
+            files = self._paths(bucket) if status == 200 else []
+            file = next((path for path in files if _has(path, body)), None)
+            if file is None:
+                raise OSError(f"it answers a request to write an object with status {status}")
+            self.remove(bucket, key)
+        except (OSError, http.client.HTTPException) as error:
+            raise UserError(f"The bytes of deleted objects of {bucket} could not be freed: {error}.") from error
+        return file, body
+
+    def _paths(self, bucket: str) -> list[Path]:
+        """Return the files with the bytes of a bucket's objects, the last written first."""
+        return sorted(self.home.s3_data.glob(f"{bucket}_*.dat"), key=lambda path: path.stat().st_mtime, reverse=True)
 
     def _files(self, bucket: str) -> dict[str, int]:
-        """Return the files with the bytes of a bucket's objects, each with a number that it keeps until it is new."""
-        return {path.name: path.stat().st_ino for path in self.home.s3_data.glob(f"{bucket}_*.dat")}
+        """Return the names of these files, each with a number that the file keeps until it is written anew."""
+        return {path.name: path.stat().st_ino for path in self._paths(bucket)}
 
     def _vacuum_once(self, bucket: str) -> None:
         """Write the files of a bucket anew that have deleted bytes. Raises UserError."""
@@ -178,7 +201,7 @@ class S3(Server):
     def _request(self, method: str, path: str) -> int:
         return self._send(method, path)[0]
 
-    def _send(self, method: str, path: str) -> tuple[int, bytes]:
+    def _send(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
         """Send one signed request; return status and body. A boto3 client takes longer to create than the servers."""
         # The import takes 0.1 s. Here it overlaps with the start of the servers, and is skipped if none is embedded.
         from botocore import auth, awsrequest, credentials  # noqa: PLC0415
@@ -187,12 +210,20 @@ class S3(Server):
         identity = credentials.Credentials(
             keys.s3_access_key_id.get_secret_value(), keys.s3_secret_access_key.get_secret_value()
         )
-        request = awsrequest.AWSRequest(method, self.url() + path)
+        request = awsrequest.AWSRequest(method, self.url() + path, data=body)
         auth.S3SigV4Auth(identity, "s3", REGION).add_auth(request)
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT)
         try:
-            connection.request(method, path, headers=dict(request.headers.items()))
+            connection.request(method, path, body, headers=dict(request.headers.items()))
             answer = connection.getresponse()
             return answer.status, answer.read()
         finally:
             connection.close()
+
+
+def _has(path: Path, body: bytes) -> bool:
+    """Return whether a file has these bytes."""
+    try:
+        return body in path.read_bytes()
+    except FileNotFoundError:  # SeaweedFS is replacing it
+        return True
