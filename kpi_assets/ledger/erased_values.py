@@ -50,7 +50,7 @@ _STATEMENTS: Mapping[str, str] = {
     "and v.dropped_why = %(dropped)s and not starts_with(v.checksum, 'erased')",
     "quarantine": "update ops.quarantine as q set record = %(said)s, column_name = null, value = null, "
     "reason = %(said)s, key = null, corrected = null from earlier as r where q.build_id = r.id "
-    "and not starts_with(coalesce(q.record, ''), %(prefix)s)",
+    "and not starts_with(q.record, %(prefix)s)",
     "samples": "update ops.data_quality_results as d set samples = '[]', message = %(said)s from superseded as r "
     "where d.build_id = r.id and (d.samples <> '[]' or d.message <> '') and not starts_with(d.message, %(prefix)s)",
     "errors": "update ops.pipeline_runs as r set error_message = %(said)s from superseded as o "

@@ -99,7 +99,7 @@ def test_no_file_holds_a_person_who_was_erased(tmp_path: Path) -> None:
         shop("backfill", NAME, "--from", LARGE, "--to", CORRECTED)
         assert holding(home) == []
     with Stack(home) as stack:
-        shop.kpi.stack = stack
+        shop.kpi = CliHarness(stack, tmp_path)
         shop.kpi.execute("checkpoint", database=NAME)
         assert holding(home) == []
         assert shop.rows(f"select count(*) from marts.people where load_date = '{DAY}'") == [(1,)]
