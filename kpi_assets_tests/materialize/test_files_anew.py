@@ -25,7 +25,7 @@ def session(lab: PipelineHarness) -> Iterator[Connection[Any]]:
     lab.prepared()
     with lab.session() as session:
         session.execute("create table public.letters (email text)")
-        session.execute("insert into public.letters values (%s), ('other@example.org')", [CANARY])
+        session.execute("insert into public.letters values ('other@example.org'), (%s)", [CANARY])
         yield session
 
 
