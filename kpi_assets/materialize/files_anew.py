@@ -42,9 +42,7 @@ def write_anew(
     return [
         str(each)
         for each in relations
-        if not retry_on_lock(
-            partial(files_anew.write_anew, connection, each, full=full), DONE, on_progress, timeout
-        )
+        if not retry_on_lock(partial(files_anew.write_anew, connection, each, full=full), DONE, on_progress, timeout)
     ]
 
 

@@ -11,7 +11,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import urllib3
 
 from kpi_assets_tests.cli.command import CliHarness, Output
