@@ -161,6 +161,29 @@ def test_an_erased_decision_alone_is_the_cause_of_other_rows(lab: PipelineHarnes
     assert [each for (each,) in lab.rows(cause)] == [None, "decision", "erasure"]
 
 
+@pytest.mark.parametrize("is_built", [False, True])
+@pytest.mark.parametrize(
+    ("was", "now"), [("9,eve@x.org,all", "4,eve@x.org,6.00"), ("4,dan@x.org,much", "9,eve@x.org,6.00")]
+)
+def test_an_object_on_whose_records_somebody_has_decided_is_read(
+    lab: PipelineHarness, was: str, now: str, *, is_built: bool
+) -> None:
+    """Its rows alone would not prove that nobody is in it, whether a record was or became one about the person."""
+    deliver(lab, *FOUR[::2], was)
+    build(lab)
+    decide(lab, "raw.customers", on_line("correct", 4, was, now))
+    if is_built:
+        assert lab.build("raw.customers").rows == 3
+    context = lab.prepared()
+    keys = steps.keys_of(context, "customer", ASKED.values)
+    assert [each.records for each in steps.count(context, "customer", keys)] == [1]
+    context = erased(lab)
+    assert body(lab, KEY) == f"customer_id,email,spent\n{FOUR[0]}\n{FOUR[2]}\n"
+    assert erased_decisions.take_out(context, 1) == Emptied(1)
+    build(lab)
+    assert steps.prove(context) == []
+
+
 def test_a_decision_on_an_object_that_is_gone_goes_by_its_words(lab: PipelineHarness) -> None:
     build(lab)
     key = decide(lab, "raw.customers", on_line("discard", 6, BAD[0]), on_line("discard", 7, BAD[1]))
