@@ -99,7 +99,7 @@ def test_the_story_of_an_erasure(shop: Shop) -> None:
     assert receipt["emptied"]["decisions"] == 1
     # The records before are those that are loaded, in quarantine, and erased.
     assert shop.rows(f"{RUNS} where job = 'raw.purchases' and load_date <> '{HELD}' order by id") == [
-        (DAY, 6, 3, 3, None),
+        (DAY, 7, 4, 3, None),
         (DAY, 6, 3, 3, None),
         (NEXT, 2, 2, 0, None),
         (DAY, 6, 5, 1, None),
