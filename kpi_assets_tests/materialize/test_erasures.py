@@ -184,7 +184,7 @@ def test_a_record_that_cannot_be_read_is_left_out_too_and_so_is_one_that_was_cor
         a_decision(
             "correct",
             {"object": f"raw/customers/load_date={DAY}/customers.csv", "line": 6},
-            {},
+            {"record": "5,eve@x.org,more"},
             1,
             {"record": "8,eve@x.org,1.00"},
         )
