@@ -215,6 +215,28 @@ def test_who_was_killed_between_two_objects_of_decisions_goes_on(
     assert [body(lab, key) for key in keys] == ["\n", "\n"]
 
 
+def test_who_was_killed_after_the_last_object_of_decisions_has_left_nothing_that_confirms_a_guess(
+    lab: PipelineHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(lab)
+    key = decide(lab, "raw.customers", on_line("discard", 6, BAD[0]))
+    lab.build("raw.customers")
+    hashes = "select manifest_hash, checksum from ops.publishes where asset = 'decisions.raw__customers'"
+    [(known, _)] = lab.rows(hashes)
+    context, empty = erased(lab), objects.empty_lines
+
+    def killed(*given: Any) -> Any:
+        empty(*given)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(objects, "empty_lines", killed)
+        erased_decisions.take_out(context, 1)
+    assert body(lab, key) == "\n"
+    assert erased_decisions.take_out(context, 1) == Emptied()
+    assert known not in [each for row in lab.rows(hashes) for each in row]
+
+
 def test_earlier_versions_of_decisions_are_gone_too(lab: PipelineHarness) -> None:
     lab.s3.put_bucket_versioning(Bucket=lab.bucket, VersioningConfiguration={"Status": "Enabled"})
     build(lab)
