@@ -204,7 +204,7 @@ def test_a_database_that_is_restored_has_them_until_the_erasures_are_applied(era
 
 @pytest.mark.nightly
 def test_who_is_killed_between_two_steps_goes_on(erased: Shop) -> None:
-    erased.land(NEXT, [*SECOND, f"5,{CANARY},7.00"])
+    erased.land(NEXT, [*SECOND, "4,fourth@example.org,3.00", f"5,{CANARY},7.00"])
     [(number,)] = erased.rows("select count(*) + 1 from ops.erasures")
     counted = re.search(r"--yes ([0-9]+)", erased.erase("--dry-run").out)
     assert counted
