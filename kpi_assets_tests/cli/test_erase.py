@@ -108,6 +108,7 @@ def test_the_story_of_an_erasure(shop: Shop) -> None:
     ]
     assert receipt["files_not_written_anew"] == []
     assert len(receipt["dagster_runs_deleted"]) == 5
+    assert receipt["versions_of_decisions_kept"] == []
     assert receipt["wal"] == "deleted"
     assert receipt["object_store"] == "vacuumed: the bytes of the old objects are gone from its disk"
 

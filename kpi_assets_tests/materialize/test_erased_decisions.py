@@ -184,6 +184,32 @@ def test_an_object_on_whose_records_somebody_has_decided_is_read(
     assert steps.prove(context) == []
 
 
+def test_a_build_between_the_erasure_and_the_emptied_decision_has_the_erasure_as_its_cause(
+    lab: PipelineHarness,
+) -> None:
+    deliver(lab, *FOUR[::2], BAD[3])
+    build(lab)
+    decide(lab, "raw.customers", on_line("correct", 4, BAD[3], "4,eve@x.org,1.50"))
+    build(lab)
+    context = lab.prepared()
+    steps.write(context, ASKED, steps.keys_of(context, "customer", ASKED.values))
+    build(lab)
+    [erasure] = steps.bring_up_all(context)
+    steps.rewrite_objects(context, erasure, lambda _key, _erased: None)
+    assert erased_decisions.take_out(context, 1) == Emptied(1)
+    build(lab)
+    causes = (
+        "select asset, cause, differences -> 0 ->> 'difference' from ops.publishes where asset !~ '^(s3|decisions)' "
+    )
+    tables = ("raw.customers", "stg.clean")
+    assert lab.rows(f"{causes} order by publish_id") == [
+        *((name, None, None) for name in tables),
+        *((name, "decision", "decision") for name in tables),
+        *((name, "erasure", "erased") for name in tables),
+        *((name, None, None) for name in tables),
+    ]
+
+
 def test_a_decision_on_an_object_that_is_gone_goes_by_its_words(lab: PipelineHarness) -> None:
     build(lab)
     key = decide(lab, "raw.customers", on_line("discard", 6, BAD[0]), on_line("discard", 7, BAD[1]))
