@@ -13,8 +13,8 @@ from kpi_assets.assets.metadata import object_key
 from kpi_assets.assets.resources import plain_s3
 from kpi_assets.definitions import build_defs
 from kpi_assets.instance.folder import storage_url
-from kpi_assets.model.tree import load_pipelines
-from kpi_assets.settings import CHECKOUT, Settings, default_sql_dir
+from kpi_assets.settings import CHECKOUT, Settings
+from kpi_assets_tests import shipped
 from kpi_assets_tests.graph import describe
 from kpi_assets_tests.shipped import ADDED
 
@@ -46,13 +46,14 @@ def test_every_table_has_a_blocking_gate() -> None:
     ungated = [
         key for key in graph.get_all_asset_keys() if not any(graph.get(c).blocking for c in graph.get(key).check_keys)
     ]
-    pipelines = load_pipelines(default_sql_dir()).values()
+    pipelines = shipped.PIPELINES.values()
     tables = [table for each in pipelines for table in (*each.tables.values(), *each.live.values())]
     without_checks = [dg.AssetKey(table.key) for table in tables if not table.storage.has_checks]
     streams = [object_key(table) for table in tables if table.stream]  # judged by the gates of their raw tables
     assert sorted(ungated) == sorted([*without_checks, *streams])
 
 
+@pytest.mark.nightly
 @pytest.mark.process
 def test_the_code_location_imports_no_boto3_and_no_dagster_aws() -> None:
     """Every run is a process that imports it, and a live run stays for an hour."""
@@ -62,6 +63,7 @@ def test_the_code_location_imports_no_boto3_and_no_dagster_aws() -> None:
     assert {"boto3", "botocore", "dagster_aws"}.isdisjoint(done.stdout.split())
 
 
+@pytest.mark.nightly
 @pytest.mark.process
 def test_the_workspace_loads_without_any_server_or_setting() -> None:
     bare = {name: value for name, value in os.environ.items() if not name.startswith(("KPI_", "AWS_", "DAGSTER_"))}

@@ -117,6 +117,23 @@ def test_every_guarantee_names_a_test_that_exists() -> None:
         assert f"\ndef {test}(" in (CHECKOUT / "kpi_assets_tests" / file).read_text(), (file, test)
 
 
+NIGHTLY = re.compile(r"^@pytest\.mark\.nightly\n(?:[@ )\]].*\n)*def (test_\w+)\(", re.MULTILINE)
+ALL_NIGHTLY = re.compile(r"^pytestmark = (?:\[\s*)?pytest\.mark\.nightly", re.MULTILINE)
+
+
+def is_nightly(file: str, test: str) -> bool:
+    """Return whether all cases of a test are of `make nightly`."""
+    text = (CHECKOUT / "kpi_assets_tests" / file).read_text()
+    return bool(ALL_NIGHTLY.search(text)) or test in NIGHTLY.findall(text)
+
+
+def test_a_guarantee_that_only_nightly_tests_prove_says_so() -> None:
+    rows = re.findall(
+        r"^(\| .*\| `((?:\w+/)*test_\w+\.py)::(test_\w+)` \|)$", TEXTS["docs/guarantees.md"], re.MULTILINE
+    )
+    assert [row for row, file, test in rows if is_nightly(file, test) and "`make nightly`" not in row] == []
+
+
 def test_the_states_of_the_plan_are_those_of_the_code() -> None:
     states = TEXTS["docs/guides/automation.md"].split("| state |")[1].split("\n\n")[0]
     assert sorted(re.findall(r"^\| `(\w+)` \|", states, re.MULTILINE)) == sorted(STATES)

@@ -173,6 +173,7 @@ def four(stack: Stack, retailers: Retailers, tmp_path: Path, url: str) -> Iterat
     settings.cache_clear()
 
 
+@pytest.mark.nightly
 def test_its_sales_are_in_the_star_and_the_summaries(four: RetailPipeline) -> None:
     four.run(BEFORE)
     four.run(DAY)

@@ -7,7 +7,6 @@ import random
 from collections.abc import Iterator
 from dataclasses import fields
 from datetime import date, datetime, time, timedelta, timezone
-from pathlib import Path
 
 import pytest
 
@@ -94,12 +93,15 @@ class RealtimePipeline(PipelineHarness):
         return {name: checksum for name, checksum in found if not name.endswith("_by_minute") or "kpi" in name}
 
 
-@pytest.fixture
-def realtime(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RealtimePipeline]:
+@pytest.fixture(scope="module")
+def realtime(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealtimePipeline]:
     """The shipped pipeline realtime, under another name. Every call lists the objects."""
-    monkeypatch.setattr(links, "SWEEP_SECONDS", 0.0)
-    monkeypatch.setattr(links, "FULL_SECONDS", 0.0)
-    with RealtimePipeline.open(stack, tmp_path, CHECKOUT / "sql" / "realtime") as opened:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        RealtimePipeline.open(stack, tmp_path_factory.mktemp("realtime"), CHECKOUT / "sql" / "realtime") as opened,
+    ):
+        patch.setattr(links, "SWEEP_SECONDS", 0.0)
+        patch.setattr(links, "FULL_SECONDS", 0.0)
         assert isinstance(opened, RealtimePipeline)
         yield opened
 
@@ -124,21 +126,26 @@ def assert_equal(lab: RealtimePipeline, wanted: dict[date, Realtime], days: list
             assert getattr(found, field.name) == getattr(wanted[day], field.name), (day, field.name)
 
 
-def test_load_dates_that_grow_equal_the_oracle_and_their_replay(realtime: RealtimePipeline, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def wanted(realtime: RealtimePipeline, tmp_path_factory: pytest.TempPathFactory) -> dict[date, Realtime]:
+    """What the oracle says of load_dates that grew, in batches of any size."""
+    folder = tmp_path_factory.mktemp("objects")
     draws = random.Random(4)
     for day, landed in objects(realtime).items():
         cuts = sorted(draws.sample(range(1, len(landed)), BATCHES[day] - 1))
         for start, end in zip([0, *cuts], [*cuts, len(landed)], strict=True):
             for key, body in landed[start:end]:
                 realtime.put(key, body)
-                path = tmp_path / "objects" / key
+                path = folder / key
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(body)
             assert realtime.grow(day) >= 1
         realtime.build_others(day)
-    wanted = computed(tmp_path / "objects", DAYS)
-    assert_equal(realtime, wanted, DAYS)
+    return computed(folder, DAYS)
 
+
+def test_load_dates_that_grow_equal_the_oracle(realtime: RealtimePipeline, wanted: dict[date, Realtime]) -> None:
+    assert_equal(realtime, wanted, DAYS)
     # Otherwise nothing was proven: each fault is in it, and each table has rows.
     last = wanted[DAYS[-1]]
     assert all(getattr(last, field.name) for field in fields(Realtime) if field.name != "kpi_revenue_pace")
@@ -146,6 +153,9 @@ def test_load_dates_that_grow_equal_the_oracle_and_their_replay(realtime: Realti
     assert sum(wanted[day].quarantined["clicks"] for day in DAYS) > 0
     assert sum(row[6] for row in last.kpi_trust) > 0
 
+
+@pytest.mark.nightly
+def test_their_replay_equals_them(realtime: RealtimePipeline, wanted: dict[date, Realtime]) -> None:
     before = {day: realtime.checksums(day) for day in DAYS}
     for day in DAYS:
         realtime.replay(day)

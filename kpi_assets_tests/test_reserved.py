@@ -79,6 +79,7 @@ def test_the_definitions_of_a_pipeline_of_reserved_words_load(reserved: Pipeline
     }  # fmt: skip
 
 
+@pytest.mark.nightly
 def test_reserved_words_are_landed_held_published_rechecked_and_dropped(
     reserved: PipelineHarness, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,8 +7,8 @@ import pytest
 
 from kpi_assets.materialize.build import build
 from kpi_assets.materialize.verify_object import verify
-from kpi_assets.model.tree import load_pipelines
-from kpi_assets.settings import default_sql_dir
+from kpi_assets_tests import shipped
+from kpi_assets_tests.examples import few
 from kpi_assets_tests.pipeline_harness import failed
 from kpi_assets_tests.retail_apis import RetailPipeline
 
@@ -17,7 +17,7 @@ RAW = [f"raw.retailer_{number}_sales" for number in (1, 2, 3)]
 
 
 def test_it_has_the_tables_that_people_query() -> None:
-    pipeline = load_pipelines(default_sql_dir())["retail"]
+    pipeline = shipped.PIPELINES["retail"]
     assert {str(relation) for relation in pipeline.tables} == {
         *RAW,
         "staging.sales",
@@ -59,7 +59,9 @@ def test_a_day_without_sales_is_held(built: Callable[[str], list[set[str]]]) -> 
     assert built("retailer_2_no-sales") == [set(), {"min_rows"}]
 
 
-@pytest.mark.parametrize("fault", ["retailer_1_before-discount", "retailer_2_with-tax", "retailer_3_with-shipping"])
+@pytest.mark.parametrize(
+    "fault", few(1, ["retailer_1_before-discount", "retailer_2_with-tax", "retailer_3_with-shipping"])
+)
 def test_a_retailer_whose_amounts_mean_something_else_is_held(
     built: Callable[[str], list[set[str]]], fault: str
 ) -> None:

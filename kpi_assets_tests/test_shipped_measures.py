@@ -14,12 +14,12 @@ from psycopg import Connection, sql
 
 from kpi_assets.embedded.stack import Stack
 from kpi_assets.model.table import Table
-from kpi_assets.model.tree import load_pipelines
-from kpi_assets.settings import default_sql_dir, settings
+from kpi_assets.settings import settings
+from kpi_assets_tests import shipped
 
 DAY = "2026-11-24"
 BEFORE = "2026-11-23"
-PIPELINES = load_pipelines(default_sql_dir())
+PIPELINES = shipped.PIPELINES
 KPIS = {
     f"{pipeline.name}.{relation.table}": table
     for pipeline in PIPELINES.values()

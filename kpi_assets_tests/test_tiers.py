@@ -10,6 +10,7 @@ import pytest
 
 from kpi_assets.materialize.prepare import prepare
 from kpi_assets_tests import tiers
+from kpi_assets_tests.examples import few
 from kpi_assets_tests.pipeline_harness import PipelineHarness
 
 ACCESS = """
@@ -39,6 +40,12 @@ def test_a_copied_database_has_the_same_rights_as_one_that_was_prepared(lab: Pip
 def test_the_shared_server_does_not_wait_for_the_disk(lab: PipelineHarness) -> None:
     shown = lab.in_postgres("select setting from pg_settings where name in ('fsync', 'synchronous_commit')")
     assert shown == [("off",), ("off",)]
+
+
+def test_of_few_cases_the_others_are_nightly() -> None:
+    cases = few(2, [1, (2, 3), pytest.param(4, id="four"), 5])
+    assert [case.values for case in cases] == [(1,), (2, 3), (4,), (5,)]
+    assert [[mark.name for mark in case.marks] for case in cases] == [[], ["nightly"], [], ["nightly"]]
 
 
 def test_a_fast_test_that_starts_a_process_fails(request: pytest.FixtureRequest) -> None:

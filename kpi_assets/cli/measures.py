@@ -1,7 +1,7 @@
 """`kpi measures`: prints the measures of KPIs as readers see them, or computes those anew whose header was changed."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime, timezone
 from typing import Annotated
 
 import typer
@@ -23,7 +23,8 @@ from kpi_assets.read.measures import MeasureValue, read_measures
 from kpi_assets.warehouse.connection import connect
 
 STYLES = {"current": "green", "older": "yellow", "missing": "yellow"}
-COLUMNS = ("kpi", "measure", "load_date", "value", "state", "publish_id")
+COLUMNS = ("kpi", "measure", "load_date", "value", "state", "publish_id", "final")
+FINAL = {None: "", True: "final", False: "provisional"}
 
 
 def measures(
@@ -67,14 +68,14 @@ def _kpis(pipeline: Pipeline, name: str) -> list[Table]:
 
 def _print(work: Workspace, tables: Sequence[Table], load_date: date | None, style: RowFormat) -> None:
     with connect(work.server, work.pipeline.name, "measures", read_only=True) as connection:
-        found = read_measures(connection, tables, load_date, place=work.place)
+        found = read_measures(connection, tables, load_date, place=work.place, now=datetime.now(timezone.utc))
     exact = [_exact(each) for each in found]
     if style is RowFormat.json:
         typer.echo(strict_json([dict(zip(COLUMNS, row, strict=True)) for row in exact], indent=2))
     elif style is RowFormat.csv:
-        print_csv(COLUMNS, [[None if cell is None else str(cell) for cell in row] for row in exact])
+        print_csv(COLUMNS, [[_text(cell) for cell in row] for row in exact])
     else:
-        columns = ("KPI", "measure", "load_date", "value", "unit", "state")
+        columns = ("KPI", "measure", "load_date", "value", "unit", "state", "final")
         rows = [
             (
                 each.table.relation,
@@ -83,6 +84,7 @@ def _print(work: Workspace, tables: Sequence[Table], load_date: date | None, sty
                 write(each.value, each.measure.format),
                 each.measure.unit,
                 styled(each.state, STYLES[each.state]),
+                FINAL[each.is_final],
             )
             for each in found
         ]
@@ -94,10 +96,15 @@ def _print(work: Workspace, tables: Sequence[Table], load_date: date | None, sty
         say(f"{which} not computed as the headers say now: {command} computes them anew.", console=err)
 
 
-def _exact(each: MeasureValue) -> tuple[str | int | None, ...]:
+def _exact(each: MeasureValue) -> tuple[str | int | bool | None, ...]:
     """Return the cells of a value for programs; the value is text, because a reader may round a number."""
     value = None if each.value is None else f"{each.value:f}"
-    return (str(each.table.relation), each.name, each.load_date.isoformat(), value, each.state, each.publish_id)
+    which = (str(each.table.relation), each.name, each.load_date.isoformat())
+    return (*which, value, each.state, each.publish_id, each.is_final)
+
+
+def _text(cell: str | int | bool | None) -> str | None:
+    return str(cell).lower() if isinstance(cell, bool) else None if cell is None else str(cell)
 
 
 def _refresh(work: Workspace, tables: Sequence[Table]) -> None:

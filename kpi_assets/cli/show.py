@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from kpi_assets.cli.arguments import LoadDate, Personal, PipelineName, date_option
-from kpi_assets.cli.restated import find_restated, say_restated
+from kpi_assets.cli.kpi_lines import ShownKpi, find_kpi, say_finality, say_restated
 from kpi_assets.cli.terminal import err, grid, grid_of_rows, out, say, styled
 from kpi_assets.cli.waiting_rows import find_waiting, say_waiting
 from kpi_assets.cli.workspace import Workspace, open_workspace, pipeline_of
@@ -66,8 +66,8 @@ def show(
 ) -> None:
     """Print the rows of a published table that readers see, the latest load_date by default, or of a live view.
 
-    Of a history, these are the versions that held on the load_date, as they were known then. Of a KPI that was
-    restated, it says what it was before, and why it changed.
+    Of a history, these are the versions that held on the load_date, as they were known then. Of a KPI, it says whether
+    its numbers are final, and if it was restated, what it was before, and why it changed.
     """
     found = pipeline_of(pipeline)
     if load_date is not None and as_of is not None:
@@ -109,7 +109,7 @@ def show_table(
     pipeline, for_people = work.readable().pipeline, style is RowFormat.table
     most = limit or (TABLE_ROWS if for_people else None)
     marks: list[RecordedRuling] = []
-    restated = []
+    kpi: ShownKpi | None = None
     with connect(work.server, pipeline.name, "show", read_only=True) as connection:
         if live := pipeline.live_view(name):
             found = read_live(connection, live, place=work.place, limit=most, cut=for_people, personal=personal)
@@ -129,7 +129,7 @@ def show_table(
             if for_people and found.load_date:
                 marks = rulings.of_publish(connection, pipeline.table(name).relation, found.load_date)
             if for_people and as_of is None and found.load_date:
-                restated = find_restated(connection, pipeline, pipeline.table(name), found.load_date)
+                kpi = find_kpi(connection, pipeline, pipeline.table(name), found.load_date)
     if style is RowFormat.json:
         typer.echo(as_json(found.columns, found.types, found.rows))
     elif style is RowFormat.csv:
@@ -141,10 +141,11 @@ def show_table(
             title = f"{name} as of {as_of} (load_date {found.load_date})"
         for mark in marks:
             say(styled("waived", STYLES["warn"]), f" {mark.sentence}.")
+        say_finality(kpi)
         out.print(grid_of_rows(title, found.columns, found.rows, right=numbers))
         if len(found.rows) < found.shown:
             say(f"{len(found.rows)} of {found.shown:,} rows: --limit and --format csv show more.")
-        say_restated(restated)
+        say_restated(kpi)
         say_waiting(work.pipeline.name, find_waiting(work, [name], found.load_date))
     if found.shown < found.published:
         left = f"{found.published - found.shown:,} of {found.published:,} rows"

@@ -35,6 +35,7 @@ class Shown:
     measure: str | None
     measure_version: str | None
     value: Decimal | None
+    lacks: list[str]
 
 
 def record(connection: Connection[Any], values: Sequence[Value], *, refreshed: bool = False) -> None:
@@ -80,7 +81,7 @@ def shown(connection: Connection[Any], relation: Relation, load_dates: Collectio
     """Return what is recorded of the publishes of a KPI that readers see, by load_date; by default of all."""
     with connection.cursor(row_factory=class_row(Shown)) as cursor:
         return cursor.execute(
-            "select p.load_date, p.publish_id, p.published_at, v.measure, v.measure_version, v.value "
+            "select p.load_date, p.publish_id, p.published_at, v.measure, v.measure_version, v.value, p.lacks "
             "from ops.published as p left join ops.kpi_values as v using (publish_id) "
             "where p.asset = %(asset)s and (%(load_dates)s::date[] is null or p.load_date = any(%(load_dates)s)) "
             "order by p.load_date, v.measure",

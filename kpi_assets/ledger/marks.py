@@ -83,12 +83,14 @@ with wanted as (
     inner join wanted as w using (reader)
     where b.dropped_at is null
 ), past as (
-    select p.asset, p.load_date, p.publish_id, p.checksum || p.rulings::text as checksum,
+    select p.asset, p.load_date, p.publish_id, p.checksum || p.rulings::text || p.lacks::text as checksum,
         least(p.removed_at, p.dropped_at) as gone_at,
         lag(p.publish_id) over of_load_date is null as is_first,
         lead(p.publish_id) over of_load_date as next_id,
         last_value(
-            case when coalesce(p.removed_at, p.dropped_at) is null then p.checksum || p.rulings::text end
+            case
+                when coalesce(p.removed_at, p.dropped_at) is null then p.checksum || p.rulings::text || p.lacks::text
+            end
         ) over of_load_date as now
     from ops.publishes as p
     where p.asset = any(%(histories)s) and p.load_date <= %(last)s

@@ -10,7 +10,7 @@ from psycopg.rows import class_row
 from psycopg.types.json import Json
 
 from kpi_assets.model.manifest import NO_OBJECT
-from kpi_assets.model.names import Relation
+from kpi_assets.model.names import InputName, Relation
 
 COLUMNS = (
     "publish_id, asset, load_date, build_id, run_id, manifest_hash, code_version, rows, checksum, size_bytes, "
@@ -36,7 +36,7 @@ class Publish:
     published_at: datetime
     columns: list[tuple[str, str]] | None  # (name, type) in order; None if an earlier version published it
     rulings: list[int] = field(default_factory=list)  # by which it, or what it was made from, was published
-    lacks: list[str] = field(default_factory=list)  # inputs (InputName as text) that were due in its window and absent
+    lacks: list[str] = field(default_factory=list)  # inputs (InputName as text) that were due and absent
 
     @property
     def types(self) -> dict[str, str] | None:
@@ -340,6 +340,22 @@ def record_load_date_removal(connection: Connection[Any], relations: Iterable[Re
     )
 
 
+def lacking(connection: Connection[Any], inputs: Mapping[str, int], load_date: date) -> list[str]:
+    """What the publishes lack that a build reads; of a history, all its load_dates up to this one."""
+    names = {InputName.parse(name): publish_id for name, publish_id in inputs.items()}
+    rows = connection.execute(
+        "select distinct unnest(lacks) from ops.publishes where publish_id = any(%s) union "
+        "select distinct unnest(lacks) from ops.publishes where lacks <> '{}' and superseded_at is null "
+        "and asset = any(%s) and load_date <= %s order by 1",
+        [
+            [publish_id for name, publish_id in names.items() if not name.is_up_to],
+            [str(name.relation) for name in names if name.is_up_to],
+            load_date,
+        ],
+    ).fetchall()
+    return [name for (name,) in rows]
+
+
 def record(
     connection: Connection[Any],
     relation: Relation,
@@ -361,7 +377,7 @@ def record(
 
     `inputs` are the publishes it was made from (InputName as text -> publish_id); `columns` are name -> type of its
     rows, in order; `rulings` are those by which it, or what it was made from, was published although checks failed;
-    `lacks` are the inputs that were due in its window and not there.
+    `lacks` are the inputs that were due in its window, or in that of what it was made from, and not there.
     """
     connection.execute(
         "update ops.publishes set superseded_at = clock_timestamp() "
@@ -385,7 +401,7 @@ def record(
             Json(dict(inputs)),
             Json(list(columns.items())),
             sorted({*rulings}),
-            [*lacks],
+            sorted({*lacks}),
         ],
     ).fetchone()
     assert row is not None

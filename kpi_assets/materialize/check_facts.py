@@ -75,9 +75,10 @@ class FactLookup:
     def _final_checksum(self, need: FinalChecksum) -> str | None:
         relation = self.table.relation
         published = publishes.current(self.connection, [relation], self.load_date).get(relation)
-        if published is None or published.lacks or results.now(self.connection) < need.final.at(self.load_date):
+        if published is None:
             return None
-        return published.checksum
+        now = results.now(self.connection)
+        return published.checksum if need.final.is_final(self.load_date, published.lacks, now) else None
 
     def _rows_before(self) -> Earlier | None:
         relation = self.table.relation
@@ -86,9 +87,11 @@ class FactLookup:
             return None
         is_latest = before == publishes.latest_load_date(self.connection, relation)
         found = rows_before(self.connection, self.table, before, is_latest=is_latest)
-        if found and self.changes and self.changes.before == before:
-            return replace(found, changes=self.changes)
-        return found
+        if found is None:
+            return None
+        published = publishes.current(self.connection, [relation], before)[relation]
+        changes = self.changes if self.changes and self.changes.before == before else None
+        return replace(found, changes=changes, lacks=published.lacks)
 
     def _dense_key_range(self, need: DenseKeyRange) -> tuple[int, int] | None:
         publish, header = self.inputs.get(need.relation), self.pipeline.tables[need.relation].header

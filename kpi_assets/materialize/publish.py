@@ -135,7 +135,7 @@ def _publish(
             inputs=audited.inputs.publish_ids,
             columns=table.types,
             rulings=ruled,
-            lacks=[str(name) for name in audited.inputs.lacks],
+            lacks=_lacking(connection, audited),
         )
         keep.forget_shown(connection, table, load_date)
         if table.grows:
@@ -173,6 +173,16 @@ def _ruled(connection: Connection[Any], audited: AuditedCandidate) -> list[int]:
         rulings.mark_waived(connection, candidate.build_id, failed, own)
         found.append(own)
     return found
+
+
+def _lacking(connection: Connection[Any], audited: AuditedCandidate) -> list[str]:
+    """Return what a publish lacks: what was not there of its own window, and what the publishes lack that it reads."""
+    candidate, inputs = audited.candidate, audited.inputs
+    found = publishes.lacking(connection, inputs.publish_ids, candidate.load_date)
+    if candidate.is_added:
+        before = publishes.current(connection, [candidate.table.relation], candidate.load_date)
+        found += [name for each in before.values() for name in each.lacks]
+    return [*found, *map(str, inputs.lacks)]
 
 
 def _record_values(

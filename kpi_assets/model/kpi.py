@@ -5,7 +5,7 @@ late (monitoring/freshness.py).
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date, datetime, time, timedelta, timezone
 from typing import Annotated, Any, Literal
 
@@ -107,6 +107,10 @@ class Final(Strict):
     def at(self, load_date: date) -> datetime:
         """Return when the numbers of a load_date become final, if its rows are not told apart by their day."""
         return datetime.combine(load_date, time(), timezone.utc) + timedelta(days=1 + self.after_days)
+
+    def is_final(self, load_date: date, lacks: Collection[object], now: datetime) -> bool:
+        """Return whether the numbers of a load_date are final, which were made without the inputs that they lack."""
+        return not lacks and self.at(load_date) <= now
 
     def through(self, load_date: date) -> date:
         """Return the last day whose rows are final in a load_date."""

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from kpi_assets.ledger.causes import Cause
 from kpi_assets.model.kpi import Final
 from kpi_assets.model.measure import Measure
 from kpi_assets.model.names import InputName
 from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.model.ruling import NOT_RULED_OUT
 from kpi_assets.model.table import Table
 
 # What a reader is told of a KPI's newest load_date; the first that applies:
@@ -49,12 +50,19 @@ class Restatement:
     caused_by: Sequence[int] = ()  # the publishes at the root
 
 
+class Decided(NamedTuple):
+    """Who decided that a build is kept out although its checks pass, and why."""
+
+    by: str
+    reason: str
+
+
 @dataclass(frozen=True)
 class FailedCheck:
     """A check that held a build, and the table or object (`s3.x`) of the build.
 
     `metric` is what the check measured; `bad` is the number of bad rows, None of a check that counts no rows. A check
-    that could not be made `errored`.
+    that could not be made `errored`. Of `not_ruled_out`, `decided` is the ruling, unless it was revoked since.
     """
 
     asset: str
@@ -63,6 +71,7 @@ class FailedCheck:
     threshold: Decimal | None
     bad: int | None
     errored: bool = False
+    decided: Decided | None = None
 
 
 @dataclass(frozen=True)
@@ -130,6 +139,11 @@ class Stop:
         """Whether readers are shown an earlier publish of the load_date meanwhile."""
         return self.kept is not None
 
+    @property
+    def is_kept_out(self) -> bool:
+        """Whether all checks passed but the one that a person keeps it out by, as after a rollback."""
+        return self.state == "held" and {check.name for check in self.checks} == {NOT_RULED_OUT}
+
 
 @dataclass(frozen=True)
 class KpiState:
@@ -180,19 +194,27 @@ class KpiState:
         return newer[-1] if newer else None
 
     def final_at(self, load_date: date) -> datetime | None:
-        """Return when the numbers of a load_date are final, if it lacks nothing; None if its header does not say."""
+        """Return when the numbers of a load_date are final, if they lack nothing; None if its header does not say."""
         final = self._final
         return final.at(load_date) if final and not final.by else None
 
-    def final_through(self, load_date: date) -> date | None:
-        """Return the last day whose rows in a load_date are final, of a KPI whose rows are of several days."""
+    def final_through(self, point: Point) -> date | None:
+        """Return the last day whose rows in a load_date are final, of a KPI whose rows are of several days.
+
+        None of any other KPI, and if none of its rows is, because they lack a load_date.
+        """
         final = self._final
-        return final.through(load_date) if final and final.by else None
+        return final.through(point.load_date) if final and final.by and not point.lacks else None
 
     def is_final(self, point: Point) -> bool | None:
-        """Return whether the numbers of a load_date are final; None if its header does not say when they are."""
-        at = self.final_at(point.load_date)
-        return None if at is None else self.now is not None and at <= self.now and not point.lacks
+        """Return whether the numbers of a load_date are final; None if its header does not say when they are.
+
+        Of a KPI whose rows are of several days, it is None unless all of them are provisional.
+        """
+        final = self._final
+        if final is None or (final.by and not point.lacks):
+            return None
+        return self.now is not None and final.is_final(point.load_date, point.lacks, self.now)
 
     @property
     def _final(self) -> Final | None:

@@ -13,6 +13,7 @@ from psycopg import Connection
 
 from kpi_assets.errors import UserError
 from kpi_assets.ledger import kpi_values, kpis
+from kpi_assets.ledger.kpi_values import Shown
 from kpi_assets.model.measure import Measure
 from kpi_assets.model.table import Table
 
@@ -32,6 +33,7 @@ class MeasureValue:
     published_at: datetime
     value: Decimal | None
     state: ValueState
+    is_final: bool | None  # None if the header of the KPI does not say when its numbers are final, or says it of days
 
 
 def read_measures(
@@ -40,6 +42,7 @@ def read_measures(
     load_date: date | None = None,
     *,
     place: str,
+    now: datetime,
 ) -> list[MeasureValue]:
     """Return the measures of KPIs on a load_date, by default on the latest of each, in the order of their headers.
 
@@ -59,10 +62,20 @@ def read_measures(
                 state = "current" if row.measure_version == measure.version else "older"
             at = row or rows[0]
             value = row.value if row else None
-            found.append(MeasureValue(table, name, measure, at.load_date, at.publish_id, at.published_at, value, state))
+            found.append(
+                MeasureValue(
+                    *(table, name, measure, at.load_date, at.publish_id, at.published_at, value, state),
+                    is_final=_is_final(table, at, now),
+                )
+            )
     if not published:
         names = ", ".join(str(table.relation) for table in tables)
         of = f" for {load_date}" if load_date else ""
         first = f"run {'that' if load_date else 'a'} load_date first"
         raise UserError(f"{names} {'is' if len(tables) == 1 else 'are'} not published{of} in {place}: {first}.")
     return found
+
+
+def _is_final(table: Table, shown: Shown, now: datetime) -> bool | None:
+    final = table.header.kpi.final if table.header.kpi else None
+    return None if final is None or final.by else final.is_final(shown.load_date, shown.lacks, now)

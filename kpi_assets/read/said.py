@@ -89,15 +89,13 @@ def finality(kpi: KpiState, point: Point) -> str:
 
     Empty if the header of the KPI does not say when they are.
     """
-    if through := kpi.final_through(point.load_date):
+    at, through, is_final = kpi.final_at(point.load_date), kpi.final_through(point), kpi.is_final(point)
+    if through:
         return f"the days up to {day(through)} are final"
-    at, is_final = kpi.final_at(point.load_date), kpi.is_final(point)
-    if at is None:
+    if is_final is None:
         return ""
-    if is_final:
-        return f"final since {day(at.date())}"
-    if not point.lacks:
-        return f"provisional until {day(at.date())}"
+    if at and not point.lacks:
+        return f"{'final since' if is_final else 'provisional until'} {day(at.date())}"
     first, more = point.lacks[0], len({each.load_date for each in point.lacks}) - 1
     assert first.load_date
     others = f" and of {more} more day{'s' * (more > 1)}" if more else ""
@@ -107,6 +105,8 @@ def finality(kpi: KpiState, point: Point) -> str:
 def headline(stop: Stop) -> str:
     """Return what became of a load_date, as a sentence: `Wed 25 Nov is held: its data did not pass.`."""
     of_day = day(stop.load_date)
+    if stop.is_kept_out:
+        return f"{'Newer rows of ' * stop.is_correction}{of_day} {'are' if stop.is_correction else 'is'} kept out."
     if stop.state == "held":
         what = f"A correction of {of_day}" if stop.is_correction else of_day
         return f"{what} is held: its data did not pass."
@@ -168,7 +168,8 @@ def gate(kpi: KpiState) -> str:
     of_day, stop = day(kpi.latest.load_date), kpi.stop
     word = f", {whose_word(kpi.latest)}" if kpi.latest.waived else ""
     if stop and stop.is_correction:
-        words = {"held": "a correction is held", "failed": "a correction failed", "running": "it is being built again"}
+        held = "newer rows are kept out" if stop.is_kept_out else "a correction is held"
+        words = {"held": held, "failed": "a correction failed", "running": "it is being built again"}
         return f"{of_day}{word}, {words[stop.state]}"
     if stop and stop.state == "held":
         return f"{of_day}{word or ', the last good day'}"

@@ -142,6 +142,11 @@ def _have_in(found: _Found, column: str) -> str:
     return f"{found.some('row')} of {found.title} {found.verb('has', 'have')} a value in {_words(column)}"
 
 
+def _kept_out(found: _Found) -> str:
+    by, reason = found.check.decided or ("a person", "")
+    return f"{by} keeps {found.title} out as it was built{reason and f': {reason}'}"
+
+
 _OF_TABLES: Mapping[str, Callable[[_Found], str]] = {
     "grain": _grain,
     "min_rows": _min_rows,
@@ -158,7 +163,7 @@ _OF_TABLES: Mapping[str, Callable[[_Found], str]] = {
     ),
     "max_changed": _max_changed,
     QUALITY: _quality,
-    NOT_RULED_OUT: lambda found: f"a person keeps {found.title} out as it was built",
+    NOT_RULED_OUT: _kept_out,
     AS_PUBLISHED: lambda found: f"the rows of {found.title} are not those that were published",
 }
 _OF_COLUMNS: Mapping[str, Callable[[_Found, str], str]] = {

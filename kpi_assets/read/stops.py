@@ -10,9 +10,10 @@ from typing import Any, Literal, NamedTuple
 
 from psycopg import Connection
 
+from kpi_assets.model.ruling import NOT_RULED_OUT
 from kpi_assets.model.table import Table
 from kpi_assets.read.asked import Asked
-from kpi_assets.read.kpi_state import FailedCheck, Point, Stop, kpi_tables
+from kpi_assets.read.kpi_state import Decided, FailedCheck, Point, Stop, kpi_tables
 from kpi_assets.read.turns import growing_names
 
 
@@ -130,7 +131,7 @@ def read_stops(
 ) -> dict[str, list[Stop]]:
     """Return the stops of each KPI: of the range, and those that are not older than the latest load_date."""
     stopped = [each for each in attempts if each.state != "missing"]
-    checks = _read_failed_checks(connection, stopped)
+    checks = _read_failed_checks(connection, asked, stopped)
     told = _read_told(connection, asked, stopped)
     growing = {str(table.relation) for table in asked.pipeline.tables.values() if asked.pipeline.streams_of(table)}
     found: dict[str, list[Stop]] = {}
@@ -215,27 +216,46 @@ def _stop_of(
     )
 
 
-def _read_failed_checks(connection: Connection[Any], attempts: Iterable[Attempt]) -> dict[int, list[FailedCheck]]:
+def _read_failed_checks(
+    connection: Connection[Any], asked: Asked, attempts: Iterable[Attempt]
+) -> dict[int, list[FailedCheck]]:
     """Return the checks that held the held ones of these builds."""
     held = [each for each in attempts if each.state == "held"]
     found: dict[int, list[FailedCheck]] = {}
     if not held:
         return found
-    for build_id, asset, name, metric, threshold, bad, status in connection.execute(
+    for build_id, asset, name, metric, threshold, bad, status, by, why in connection.execute(
         """
-        select build_id, table_name, check_name, metric_value, threshold, rows_bad, status
-        from ops.data_quality_results
-        where table_name = any(%(assets)s) and load_date = any(%(load_dates)s) and build_id = any(%(builds)s)
-        and status in ('fail', 'error') and subject <> 'published'
-        order by id
+        select
+            q.build_id, q.table_name, q.check_name, q.metric_value, q.threshold, q.rows_bad, q.status, d.ruled_by,
+            d.reason
+        from ops.data_quality_results as q
+        left join lateral (
+            select r.ruled_by, r.reason
+            from ops.holds as h
+            inner join ops.rulings as r on r.asset = q.table_name and r.load_date = q.load_date and r.kind = 'hold'
+            and (r.manifest_hash, r.code_version, r.rows, r.checksum)
+            = (h.manifest_hash, h.code_version, h.rows, h.checksum)
+            where h.build_id = q.build_id and q.check_name = %(not_ruled_out)s
+            and (r.revoked_at is null or r.revoked_at > %(at)s::timestamptz)
+            order by r.ruling_id
+            limit 1
+        ) as d on true
+        where q.table_name = any(%(assets)s) and q.load_date = any(%(load_dates)s) and q.build_id = any(%(builds)s)
+        and q.status in ('fail', 'error') and q.subject <> 'published'
+        order by q.id
         """,
         {
+            "not_ruled_out": NOT_RULED_OUT,
+            "at": asked.at,
             "assets": [*{each.asset for each in held}],
             "load_dates": [*{each.load_date for each in held}],
             "builds": [each.build_id for each in held],
         },
     ).fetchall():
-        found.setdefault(build_id, []).append(FailedCheck(asset, name, metric, threshold, bad, status == "error"))
+        decided = Decided(by, why) if by else None
+        check = FailedCheck(asset, name, metric, threshold, bad, status == "error", decided)
+        found.setdefault(build_id, []).append(check)
     return found
 
 

@@ -6,7 +6,7 @@ folder (lake_objects.py), and uploads (landing.py).
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from datetime import date
 from functools import cached_property, partial
 from io import BytesIO
@@ -16,6 +16,7 @@ from time import perf_counter
 from typing import Any, BinaryIO
 
 from kpi_assets import lake_places
+from kpi_assets.ahead import AheadPool
 from kpi_assets.model.manifest import Manifest
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.settings import LEAST_RATE, Settings
@@ -247,32 +248,28 @@ class PinnedRead:
         summing = Summing(self._checksums(), size, is_whole)
         given = 0
         with (
-            ThreadPoolExecutor(AHEAD, thread_name_prefix="s3") as pool,
-            ThreadPoolExecutor(1, thread_name_prefix="sums") as beside,  # hashes while the caller uses the bytes
+            AheadPool(AHEAD, thread_name_prefix="s3") as pool,
+            AheadPool(1, thread_name_prefix="sums") as beside,  # hashes while the caller uses the bytes
         ):
             coming = [(number, pool.submit(self._part, number)) for number in islice(numbers, AHEAD)]
             sums: dict[int, Future[PartSums]] = {}
-            try:
-                while coming:
-                    number, future = coming.pop(0)
-                    asked = perf_counter()
-                    part = future.result()
-                    self.waited += perf_counter() - asked
-                    following = next(numbers, None)
-                    if following is not None:
-                        coming.append((following, pool.submit(self._part, following)))
-                    begin = max(number * PART, self._start)
-                    if begin == number * PART:
-                        if number - 1 in sums:
-                            wait([sums[number - 1]])  # so that at most one part waits for its checksum
-                        sums[number] = beside.submit(summing.add, begin, part)
-                    part = part[: self._end - begin]
-                    given += len(part)
-                    yield part
-                self.digests.update({number: future.result() for number, future in sums.items()})
-            finally:
-                for _, future in coming:
-                    future.cancel()
+            while coming:
+                number, future = coming.pop(0)
+                asked = perf_counter()
+                part = future.result()
+                self.waited += perf_counter() - asked
+                following = next(numbers, None)
+                if following is not None:
+                    coming.append((following, pool.submit(self._part, following)))
+                begin = max(number * PART, self._start)
+                if begin == number * PART:
+                    if number - 1 in sums:
+                        wait([sums[number - 1]])  # so that at most one part waits for its checksum
+                    sums[number] = beside.submit(summing.add, begin, part)
+                part = part[: self._end - begin]
+                given += len(part)
+                yield part
+            self.digests.update({number: future.result() for number, future in sums.items()})
         if given != self._end - self._start:  # so that bytes are never lost silently
             raise LakeError(f"{self._manifest.url} was read as {given} of {self._end - self._start} bytes.")
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Protocol
 
+from kpi_assets.ahead import AheadPool
 from kpi_assets.errors import UserError
 from kpi_assets.model.query import digest
 from kpi_assets.sources.lake import ChangedError, MissingError
@@ -238,14 +239,10 @@ def whole(objects: Objects, prefix: str) -> Iterator[Found]:
 def _ahead(links: Sequence[tuple[Link, Entry]], read: Callable[[tuple[Link, Entry]], Found]) -> Iterator[Found]:
     """Read objects in order, a few of them ahead."""
     pending: deque[Future[Found]] = deque()
-    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="links") as pool:
-        try:
-            for pair in links:
-                pending.append(pool.submit(read, pair))
-                if len(pending) > AT_ONCE:
-                    yield pending.popleft().result()
-            while pending:
+    with AheadPool(AT_ONCE, thread_name_prefix="links") as pool:
+        for pair in links:
+            pending.append(pool.submit(read, pair))
+            if len(pending) > AT_ONCE:
                 yield pending.popleft().result()
-        finally:
-            for each in pending:
-                each.cancel()
+        while pending:
+            yield pending.popleft().result()

@@ -37,7 +37,7 @@ STATIC = "/static/"  # open to all: the page that asks for a key looks like the 
 EMBED_ONLY = "embed-"  # the beginning of the names of keys that open EMBED alone
 KEY = "key"  # the parameter with which a browser sends its key once
 _ALLOW = {"Allow": ", ".join(READS)}
-_EXPOSED = b"ETag, X-Publish-Id, X-Load-Date, X-Gate, X-Waived, Link, Retry-After"
+_EXPOSED = b"ETag, X-Publish-Id, X-Load-Date, X-Gate, X-Waived, X-Final, X-Final-At, X-Final-Through, Link, Retry-After"
 _PAGE = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"

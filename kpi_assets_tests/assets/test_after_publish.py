@@ -11,6 +11,7 @@ from kpi_assets.assets import chart, metadata
 from kpi_assets.model.names import Relation
 from kpi_assets.model.results import CheckResult
 from kpi_assets_tests.assets.test_gates import run
+from kpi_assets_tests.examples import few
 from kpi_assets_tests.materialize.orders_pipeline import PRODUCTS, RAW, declare, deliver
 from kpi_assets_tests.pipeline_harness import GOOD, RAW_THINGS, PipelineHarness
 
@@ -68,7 +69,7 @@ def materialization(result: dg.ExecuteInProcessResult, table: str) -> dict[str, 
     return {name: value.value for name, value in found.metadata.items()}
 
 
-@pytest.mark.parametrize(("x", "y"), [("number", "value"), ("value", "number")])
+@pytest.mark.parametrize(("x", "y"), few(1, [("number", "value"), ("value", "number")]))
 def test_an_extreme_value_is_published_shown_and_built_upon(lab: PipelineHarness, x: str, y: str) -> None:
     """Build, in one run, a table for each type and a table that reads it."""
     lab.file("raw/things.sql", RAW_THINGS)
@@ -119,7 +120,7 @@ def test_the_page_of_a_table_shows_what_was_set_aside(lab: PipelineHarness) -> N
     ]
 
 
-@pytest.mark.parametrize("broken", ["chart.markdown", "metadata.build_metadata", "metadata.check_metadata"])
+@pytest.mark.parametrize("broken", few(1, ["chart.markdown", "metadata.build_metadata", "metadata.check_metadata"]))
 def test_an_error_while_a_build_is_described_fails_nothing(
     lab: PipelineHarness, broken: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -98,6 +98,7 @@ def test_a_held_load_date_is_evaluated_but_not_materialized_and_nothing_follows(
     assert materialized(instance, things, "marts.weighed") == set()
 
 
+@pytest.mark.nightly
 def test_an_object_that_is_held_by_a_check_that_usually_warns_stops_the_run(
     things: PipelineHarness, instance: dg.DagsterInstance
 ) -> None:
@@ -183,6 +184,7 @@ def test_a_run_is_tagged_with_its_outcome(things: PipelineHarness, instance: dg.
     assert outcome(run(things, instance)) == "success"
 
 
+@pytest.mark.nightly
 def test_a_held_load_date_does_not_change_another(things: PipelineHarness, instance: dg.DagsterInstance) -> None:
     things.put_things(DOUBLED, DAY)
     things.put_things(GOOD, NEXT)

@@ -17,6 +17,8 @@ from kpi_assets.assets.resources import OUTCOME
 from kpi_assets.cli.runner import StoppedError, failures_of
 from kpi_assets.instance import folder
 from kpi_assets.instance.storage import open_instance
+from kpi_assets.materialize.rollback import roll_back
+from kpi_assets.materialize.rolled_back import before_run, plan
 from kpi_assets.model.names import Relation
 from kpi_assets.settings import settings
 from kpi_assets_tests.assets.test_gates import RESOURCES, materialized, run, steps
@@ -53,6 +55,30 @@ def status(instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult) -> t
     found = instance.get_run_by_id(result.run_id)
     assert found is not None
     return found.status.value, found.tags.get(OUTCOME)
+
+
+def test_a_load_date_that_was_rolled_back_is_held_and_stays_as_it_was_built(
+    things: PipelineHarness, instance: dg.DagsterInstance
+) -> None:
+    yaml = things.folder / "pipeline.yaml"
+    yaml.write_text(yaml.read_text() + "rollback: {keep: 2}\n")
+    things.put_things(GOOD)
+    run(things, instance)
+    things.put_things(GOOD.replace(b"20.50", b"30.00"))
+    second = run(things, instance)
+    with things.session() as session:
+        planned = plan(session, things.pipeline(), DAY, before_run(session, DAY, second.run_id))
+    roll_back(things.context(), planned, "the scale was wrong that day", "ana")
+    made = [("SUCCEEDED", str(DAY))] * 2
+    assert history(instance, things, "marts.weighed", "grain") == made, "Dagster is not told of it"
+
+    assert status(instance, run(things, instance)) == ("CANCELED", "held")
+    assert history(instance, things, "marts.weighed", "grain") == made
+    assert partitions(instance, things, "marts.weighed", DAY) == ["MATERIALIZED"]
+    assert things.rows("select weight::float from marts.weighed") == [(20.5,)]
+    things.put_things(GOOD.replace(b"20.50", b"25.00"))
+    assert status(instance, run(things, instance)) == ("SUCCESS", "success")
+    assert things.rows("select weight::float from marts.weighed") == [(25.0,)]
 
 
 def in_range(lab: PipelineHarness, instance: dg.DagsterInstance, **resources: Any) -> dg.ExecuteInProcessResult:
@@ -92,6 +118,7 @@ def test_a_held_load_date_is_materialized_once_it_is_corrected(
     assert partitions(instance, things, "marts.weighed", DAY) == ["MATERIALIZED"]
 
 
+@pytest.mark.nightly
 def test_only_the_held_table_changes_its_state_in_a_run_over_a_range_too(
     things: PipelineHarness, instance: dg.DagsterInstance
 ) -> None:
@@ -126,6 +153,7 @@ def broken(lab: PipelineHarness) -> None:
     lab.put_things(GOOD, NEXT)
 
 
+@pytest.mark.nightly
 def test_an_error_is_a_failure_whatever_is_held_beside_it(
     things: PipelineHarness, instance: dg.DagsterInstance
 ) -> None:
@@ -140,6 +168,7 @@ def test_an_error_is_a_failure_whatever_is_held_beside_it(
     assert status(instance, in_range(things, instance)) == ("FAILURE", "failed")
 
 
+@pytest.mark.nightly
 def test_an_error_that_the_run_log_has_not_recorded_is_a_failure_too(
     things: PipelineHarness, instance: dg.DagsterInstance
 ) -> None:
@@ -193,6 +222,7 @@ def ended_at(
     )
 
 
+@pytest.mark.nightly
 def test_a_run_that_is_stopped_after_a_table_was_held_is_reported_as_stopped(
     things: PipelineHarness, instance: dg.DagsterInstance
 ) -> None:
@@ -203,6 +233,7 @@ def test_a_run_that_is_stopped_after_a_table_was_held_is_reported_as_stopped(
     assert status(instance, result) == ("FAILURE", "held")
 
 
+@pytest.mark.nightly
 def test_a_run_that_breaks_off_after_a_table_was_held_is_a_failure(
     things: PipelineHarness, instance: dg.DagsterInstance
 ) -> None:

@@ -27,8 +27,8 @@ from kpi_assets.model.kpi import Chart
 from kpi_assets.model.lookback import Window
 from kpi_assets.model.names import Relation
 from kpi_assets.model.results import ChartRows, CheckResult
-from kpi_assets.model.tree import load_pipelines
-from kpi_assets.settings import default_sql_dir, settings
+from kpi_assets.settings import settings
+from kpi_assets_tests import shipped
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -275,7 +275,7 @@ def test_a_measure_without_a_number_is_left_out() -> None:
 
 
 def test_a_kpi_links_to_its_page_and_shows_its_tile() -> None:
-    pipeline = load_pipelines(default_sql_dir())["instacart"]
+    pipeline = shipped.PIPELINES["instacart"]
     found = pages_metadata(pipeline, pipeline.table("marts.kpi_orders_by_dow"), "https://kpi.example.com")
     assert {name: value.value for name, value in found.items()} == {
         "dashboard": "https://kpi.example.com/kpi/instacart/kpi_orders_by_dow",
@@ -286,7 +286,7 @@ def test_a_kpi_links_to_its_page_and_shows_its_tile() -> None:
 
 
 def test_the_asset_of_a_kpi_has_them_where_the_address_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    pipeline = load_pipelines(default_sql_dir())["instacart"]
+    pipeline = shipped.PIPELINES["instacart"]
     key = table_key("instacart", Relation("marts", "kpi_orders_by_dow"))
 
     def dashboard() -> Any:

@@ -70,6 +70,7 @@ def test_tomorrow_is_refused_and_the_error_names_today() -> None:
 TEXTS = st.one_of(st.text(max_size=12), st.dates().map(str), st.from_regex(r"\d{1,4}-\d{1,2}-\d{1,2}", fullmatch=True))
 
 
+@pytest.mark.nightly
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)  # the first draw is slow on a busy machine
 @given(st.dictionaries(st.sampled_from([PARTITION, RANGE_START, RANGE_END]), TEXTS))
 def test_any_text_in_a_tag_gives_load_dates_that_may_be_built_or_an_error_in_one_sentence(tags: dict[str, str]) -> None:

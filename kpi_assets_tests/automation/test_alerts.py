@@ -83,6 +83,7 @@ def test_a_held_load_date_and_its_recovery_are_each_reported_once(
     ]
 
 
+@pytest.mark.nightly
 def test_a_run_over_a_range_recovers_each_load_date_that_it_published(
     things: PipelineHarness, instance: dg.DagsterInstance, web: Web
 ) -> None:
@@ -111,6 +112,7 @@ def range_run(lab: PipelineHarness, instance: dg.DagsterInstance, first: date, l
     )
 
 
+@pytest.mark.nightly
 def test_load_dates_that_never_landed_are_missing_and_send_no_alert(
     things: PipelineHarness, instance: dg.DagsterInstance, web: Web
 ) -> None:
@@ -128,6 +130,7 @@ def test_load_dates_that_never_landed_are_missing_and_send_no_alert(
     assert things.rows("select count(*) from ops.alerts") == [(0,)]
 
 
+@pytest.mark.nightly
 def test_held_load_dates_of_a_range_are_one_message(
     things: PipelineHarness, instance: dg.DagsterInstance, web: Web
 ) -> None:
@@ -228,6 +231,7 @@ def test_a_failed_run_of_no_pipeline_waits_for_a_pipeline_that_can_report_it(
     assert tick.cursor is None, "the next tick looks at the run again"
 
 
+@pytest.mark.nightly
 def test_the_oldest_of_many_failed_runs_is_reported_too(
     things: PipelineHarness, instance: dg.DagsterInstance, web: Web
 ) -> None:

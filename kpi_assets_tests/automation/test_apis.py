@@ -47,6 +47,7 @@ def test_a_sensor_requests_every_load_date_whose_apis_are_due_the_oldest_first(h
     assert (shown["api/records"], shown["api/total"], shown["api/pages"]) == (3, 3, 2)
 
 
+@pytest.mark.nightly
 def test_the_sensor_pauses_while_an_api_fails_and_then_asks_only_it(harness: SensorHarness) -> None:
     sales, day = harness.shop, TODAY - timedelta(days=1)
     assert isinstance(sales, SalesPipeline)
@@ -74,6 +75,7 @@ def test_the_sensor_pauses_while_an_api_fails_and_then_asks_only_it(harness: Sen
     assert sales.rows(incident) == []
 
 
+@pytest.mark.nightly
 def test_a_backfill_of_a_range_fetches_each_load_date_that_is_over(harness: SensorHarness) -> None:
     sales = harness.shop
     assert isinstance(sales, SalesPipeline)

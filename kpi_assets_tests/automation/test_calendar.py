@@ -87,6 +87,7 @@ WANTED = {
 }
 
 
+@pytest.mark.nightly
 def test_the_sensor_runs_each_load_date_with_what_is_due_on_it(calendar: SensorHarness) -> None:
     shop = calendar.shop
     land(calendar, *DAYS)
@@ -107,6 +108,7 @@ def test_the_sensor_runs_each_load_date_with_what_is_due_on_it(calendar: SensorH
     assert calendar.materialized("s3.extras") == [str(day) for day in DAYS], "that there is none was verified"
 
 
+@pytest.mark.nightly
 def test_the_sensor_runs_each_load_date_with_an_object_that_is_carried_to_it(calendar: SensorHarness) -> None:
     shop = calendar.shop
     shop.file("raw/labels.sql", source("labels", "every: monday, carried_days: 13"))
@@ -122,6 +124,7 @@ def test_the_sensor_runs_each_load_date_with_an_object_that_is_carried_to_it(cal
     shop.s3.delete_object(Bucket=shop.bucket, Key=shop.key("labels", date(2025, 1, 27)))
 
 
+@pytest.mark.nightly
 def test_an_optional_object_that_lands_later_is_run_again(calendar: SensorHarness) -> None:
     shop = calendar.shop
     land(calendar, TUESDAY)
@@ -197,6 +200,7 @@ def test_the_next_load_date_that_lies_in_the_future_does_nothing(calendar: Senso
     assert calendar.materialized("raw.things") == []
 
 
+@pytest.mark.nightly
 def test_a_dagster_backfill_over_what_is_not_due_is_a_success(
     calendar: SensorHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:

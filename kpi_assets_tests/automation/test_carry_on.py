@@ -60,6 +60,7 @@ def rows(harness: SensorHarness) -> list[tuple[date, int, date, int]]:
     return harness.shop.rows(ROWS.format(harness.shop.day))
 
 
+@pytest.mark.nightly
 def test_a_late_load_date_is_run_and_then_those_after_it_one_by_one(carrying: SensorHarness) -> None:
     for number in (0, 2, 3, 4):
         land(carrying, number)
@@ -70,6 +71,7 @@ def test_a_late_load_date_is_run_and_then_those_after_it_one_by_one(carrying: Se
     assert {status.state for status in carrying.shop.plan(days(carrying)[0], days(carrying)[-1])} == {"published"}
 
 
+@pytest.mark.nightly
 def test_runs_and_ranges_and_runs_at_once_end_with_the_same_rows(carrying: SensorHarness) -> None:
     for number in range(COUNT):
         land(carrying, number)

@@ -1,5 +1,7 @@
 """The sensor notices decisions on rows that were set aside, whoever put them on S3, and builds what it must."""
 
+import pytest
+
 from kpi_assets_tests.automation.conftest import SensorHarness
 from kpi_assets_tests.materialize.test_decision_inputs import BROKEN, decision, put
 from kpi_assets_tests.pipeline_harness import DOUBLED
@@ -35,6 +37,7 @@ def test_a_held_load_date_is_run_again_after_a_decision_and_not_before(harness: 
     assert harness.tick() == []
 
 
+@pytest.mark.nightly
 def test_a_broken_decision_is_a_failure_that_ends_when_it_is_corrected(harness: SensorHarness) -> None:
     shop = harness.shop
     shop.land()

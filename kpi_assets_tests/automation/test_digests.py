@@ -59,6 +59,7 @@ def test_a_digest_is_recorded_once_a_day_and_not_before_its_time(shop: PipelineH
     assert digests.record_due(server, pipeline, today.replace(hour=9) + timedelta(days=1))
 
 
+@pytest.mark.nightly
 def test_without_the_word_or_without_measures_nothing_is_recorded(shop: PipelineHarness) -> None:
     write_digest(shop, "start: none")
     assert not at(shop, 23)
@@ -90,6 +91,7 @@ def test_the_sensor_sends_the_digest_to_each_channel_once(shop: PipelineHarness,
     assert body["link"] == f"https://kpi.example.com/pipelines/{shop.name}"
 
 
+@pytest.mark.nightly
 def test_without_a_channel_no_digest_is_recorded(
     shop: PipelineHarness, monkeypatch: pytest.MonkeyPatch, stack: object
 ) -> None:

@@ -69,6 +69,7 @@ def is_a_sentence(text: str) -> bool:
     return text.endswith(".") and text.isprintable() and len(text) < 800
 
 
+@pytest.mark.nightly
 @QUICK
 @given(run=RUNS)
 @example(run=dg.DagsterRun(job_name="", asset_selection=frozenset([dg.AssetKey([])])))

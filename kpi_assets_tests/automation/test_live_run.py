@@ -102,6 +102,7 @@ def test_a_closed_load_date_is_built_whole_and_the_run_ends(live: Live) -> None:
     assert all(evaluated.values())
 
 
+@pytest.mark.nightly
 def test_a_live_run_makes_no_client_of_boto3(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     clicks = live.clicks
     clicks.land("a")
@@ -111,6 +112,7 @@ def test_a_live_run_makes_no_client_of_boto3(live: Live, monkeypatch: pytest.Mon
     assert clicks.total() == 1
 
 
+@pytest.mark.nightly
 def test_the_run_log_has_the_live_run_as_one_row_with_the_worst_of_the_latest_builds(live: Live) -> None:
     clicks = live.clicks
     clicks.land("a", kind="explode")
@@ -163,6 +165,7 @@ class _Beside(threading.Thread):
         self.ran: Any = self.live.run()
 
 
+@pytest.mark.nightly
 def test_a_backfill_beside_a_live_run_gets_its_turn_and_both_end_with_all_rows(live: Live) -> None:
     clicks = live.clicks
     clicks.report(datetime.now(timezone.utc))  # so that the load_date is not closed by the clock

@@ -54,6 +54,7 @@ def rows(harness: SensorHarness) -> list[tuple[date, str, int]]:
     return harness.shop.rows(OF_RECENT.format(days(harness)[0], days(harness)[-1]))
 
 
+@pytest.mark.nightly
 def test_a_late_load_date_is_run_and_then_only_the_load_dates_that_look_back_on_it(recent: SensorHarness) -> None:
     for number in (0, 2, 3, 4, 5):
         land(recent, number)
@@ -67,6 +68,7 @@ def test_a_late_load_date_is_run_and_then_only_the_load_dates_that_look_back_on_
     assert {status.state for status in recent.shop.plan(days(recent)[0], days(recent)[-1])} == {"published"}
 
 
+@pytest.mark.nightly
 def test_a_replaced_load_date_is_run_and_then_only_the_load_dates_that_look_back_on_it(recent: SensorHarness) -> None:
     for number in range(6):
         land(recent, number)
@@ -78,6 +80,7 @@ def test_a_replaced_load_date_is_run_and_then_only_the_load_dates_that_look_back
     ]
 
 
+@pytest.mark.nightly
 def test_a_held_load_date_reaches_no_later_one_until_it_is_corrected(recent: SensorHarness) -> None:
     land(recent, 0)
     land(recent, 1, DOUBLED)
@@ -98,6 +101,7 @@ def test_a_held_load_date_reaches_no_later_one_until_it_is_corrected(recent: Sen
     assert settle(recent) == [{days(recent)[1]: []}, {days(recent)[2]: ["marts.recent"]}]
 
 
+@pytest.mark.nightly
 def test_a_run_over_a_range_gives_the_same_as_day_by_day(recent: SensorHarness) -> None:
     for number in range(6):
         land(recent, number)
@@ -124,6 +128,7 @@ def test_a_range_with_a_held_load_date_leaves_it_out_of_every_window(recent: Sen
     assert len(recent.shop.rows(bound.format(days(recent)[1]))) == 1, "the input of the load_date after the held one"
 
 
+@pytest.mark.nightly
 def test_concurrent_runs_end_with_the_same_rows_as_runs_one_after_another(recent: SensorHarness) -> None:
     """A load_date that looked back too early is found and built again."""
     for number in range(6):

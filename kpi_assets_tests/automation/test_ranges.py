@@ -7,6 +7,7 @@ import dagster as dg
 import pytest
 
 from kpi_assets_tests.automation.conftest import SensorHarness
+from kpi_assets_tests.examples import few
 from kpi_assets_tests.pipeline_harness import DOUBLED
 from kpi_assets_tests.two_source_pipeline import THINGS
 
@@ -40,7 +41,7 @@ def texts(days: Sequence[date]) -> list[str]:
     return [str(day) for day in days]
 
 
-@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("count", few(1, [1, 2]))
 def test_each_load_date_of_a_range_is_published_and_materialized(harness: SensorHarness, count: int) -> None:
     days = days_from(date(2026, 1, 1), count)
     for day in days:
@@ -54,6 +55,7 @@ def test_each_load_date_of_a_range_is_published_and_materialized(harness: Sensor
     assert harness.shop.rows(CHECKSUMS.format(days[0], days[-1])) == checksums
 
 
+@pytest.mark.nightly
 def test_gaps_and_a_bad_load_date_do_not_stop_the_other_load_dates(harness: SensorHarness) -> None:
     shop = harness.shop
     days = days_from(date(2026, 3, 1), 31)
@@ -93,6 +95,7 @@ def test_each_load_date_has_its_own_check_results(harness: SensorHarness) -> Non
     assert found["grain", str(shop.next)] is True
 
 
+@pytest.mark.nightly
 def test_a_run_that_holds_a_table_builds_nothing_from_its_earlier_publish(harness: SensorHarness) -> None:
     """A run of one load_date does the same: Dagster builds nothing after a failed step."""
     shop = harness.shop

@@ -18,6 +18,7 @@ from kpi_assets.materialize.verify_object import verify
 from kpi_assets.model.table import Table
 from kpi_assets_tests.automation.conftest import SensorHarness, definitions
 from kpi_assets_tests.automation.test_ranges import failures
+from kpi_assets_tests.examples import few
 
 TODAY = datetime.now(timezone.utc).date()
 FUTURE = TODAY + timedelta(days=3)  # days ahead, so that it still is when the tests run past midnight
@@ -59,7 +60,7 @@ def written(harness: SensorHarness) -> list[tuple[object, ...]]:
     )
 
 
-@pytest.mark.parametrize("case", [name for name in REFUSED if name not in NO_RUN])
+@pytest.mark.parametrize("case", few(2, [name for name in REFUSED if name not in NO_RUN]))
 def test_a_run_is_refused_in_one_sentence_and_writes_nothing(harness: SensorHarness, case: str) -> None:
     tags, sentence = REFUSED[case]
     for day in (TODAY, FUTURE, date(2025, 7, 1)):
@@ -141,7 +142,7 @@ def test_failed_runs_with_odd_tags_do_not_stop_the_alerts_and_are_reported_once(
     ]
 
 
-@pytest.mark.parametrize("process", [None, "", "x", "{id}", "{id} ", "{id} x 1", "{id} -1 1"])
+@pytest.mark.parametrize("process", few(2, [None, "", "x", "{id}", "{id} ", "{id} x 1", "{id} -1 1"]))
 def test_a_run_whose_tag_names_no_process_is_not_closed(harness: SensorHarness, process: str | None) -> None:
     tags = {HOST: socket.gethostname()}
     run = harness.queue(TODAY, dg.DagsterRunStatus.STARTED, **tags)

@@ -11,6 +11,7 @@ from kpi_assets_tests.pipeline_harness import DOUBLED
 from kpi_assets_tests.two_source_pipeline import THINGS
 
 
+@pytest.mark.nightly
 def test_superseded_runs_are_deleted_and_the_latest_of_each_load_date_are_kept(
     harness: SensorHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:

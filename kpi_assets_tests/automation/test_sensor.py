@@ -9,6 +9,7 @@ import pytest
 
 from kpi_assets.automation.sensor_tick import TickEvaluator
 from kpi_assets_tests.automation.conftest import SensorHarness, definitions
+from kpi_assets_tests.examples import few
 from kpi_assets_tests.pipeline_harness import DOUBLED
 from kpi_assets_tests.two_source_pipeline import THINGS
 
@@ -34,6 +35,7 @@ def test_a_load_date_is_requested_when_it_is_complete_and_then_published(harness
     assert shop.status().state == "published"
 
 
+@pytest.mark.nightly
 def test_a_replaced_object_is_requested_again_even_if_the_old_one_comes_back(harness: SensorHarness) -> None:
     shop = harness.shop
     keys = set()
@@ -60,6 +62,7 @@ def test_a_held_load_date_is_not_run_again_until_its_objects_change(harness: Sen
     assert harness.tick() == []
 
 
+@pytest.mark.nightly
 def test_a_load_date_that_was_run_before_it_landed_is_new_when_it_lands(harness: SensorHarness) -> None:
     shop = harness.shop
     assert not harness.run(shop.day).success
@@ -82,13 +85,16 @@ def test_duplicate_ticks_request_a_run_once(harness: SensorHarness) -> None:
     assert harness.requested(cursor="lost") == []
 
 
-@pytest.mark.parametrize("cursor", ['{"year": 9999, "rest_until": 1e20}', '{"year": -1}', "[]", "null", "\x00", "{"])
+@pytest.mark.parametrize(
+    "cursor", few(2, ['{"year": 9999, "rest_until": 1e20}', '{"year": -1}', "[]", "null", "\x00", "{"])
+)
 def test_an_invalid_cursor_hides_no_load_date(harness: SensorHarness, cursor: str) -> None:
     harness.shop.automate("settle_seconds: 0, look_back_days: 0")
     harness.shop.land()
     assert harness.requested(cursor) == [harness.shop.day]
 
 
+@pytest.mark.nightly
 def test_a_rewound_cursor_requests_no_run_again(harness: SensorHarness) -> None:
     harness.shop.automate("settle_seconds: 0, look_back_days: 0")
     harness.shop.land()
@@ -109,12 +115,15 @@ def test_two_sensors_at_the_same_time_request_each_run_once(harness: SensorHarne
 
 @pytest.mark.parametrize(
     "status",
-    [
-        dg.DagsterRunStatus.QUEUED,
-        dg.DagsterRunStatus.NOT_STARTED,
-        dg.DagsterRunStatus.STARTED,
-        dg.DagsterRunStatus.CANCELING,
-    ],
+    few(
+        1,
+        [
+            dg.DagsterRunStatus.QUEUED,
+            dg.DagsterRunStatus.NOT_STARTED,
+            dg.DagsterRunStatus.STARTED,
+            dg.DagsterRunStatus.CANCELING,
+        ],
+    ),
 )
 def test_a_load_date_with_an_unfinished_run_is_left_alone(harness: SensorHarness, status: dg.DagsterRunStatus) -> None:
     harness.shop.land()
@@ -140,6 +149,7 @@ def test_unfinished_runs_over_a_range_or_of_the_kpis_count_and_rechecks_do_not(h
     assert len(harness.tick()) == 3
 
 
+@pytest.mark.nightly
 def test_a_run_that_never_started_is_requested_again_after_longer_and_longer_pauses(harness: SensorHarness) -> None:
     harness.shop.land()
     assert len(harness.tick()) == 1
@@ -279,6 +289,7 @@ def test_pipeline_yaml_decides_whether_sensor_or_schedule_is_on(
     assert defs.resolve_schedule_def(f"{harness.shop.name}_daily").default_status.value == schedule
 
 
+@pytest.mark.nightly
 def test_a_table_that_no_file_describes_is_named_in_each_tick(harness: SensorHarness) -> None:
     shop = harness.shop
     shop.land()

@@ -151,6 +151,7 @@ def test_a_daily_schedule_is_reported_after_its_third_failure(
     assert labs[0].rows(OPEN) == [("stalled", schedule.name, True)]
 
 
+@pytest.mark.nightly
 def test_if_its_own_outbox_cannot_be_used_another_pipeline_reports_it(
     labs: list[PipelineHarness], instance: dg.DagsterInstance, web: Web
 ) -> None:
@@ -178,6 +179,7 @@ def test_if_its_own_outbox_cannot_be_used_another_pipeline_reports_it(
     }
 
 
+@pytest.mark.nightly
 def test_an_unexpected_error_in_one_pipeline_does_not_stop_the_alerts_of_another(
     labs: list[PipelineHarness], instance: dg.DagsterInstance, web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -205,6 +207,7 @@ def test_an_unexpected_error_in_one_pipeline_does_not_stop_the_alerts_of_another
     )
 
 
+@pytest.mark.nightly
 def test_if_the_alerts_sensor_is_stalled_the_first_working_sensor_reports_it(harness: SensorHarness, web: Web) -> None:
     shop = harness.shop
     pipeline = shop.pipeline()

@@ -59,6 +59,7 @@ def test_a_held_load_date_is_not_held_again_if_nothing_changed(harness: SensorHa
     assert shop.rows(f"select occurrences from ops.alerts where load_date = '{shop.day}'") == [(1,)]
 
 
+@pytest.mark.nightly
 def test_a_person_s_run_builds_everything_even_with_the_tags_of_the_sensor(harness: SensorHarness) -> None:
     shop = harness.shop
     shop.land()
@@ -83,6 +84,7 @@ def test_the_tags_tell_who_requested_a_run(tags: dict[str, str], expected: bool)
     assert is_automatic(tags) is expected
 
 
+@pytest.mark.nightly
 def test_a_load_date_that_changed_again_is_built(harness: SensorHarness) -> None:
     shop = harness.shop
     shop.land()
@@ -93,6 +95,7 @@ def test_a_load_date_that_changed_again_is_built(harness: SensorHarness) -> None
     assert built(harness) == dict.fromkeys(TABLES, 2)
 
 
+@pytest.mark.nightly
 def test_only_the_requested_tables_are_built_and_only_once(harness: SensorHarness) -> None:
     """The run has some tables only, and waits for no object."""
     shop = harness.shop
@@ -108,6 +111,7 @@ def test_only_the_requested_tables_are_built_and_only_once(harness: SensorHarnes
     assert built(harness) == before
 
 
+@pytest.mark.nightly
 def test_a_backfill_and_the_sensor_s_run_at_once_build_it_once(harness: SensorHarness) -> None:
     shop = harness.shop
     shop.land()

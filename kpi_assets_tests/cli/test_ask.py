@@ -4,6 +4,8 @@ import csv
 import io
 import json
 
+import pytest
+
 from kpi_assets_tests.cli.command import CliHarness
 from kpi_assets_tests.cli.conftest import Published
 
@@ -53,6 +55,7 @@ def test_what_was_not_published_a_week_before_is_said(kpi: CliHarness, published
     assert "Marts.kpi_orders_by_dow of 2025-06-03 is not published." in said.out
 
 
+@pytest.mark.nightly
 def test_a_wrong_word_is_refused_before_a_server_is_asked(kpi: CliHarness) -> None:
     ask = ("ask", "instacart", QUESTION)
     nowhere = {"KPI_POSTGRES_URL": "postgresql://localhost:1/x"}

@@ -57,6 +57,7 @@ def test_the_other_load_dates_are_published(kpi: CliHarness, said: Output) -> No
     ) == [(GOOD, 300)]
 
 
+@pytest.mark.nightly
 def test_a_second_backfill_publishes_the_same_tables(kpi: CliHarness, said: Output) -> None:
     first, ids = kpi.rows(CHECKSUMS, BAD, GOOD), kpi.published(GOOD)
     kpi("backfill", "instacart", "--from", GOOD, "--to", GOOD)
@@ -65,10 +66,11 @@ def test_a_second_backfill_publishes_the_same_tables(kpi: CliHarness, said: Outp
 
 
 def test_a_range_in_which_nothing_landed_builds_nothing(kpi: CliHarness, said: Output) -> None:
-    empty = kpi.process("backfill", "instacart", "--from", ABSENT, "--to", ABSENT)
+    empty = kpi("backfill", "instacart", "--from", ABSENT, "--to", ABSENT)
     assert empty.out.splitlines()[-1] == "0 load_dates run, 1 not landed"
 
 
+@pytest.mark.nightly
 def test_a_late_load_date_is_built_and_then_only_the_tables_that_look_back_on_it(kpi: CliHarness) -> None:
     only = ("backfill", "instacart", "--from", FIRST, "--to", LAST, "--only", "missing,stale")
     for day, seed in ((FIRST, 1), (LAST, 3)):

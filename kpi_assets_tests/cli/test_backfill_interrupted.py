@@ -12,6 +12,8 @@ from kpi_assets_tests.cli.command import CliHarness
 from kpi_assets_tests.examples import ALL
 from kpi_assets_tests.machine import PATIENCE, eventually
 
+pytestmark = pytest.mark.nightly
+
 BUCKET = "kpi-interrupted"
 FIRST = date(2025, 9, 1)
 COUNT = 30 if ALL else 6

@@ -96,6 +96,7 @@ def test_every_fault_of_the_generator_has_a_test() -> None:
     assert {*DAYS, WARNS} == {*GENERATORS["instacart"].faults}
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("fault", "table", "check", "sample"),
     [
@@ -116,6 +117,7 @@ def test_a_row_that_breaks_a_rule_is_shown_and_held(
     assert check in backfill.line(fault, f"held {table}: held by")
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("fault", "table", "part", "where", "column", "value", "reason"),
     [
@@ -156,6 +158,7 @@ def test_a_record_that_cannot_be_read_is_quarantined_with_line_and_reason(
     assert recorded == backfill.content[DAYS[fault], FILES[table]][line - 1].decode(errors="backslashreplace")
 
 
+@pytest.mark.nightly
 def test_a_record_that_is_too_short_is_quarantined(backfill: BackfillOutput) -> None:
     [line] = [
         number
@@ -170,6 +173,7 @@ def test_a_record_that_is_too_short_is_quarantined(backfill: BackfillOutput) -> 
     assert second["line"] > line
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("fault", "name", "file", "problem"),
     [
@@ -200,6 +204,7 @@ def test_an_object_that_is_missing_or_malformed_is_named(
     )
 
 
+@pytest.mark.nightly
 def test_an_object_with_only_its_header_is_held(backfill: BackfillOutput) -> None:
     assert backfill.line("header_only", f"{ORDERS} min_rows") == (
         f"{ORDERS} min_rows fail 0 1 0 rows, at least 1 are wanted"
@@ -207,6 +212,7 @@ def test_an_object_with_only_its_header_is_held(backfill: BackfillOutput) -> Non
     assert backfill.line("header_only", f"held {ORDERS}").startswith(held("header_only", ORDERS, "min_rows"))
 
 
+@pytest.mark.nightly
 @pytest.mark.usefixtures("published")  # another load_date, so that each table exists
 def test_nothing_of_a_held_load_date_is_published(backfill: BackfillOutput) -> None:
     published = {day: set(backfill.kpi.published(day)) for day in DAYS.values()}
@@ -224,6 +230,7 @@ def test_nothing_of_a_held_load_date_is_published(backfill: BackfillOutput) -> N
         assert {day for day in days if day >= FIRST} == {day for day, names in published.items() if table in names}
 
 
+@pytest.mark.nightly
 def test_the_summary_has_a_line_for_each_load_date(backfill: BackfillOutput) -> None:
     summary = [
         " ".join(line.split()) for line in backfill.said.out.partition("instacart: 2025-02-01 to")[2].splitlines()

@@ -11,6 +11,8 @@ import pytest
 from kpi_assets.embedded.stack import stop
 from kpi_assets_tests.cli.command import Kpi, Output
 
+pytestmark = pytest.mark.nightly
+
 HISTORY = "warehouse.dim_customers"
 
 

@@ -48,6 +48,7 @@ def tiles(demo: Output, start: str) -> list[tuple[str, str]]:
     return [(found["orders"], found["euros"]) for found in TILE.finditer(part(demo, start))]
 
 
+@pytest.mark.nightly
 def test_events_flow_from_the_broker_to_a_tile_and_the_tile_moves(demo: Output) -> None:
     flows = part(demo, "1. ")
     assert "The broker took 3,003 events: order_events 127, inventory_events 710, clicks 2,166." in flows
@@ -57,6 +58,7 @@ def test_events_flow_from_the_broker_to_a_tile_and_the_tile_moves(demo: Output) 
     assert tiles(demo, "2. ")[-1] == ("61", "6,669.90")
 
 
+@pytest.mark.nightly
 def test_a_field_that_nobody_announced_is_an_incident_and_holds_nothing(demo: Output) -> None:
     appears = part(demo, "3. ")
     assert "raw.clicks: 41 events have it. They are published, and the column `unexpected` keeps the values." in appears
@@ -64,6 +66,7 @@ def test_a_field_that_nobody_announced_is_an_incident_and_holds_nothing(demo: Ou
     assert tiles(demo, "3. ")[-1] == ("75", "8,051.65")
 
 
+@pytest.mark.nightly
 def test_a_broken_release_is_held_and_readers_keep_what_they_had(demo: Output) -> None:
     held = part(demo, "4. ")
     assert "The broker took 901 events: order_events 44, inventory_events 208, clicks 649." in held
@@ -79,6 +82,7 @@ def test_a_broken_release_is_held_and_readers_keep_what_they_had(demo: Output) -
     assert tiles(demo, "5. ") == [("75", "8,051.65")]
 
 
+@pytest.mark.nightly
 def test_it_recovers_and_each_order_counts_once(demo: Output) -> None:
     recovers = part(demo, "6. ")
     assert re.search(
@@ -91,6 +95,7 @@ def test_it_recovers_and_each_order_counts_once(demo: Output) -> None:
     assert "The tile has   104 orders, 11,432.12 EUR of them in EUR, more than before." in came
 
 
+@pytest.mark.nightly
 def test_people_are_told_of_the_field_of_the_hold_and_of_the_recovery(demo: Output) -> None:
     told = [line.partition(", load_date ")[2] for line in demo.err.splitlines() if line.startswith("alert: ")]
     assert len(told) == 3
@@ -99,6 +104,7 @@ def test_people_are_told_of_the_field_of_the_hold_and_of_the_recovery(demo: Outp
     assert "has recovered: it is published" in told[2]
 
 
+@pytest.mark.nightly
 def test_the_load_date_goes_on_growing_after_the_demo(alone: Kpi, demo: Output) -> None:
     day = date.fromisoformat(demo.line("has recovered").partition("load_date ")[2][:10])
     planned = alone("plan", "realtime", "--from", day, "--to", day).line("Live runs build it")

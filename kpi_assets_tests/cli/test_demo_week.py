@@ -10,6 +10,8 @@ import pytest
 from kpi_assets.embedded.stack import stop
 from kpi_assets_tests.cli.command import Kpi, Output
 
+pytestmark = pytest.mark.nightly
+
 WEEK = [f"2025-06-{day:02}" for day in range(2, 9)]
 
 

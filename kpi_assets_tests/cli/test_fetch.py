@@ -131,6 +131,7 @@ def test_a_run_of_a_load_date_that_is_not_over_is_refused_and_the_plan_says_from
     assert asked in shops("status").out
 
 
+@pytest.mark.nightly
 def test_run_and_backfill_fetch_what_lacks(shops: CliHarness, api: SalesApi) -> None:
     first, last = START + timedelta(days=10), START + timedelta(days=12)
     api.down = {"south"}

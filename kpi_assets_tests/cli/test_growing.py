@@ -56,6 +56,7 @@ def test_both_sensors_are_switched_together(kpi: CliHarness, streamed: dict[str,
     assert kpi("disable", NAME, **streamed).line("off") == f"off {NAME}: {NAME}_sensor and {NAME}_live_sensor."
 
 
+@pytest.mark.nightly
 def test_a_run_builds_the_load_date_from_all_that_has_landed(kpi: CliHarness, streamed: dict[str, str]) -> None:
     said = kpi.process("run", NAME, "--load-date", TODAY, **streamed)
     assert f"published {NAME}, load_date {TODAY}: 5 assets\n" in said.out
@@ -74,6 +75,7 @@ def test_status_goes_on_if_the_store_cannot_be_read(kpi: CliHarness, streamed: d
     assert f"{NAME}: automation is " in said.out
 
 
+@pytest.mark.nightly
 def test_status_and_doctor_say_what_a_closed_load_date_lacks(kpi: CliHarness, streamed: dict[str, str]) -> None:
     kpi.execute(
         "insert into ops.growth (load_date, run_id, finished_at, problems) "

@@ -70,6 +70,7 @@ def test_a_subfolder_has_the_home_and_the_tree_of_the_project_above_it(projects:
     assert home_of(shell.at(project / "day")("status").out) == str(project / ".kpi")
 
 
+@pytest.mark.nightly
 def test_the_nearest_of_two_projects_is_used(projects: Path, shell: Shell) -> None:
     inner = projects / "project" / "inner"
     said = shell.at(inner / "sql")("plan", small.NAME)
@@ -89,6 +90,7 @@ def test_outside_of_a_project_a_command_asks_for_one(projects: Path, shell: Shel
     assert not (projects / ".kpi").exists()
 
 
+@pytest.mark.nightly
 def test_kpi_home_is_used_in_any_folder(projects: Path, shell: Shell) -> None:
     said = shell.at(projects)("status", KPI_HOME="here/../elsewhere", KPI_SQL_DIR="project/sql")
     assert home_of(said.out) == str(projects / "elsewhere")
@@ -147,6 +149,7 @@ def _open_umask() -> Iterator[None]:
     os.umask(old)
 
 
+@pytest.mark.nightly
 @pytest.mark.usefixtures("_open_umask")
 def test_nothing_in_a_home_is_open_to_others(projects: Path, shell: Shell) -> None:
     """With any umask, this is true of data, logs and what Dagster writes for a run."""
@@ -164,6 +167,7 @@ def test_nothing_in_a_home_is_open_to_others(projects: Path, shell: Shell) -> No
     assert [server.running for server in status(home)] == [False, False]
 
 
+@pytest.mark.nightly
 @pytest.mark.usefixtures("_open_umask")
 def test_nothing_in_a_home_without_embedded_servers_is_open_to_others(
     kpi: CliHarness, published: Published, tmp_path: Path

@@ -194,6 +194,7 @@ def days_of(kpi: CliHarness) -> list[str]:
     return sorted(each["Key"] for each in found if "2025-02" in each["Key"])
 
 
+@pytest.mark.nightly
 def test_every_load_date_that_the_paths_name_is_landed_in_one_start(
     kpi: CliHarness, stores: Path, tmp_path: Path
 ) -> None:

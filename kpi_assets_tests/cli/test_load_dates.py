@@ -145,6 +145,7 @@ def test_a_difference_by_column(crm: Crm) -> None:
     )
 
 
+@pytest.mark.nightly
 def test_what_a_held_candidate_would_change(crm: Crm) -> None:
     """The object of a load_date is replaced by one that has a customer twice, and another city."""
     key = f"raw/customers/load_date={SECOND}/customers.csv"
@@ -204,6 +205,7 @@ def test_a_difference_has_two_sides(crm: Crm) -> None:
         crm.fails(sentence, "diff", DIM, *words, code=2)
 
 
+@pytest.mark.nightly
 def test_a_load_date_is_taken_out_and_built_again(crm: Crm) -> None:
     versions = "select customer_id, city, effective_date, end_date from marts.customers order by 1, 3"
     before = crm.kpi.rows(versions, database=NAME)
@@ -237,6 +239,7 @@ def test_a_load_date_is_taken_out_and_built_again(crm: Crm) -> None:
     assert crm.kpi.rows(versions, database=NAME) == before
 
 
+@pytest.mark.nightly
 def test_what_stores_no_rows_or_has_no_file_is_dropped_whole(crm: Crm) -> None:
     read = crm("drop", RAW, "--load-date", FIRST, "--yes")
     assert read.line("read by") == (

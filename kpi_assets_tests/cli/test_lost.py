@@ -37,6 +37,7 @@ def small(kpi: CliHarness, tmp_path_factory: pytest.TempPathFactory) -> SmallPip
     return SmallPipeline(kpi, tmp_path_factory.mktemp("small"))
 
 
+@pytest.mark.nightly
 def test_lost_rows_are_named_and_built_again(small: SmallPipeline) -> None:
     small.execute("drop schema marts cascade")
     planned = json.loads(small("plan", NAME, *LAST, "--format", "json", code=1).out)
@@ -60,6 +61,7 @@ def test_lost_rows_are_named_and_built_again(small: SmallPipeline) -> None:
     assert small.kpi.rows("select count(*) from ops.publishes where asset = 'raw.things'", database=NAME) == before
 
 
+@pytest.mark.nightly
 def test_a_warning_is_named_by_plan_and_doctor(small: SmallPipeline) -> None:
     same = f"the object has the same bytes as s3://kpi-small/raw/things/load_date={FIRST}/things.csv of {FIRST}"
     warning = f"not_seen_before of raw.things of {SECOND}: {same}"
@@ -70,6 +72,7 @@ def test_a_warning_is_named_by_plan_and_doctor(small: SmallPipeline) -> None:
     )
 
 
+@pytest.mark.nightly
 def test_a_table_that_is_stored_in_another_way_than_its_file_says_is_named(small: SmallPipeline) -> None:
     path = small.sql / NAME / "raw/things.sql"
     text = path.read_text()
@@ -82,6 +85,7 @@ def test_a_table_that_is_stored_in_another_way_than_its_file_says_is_named(small
     assert "mismatch" not in small("plan", NAME, *LAST).out
 
 
+@pytest.mark.nightly
 def test_a_changed_value_is_found_by_doctor_deep_and_by_recheck(small: SmallPipeline) -> None:
     small.execute(f"update marts.things set weight = 21 where load_date = '{FIRST}'")
     assert small("doctor").line("database small", "--deep compares").startswith("ok database small: all that is")
@@ -95,6 +99,7 @@ def test_a_changed_value_is_found_by_doctor_deep_and_by_recheck(small: SmallPipe
     small("recheck", NAME, "--load-date", FIRST, "--select", "marts.things")
 
 
+@pytest.mark.nightly
 def test_a_renamed_file_leaves_a_table_that_is_named_until_it_is_dropped(small: SmallPipeline) -> None:
     path = small.sql / NAME / "marts/things.sql"
     path.rename(path.with_name("weighed.sql"))
@@ -128,6 +133,7 @@ def test_a_renamed_file_leaves_a_table_that_is_named_until_it_is_dropped(small: 
     assert small("plan", NAME).line("2 published.") == "2 published."
 
 
+@pytest.mark.nightly
 def test_a_removed_pipeline_is_named(small: SmallPipeline, tmp_path: Path) -> None:
     other = shutil.copytree(small.sql, tmp_path / "sql")
     (other / NAME).rename(other / "tiny")

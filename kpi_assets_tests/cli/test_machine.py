@@ -79,6 +79,7 @@ def test_a_store_that_cannot_be_reached_is_one_sentence(kpi: CliHarness) -> None
     assert_failed(kpi, f"{OBJECT} cannot be used: {nobody_there}", KPI_S3_ENDPOINT_URL=endpoint)
 
 
+@pytest.mark.nightly
 def test_wrong_credentials_of_the_store_are_one_sentence(kpi: CliHarness) -> None:
     refused = (
         "access is refused (403), and the answer does not say why: check the credentials in AWS's variables, the "

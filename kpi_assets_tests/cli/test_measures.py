@@ -4,6 +4,8 @@ import json
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from kpi_assets_tests.cli.command import CliHarness
 from kpi_assets_tests.cli.small import FIRST, upload, write_sql
 from kpi_assets_tests.pipeline_harness import MART
@@ -50,11 +52,11 @@ def test_the_measures_of_a_kpi_are_printed_and_refreshed(kpi: CliHarness, tmp_pa
     assert (said.line("marts.things", "weight"), said.err) == (f"marts.things weight {DAY} 20.5 kg current", "")
 
     said = kpi("measures", NAME, "--format", "csv", **then)
-    [publish_id] = {line.split(",")[-1] for line in said.out.splitlines()[1:]}
+    [publish_id] = {line.split(",")[-2] for line in said.out.splitlines()[1:]}
     assert said.out.splitlines() == [
-        "kpi,measure,load_date,value,state,publish_id",
-        f"marts.things,weight,{NEXT},20.50,older,{publish_id}",
-        f"marts.things,things,{NEXT},,missing,{publish_id}",
+        "kpi,measure,load_date,value,state,publish_id,final",
+        f"marts.things,weight,{NEXT},20.50,older,{publish_id},",
+        f"marts.things,things,{NEXT},,missing,{publish_id},",
     ]
     said = kpi("measures", NAME, "--refresh", "--format", "json", **then)
     assert said.err == "marts.things: 4 values of 2 load_dates computed\n"
@@ -66,6 +68,7 @@ def test_the_measures_of_a_kpi_are_printed_and_refreshed(kpi: CliHarness, tmp_pa
             "value": value,
             "state": "current",
             "publish_id": int(publish_id),
+            "final": None,
         }
         for name, value in (("weight", "41.00"), ("things", "1"))
     ]
@@ -79,6 +82,7 @@ def test_the_measures_of_a_kpi_are_printed_and_refreshed(kpi: CliHarness, tmp_pa
     assert said.line(f"{NEXT} breached").endswith(sentence)
 
 
+@pytest.mark.nightly
 def test_what_cannot_be_printed_is_said(kpi: CliHarness, tmp_path: Path) -> None:
     first, never = sql_with(tmp_path / "first", KPI), FIRST + timedelta(days=200)
     for words, said in (
@@ -93,6 +97,7 @@ def test_what_cannot_be_printed_is_said(kpi: CliHarness, tmp_path: Path) -> None
     assert said.endswith(": run that load_date first.\n")
 
 
+@pytest.mark.nightly
 def test_what_is_trusted_follows_a_load_date_that_is_taken_out(kpi: CliHarness, tmp_path: Path) -> None:
     days = [FIRST + timedelta(days=number) for number in (90, 91)]
     declared = sql_with(tmp_path, KPI.replace("kpi:\n", "freshness: {within_hours: 24}\nkpi:\n", 1).replace("40", "20"))
@@ -105,3 +110,14 @@ def test_what_is_trusted_follows_a_load_date_that_is_taken_out(kpi: CliHarness, 
     assert kpi.rows(trust, database=NAME) == [(days[0], "late", True)]
     breached = "select load_date from ops.alerts where kind = 'breached' and closed_at is null"
     assert kpi.rows(breached, database=NAME) == [(days[0],)]
+
+
+def test_it_is_said_whether_a_number_is_final(kpi: CliHarness, tmp_path: Path) -> None:
+    day = FIRST + timedelta(days=95)
+    upload(kpi, day)
+    for days, word, exact in ((3, "final", "true"), (3660, "provisional", "false")):
+        declared = sql_with(tmp_path / word, KPI.replace("kpi:\n", f"kpi:\n  final: {{after_days: {days}}}\n", 1))
+        kpi("run", NAME, "--load-date", day, **declared)
+        words = ("measures", NAME, "--load-date", day)
+        assert kpi(*words, **declared).line("marts.things", "weight").endswith(f" current {word}")
+        assert kpi(*words, "--format", "csv", **declared).out.splitlines()[1].endswith(f",{exact}")

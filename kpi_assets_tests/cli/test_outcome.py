@@ -167,6 +167,7 @@ def test_a_failure_after_a_publish_is_reported_as_such(kpi: CliHarness, ran: Pat
     assert summary == f"{NEXT} failed 2 raw.things (failed after publishing)"
 
 
+@pytest.mark.nightly
 def test_a_run_whose_history_is_gone_says_what_is_published_and_why_it_failed(kpi: CliHarness, ran: Path) -> None:
     with refusing(kpi, "true"):
         said = kpi("run", small.NAME, "--load-date", NEXT, code=1, KPI_SQL_DIR=str(ran))

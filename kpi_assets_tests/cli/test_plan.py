@@ -83,6 +83,7 @@ def test_the_plan_is_shown_as_json(shelves: ThreeObjectPipeline) -> None:
     ]
 
 
+@pytest.mark.nightly
 def test_only_load_dates_in_the_named_states_are_run(shelves: ThreeObjectPipeline) -> None:
     before = shelves.publishes()
     done = shelves("backfill", *RANGE, "--only", "missing,stale,failed")
@@ -93,6 +94,7 @@ def test_only_load_dates_in_the_named_states_are_run(shelves: ThreeObjectPipelin
     assert shelves.states(code=3) == ["published", "held", "missing", "incomplete", "published"]
 
 
+@pytest.mark.nightly
 def test_a_corrected_object_and_changed_sql_are_stale_and_are_run(shelves: ThreeObjectPipeline) -> None:
     shelves.kpi.upload(BAD, shelves.kpi.sample(GOOD, 300))
     path = shelves.raw / "departments.sql"

@@ -110,6 +110,7 @@ def yearly(kpi: CliHarness, tmp_path_factory: pytest.TempPathFactory) -> YearlyP
     return opened
 
 
+@pytest.mark.nightly
 def test_a_plan_of_365_load_dates_with_a_calendar_is_a_screen_long(yearly: YearlyPipeline) -> None:
     last = yearly.days[-1]
     said = yearly("plan", "--from", FIRST, "--to", last, code=3)
@@ -136,6 +137,7 @@ def test_a_plan_of_365_load_dates_with_a_calendar_is_a_screen_long(yearly: Yearl
     ]
 
 
+@pytest.mark.nightly
 def test_an_object_of_a_day_on_which_it_is_not_due_is_named(yearly: YearlyPipeline) -> None:
     saturday, tuesday = date(2025, 1, 4), date(2025, 1, 7)
     yearly.put("things", saturday, GOOD)
@@ -151,6 +153,7 @@ def test_an_object_of_a_day_on_which_it_is_not_due_is_named(yearly: YearlyPipeli
     ]
 
 
+@pytest.mark.nightly
 def test_a_backfill_passes_over_what_is_not_due(yearly: YearlyPipeline) -> None:
     days = yearly.days[-2:]
     said = yearly("backfill", "--from", days[0] - timedelta(days=4), "--to", days[1], "--only", "new")
@@ -171,6 +174,7 @@ def test_what_is_not_due_cannot_be_shown(yearly: YearlyPipeline) -> None:
     )
 
 
+@pytest.mark.nightly
 def test_the_status_of_a_load_date_counts_only_what_is_due(yearly: YearlyPipeline) -> None:
     yearly("run", "--load-date", yearly.days[-3])
     said = yearly.kpi("status", KPI_SQL_DIR=str(yearly.sql)).out
@@ -198,6 +202,7 @@ def test_a_run_of_what_is_not_due_is_refused_with_the_reason(yearly: YearlyPipel
     )
 
 
+@pytest.mark.nightly
 def test_json_lists_each_load_date(yearly: YearlyPipeline) -> None:
     found = json.loads(yearly("plan", "--from", FIRST, "--to", yearly.days[-1], "--format", "json", code=3))
     assert [each["load_date"] for each in found] == [str(day) for day in yearly.days]

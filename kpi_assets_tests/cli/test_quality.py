@@ -4,6 +4,8 @@ import json
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from kpi_assets_tests.cli.command import CliHarness
 from kpi_assets_tests.cli.small import FIRST, NAME, upload, write_sql
 from kpi_assets_tests.pipeline_harness import RAW_THINGS
@@ -18,12 +20,28 @@ def sql_with(folder: Path, at_least: int) -> dict[str, str]:
     return {"KPI_SQL_DIR": str(sql)}
 
 
-def test_the_scores_of_a_load_date_are_printed_for_people_and_programs(kpi: CliHarness, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("quality")
+
+
+@pytest.fixture(scope="module")
+def lenient(root: Path) -> dict[str, str]:
+    return sql_with(root / "lenient", 80)
+
+
+@pytest.fixture(scope="module")
+def strict(root: Path) -> dict[str, str]:
+    return sql_with(root / "strict", 90)
+
+
+def test_the_scores_of_a_load_date_are_printed_for_people_and_programs(
+    kpi: CliHarness, lenient: dict[str, str], strict: dict[str, str]
+) -> None:
     kpi.fails(
         "No table of instacart has a quality score: write `quality: {}` into a header, then run one.",
         *("quality", "instacart"),
     )
-    lenient, strict = sql_with(tmp_path / "lenient", 80), sql_with(tmp_path / "strict", 90)
     for day in (DAY, HELD):
         upload(kpi, day)
     kpi("run", NAME, "--load-date", DAY, **lenient)
@@ -45,9 +63,15 @@ def test_the_scores_of_a_load_date_are_printed_for_people_and_programs(kpi: CliH
     assert [part["dimension"] for part in table["dimensions"]] == ["completeness", "uniqueness", "validity"]
     assert kpi("quality", NAME, **strict).line("raw.things", "held") == "raw.things 83.33 90 50.00 100.00 100.00 2 held"
 
-    # The mart was scored too, and then the raw table alone: the two scores are of different runs.
+
+@pytest.mark.nightly
+def test_scores_of_several_runs_are_told_apart(
+    kpi: CliHarness, root: Path, lenient: dict[str, str], strict: dict[str, str]
+) -> None:
+    """The mart is scored too, and then the raw table alone: the two scores are of different runs."""
+    upload(kpi, DAY)
     for folder in ("lenient", "strict"):
-        mart = tmp_path / folder / NAME / "marts/things.sql"
+        mart = root / folder / NAME / "marts/things.sql"
         mart.write_text(mart.read_text().replace("checks:", "quality: {}\nchecks:"))
     kpi("run", NAME, "--load-date", DAY, **lenient)
     kpi("run", NAME, "--load-date", DAY, "--select", "raw.things", **lenient)

@@ -231,6 +231,7 @@ def test_a_record_of_an_object_is_corrected_as_its_text_and_never_accepted(
     assert (status["state"], status["cause"]) == ("stale", "decisions")
 
 
+@pytest.mark.nightly
 def test_a_row_that_is_decided_on_is_decided_on_anew_only_with_again(quarantine: Quarantine) -> None:
     id_ = quarantine.aside()
     quarantine("discard", id_, *BECAUSE)
@@ -260,6 +261,7 @@ def test_a_correction_that_broke_a_rule_can_be_followed_by_another(quarantine: Q
     assert [each["set"] for each in quarantine.made()] == [{"weight": -1}, {"weight": 1}]
 
 
+@pytest.mark.nightly
 def test_a_discarded_row_that_a_build_knows_is_decided_on(quarantine: Quarantine) -> None:
     id_ = quarantine.aside()
     quarantine("discard", id_, *BECAUSE)
@@ -277,6 +279,7 @@ def test_a_discarded_row_that_a_build_knows_is_decided_on(quarantine: Quarantine
     quarantine.fails(old, "accept", id_, *BECAUSE)
 
 
+@pytest.mark.nightly
 def test_nothing_is_decided_unless_all_can_be(quarantine: Quarantine, tmp_path: Path) -> None:
     sound, keyless = quarantine.aside(), quarantine.aside({"thing_id": None, "weight": -1})
     longs = [
@@ -370,6 +373,7 @@ def test_a_row_of_another_grain_or_too_deep_to_read_is_listed_and_not_decided_on
     assert quarantine.made() == []
 
 
+@pytest.mark.nightly
 def test_two_people_at_once_lose_nothing(quarantine: Quarantine) -> None:
     ids = [quarantine.aside({"thing_id": n, "weight": -1}) for n in range(2)]
 
@@ -437,6 +441,7 @@ def _nothing_is_left(kpi: CliHarness, quarantine: Quarantine) -> Iterator[None]:
     kpi.execute("update ops.quarantine set state = 'discarded' where table_name <> 'raw.things'", database=NAME)
 
 
+@pytest.mark.nightly
 def test_the_command_that_is_printed_builds_what_was_decided(quarantine: Quarantine, tmp_path: Path) -> None:
     kpi, day = quarantine.kpi, date(2025, 5, 5)
     kpi.s3.put_object(Bucket=BUCKET, Key=f"raw/things/load_date={day}/things.csv", Body=BODY)

@@ -13,6 +13,7 @@ from kpi_assets.embedded.postgres import installation
 from kpi_assets_tests.cli import small
 from kpi_assets_tests.cli.command import CliHarness, Kpi
 from kpi_assets_tests.cli.small import FIRST, NAME
+from kpi_assets_tests.examples import few
 from kpi_assets_tests.other_server import PASSWORD, Cluster
 
 NEXT = FIRST + timedelta(days=1)
@@ -84,7 +85,7 @@ BRAKES = {
 }
 
 
-@pytest.mark.parametrize("brake", BRAKES)
+@pytest.mark.parametrize("brake", few(1, BRAKES))
 def test_default_transaction_read_only_is_respected_wherever_it_is_set(own: Kpi, server: Cluster, brake: str) -> None:
     place, (database, whose, cure) = f"127.0.0.1:{server.port}", BRAKES[brake]
     before = counts(server)
@@ -143,6 +144,7 @@ def test_commands_that_read_create_no_database(own: Kpi, server: Cluster) -> Non
             session.execute("alter database elsewhere rename to small")
 
 
+@pytest.mark.nightly
 def test_a_standby_is_read_and_never_written(own: Kpi, server: Cluster) -> None:
     """This is the last test of the module, because the server stays a standby."""
     before = counts(server)

@@ -26,6 +26,7 @@ def attic(kpi: CliHarness, tmp_path_factory: pytest.TempPathFactory) -> ThreeObj
     return opened
 
 
+@pytest.mark.nightly
 def test_old_rows_are_shown_dropped_and_replayed(attic: ThreeObjectPipeline) -> None:
     rows = attic.kpi.rows(OLDER.format(OLD), database="attic")
     assert [name for name, _ in rows] == ["raw.aisles", "raw.departments", "raw.products"]

@@ -86,6 +86,12 @@ def test_the_story_of_a_rollback(kpi: CliHarness, files: dict[str, str]) -> None
     shown = " ".join(kpi("show", NAME, "marts.heavy", **files).out.split())
     assert "was rolled back to what it was before" in shown
 
+
+@pytest.mark.nightly
+def test_what_was_rolled_back_is_held_until_something_new_comes(kpi: CliHarness, files: dict[str, str]) -> None:
+    listed = ("publishes", NAME, "--load-date", DAY)
+    first = json.loads(kpi(*listed, "marts.weighed", "--format", "json", **files).out)[0]["publish"]
+    words = ("rollback", NAME, "--load-date", DAY, "--to", first)
     [planned] = json.loads(kpi("plan", NAME, "--format", "json", code=3, **files).out)
     assert planned["state"] == "held"
     assert planned["reason"].startswith(f"raw.things: rolled back by ana: {REASON}.")

@@ -150,6 +150,7 @@ def test_the_status_shows_the_servers_and_the_state_of_each_load_date(
     assert said.line(f"{ALONE}") == f"{ALONE} 2 of 5 published 1 of 5 published missing missing"
 
 
+@pytest.mark.nightly
 def test_downstream_tables_do_not_get_past_the_gate_until_the_files_are_corrected(
     kpi: CliHarness, held: Output
 ) -> None:

@@ -132,6 +132,7 @@ def test_no_command_shows_any_part_of_a_url_that_it_cannot_read(kpi: CliHarness,
     assert list(tmp_path.iterdir()) == [], "nothing was created or logged"
 
 
+@pytest.mark.nightly
 def test_the_definitions_show_no_secret_to_dagster(tmp_path: Path) -> None:
     """The code servers of web UI and daemon load the definitions, and their errors are shown in logs and in the UI."""
     environment = {**plain_environment(), "KPI_HOME": str(tmp_path), "KPI_POSTGRES_URL": CANARIES["KPI_POSTGRES_URL"]}

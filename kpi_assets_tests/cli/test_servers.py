@@ -61,6 +61,7 @@ def test_nothing_is_left_running_and_no_secret_was_said(alone: Kpi, demo: Output
     assert [name for name in SECRETS if keys[name] in demo.out + demo.err] == []
 
 
+@pytest.mark.nightly
 def test_a_later_command_finds_the_data_and_stops_the_servers_again(alone: Kpi, demo: Output) -> None:
     said = alone("show", "instacart", "marts.kpi_orders_by_dow", "--format", "csv")
     assert sum(int(line.split(",")[1]) for line in said.out.splitlines()[1:]) == 1000

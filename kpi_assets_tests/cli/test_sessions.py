@@ -18,6 +18,7 @@ from kpi_assets_tests.pipeline_harness import PipelineHarness
 LOAD_DATES, MOST = 8, 12
 
 
+@pytest.mark.nightly
 def test_a_backfill_has_as_many_sessions_at_its_end_as_at_its_beginning(tmp_path: Path) -> None:
     last = small.FIRST + timedelta(days=LOAD_DATES - 1)
     with small.of_few_sessions(tmp_path, LOAD_DATES, MOST) as kpi:

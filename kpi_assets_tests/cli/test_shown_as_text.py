@@ -47,6 +47,7 @@ def test_names_of_a_folder_and_its_files_are_escaped(kpi: CliHarness, tmp_path: 
     assert f"The folder {tmp_path}/{SHOWN.replace('/', '_')}/empty holds none of instacart's files" in said.err
 
 
+@pytest.mark.nightly
 def test_names_of_the_home_and_of_the_sql_tree_are_escaped(nowhere: Kpi, tmp_path: Path) -> None:
     home = tmp_path / NASTY.replace("/", "_")
     nowhere("bootstrap")  # creates the database that `kpi status` reads
@@ -96,6 +97,7 @@ def test_values_in_the_bad_rows_of_a_check_are_escaped(kpi: CliHarness, held: tu
         plain(kpi(word, small.NAME, *options, KPI_SQL_DIR=str(sql)))
 
 
+@pytest.mark.nightly
 def test_values_of_a_table_and_of_an_error_are_escaped(kpi: CliHarness, held: tuple[Path, Output]) -> None:
     sql, _ = held
     day = date(2025, 5, 5)

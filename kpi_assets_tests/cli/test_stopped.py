@@ -19,6 +19,7 @@ import pytest
 from kpi_assets.cli.runner import StoppedError, failures_of
 from kpi_assets_tests.cli.command import CliHarness, Output
 from kpi_assets_tests.cli.conftest import Published
+from kpi_assets_tests.examples import few
 from kpi_assets_tests.machine import HOURS, PATIENCE, eventually
 
 DAY, NEXT = date(2025, 4, 1), date(2025, 4, 2)
@@ -80,6 +81,7 @@ def test_after_a_kill_the_next_run_closes_the_killed_one_as_failed_and_publishes
     assert kpi.rows("select count(*) from ops.pipeline_runs where status = 'running'") == [(0,)]
 
 
+@pytest.mark.nightly
 def test_ctrl_c_ends_a_whole_backfill_and_not_only_its_load_date(kpi: CliHarness) -> None:
     before = kpi.published(DAY)
     words = ("backfill", "instacart", "--from", DAY, "--to", NEXT, "--select", "+raw.orders")
@@ -97,7 +99,7 @@ def test_ctrl_c_ends_a_whole_backfill_and_not_only_its_load_date(kpi: CliHarness
     assert kpi.published(NEXT) == {}, "the next load_date was not started"
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("how", few(1, [signal.SIGINT, signal.SIGKILL]))
 def test_the_statement_on_the_server_ends_with_the_command(kpi: CliHarness, sql: Path, how: signal.Signals) -> None:
     before = kpi.published(DAY).get("stg.stg_orders")
     file = sql / "instacart/stg/stg_orders.sql"

@@ -32,6 +32,7 @@ def small(kpi: CliHarness, tmp_path: Path) -> dict[str, str]:
     return {"KPI_SQL_DIR": str(tmp_path)}
 
 
+@pytest.mark.nightly
 def test_a_pipeline_is_off_until_it_is_enabled_and_the_command_says_what_follows(
     kpi: CliHarness, small: dict[str, str]
 ) -> None:

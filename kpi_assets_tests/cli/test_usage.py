@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from kpi_assets.cli.app import app
 from kpi_assets.cli.selection import parents_of
 from kpi_assets_tests.cli.command import KPI, SQL, CliHarness, Kpi, Output, plain_environment
+from kpi_assets_tests.examples import few
 from kpi_assets_tests.shipped import PIPELINE
 
 NAMES = ", ".join(parents_of(PIPELINE))
@@ -200,13 +201,16 @@ def test_the_version_is_that_of_the_package() -> None:
 
 @pytest.mark.parametrize(
     ("words", "completed"),
-    [
-        ("kpi back", ["backfill"]),
-        ("kpi show inst", ["instacart"]),
-        ("kpi url inst", ["instacart"]),
-        ("kpi check x", []),
-        ("kpi show instacart raw.orders --lim", ["--limit"]),
-    ],
+    few(
+        2,
+        [
+            ("kpi back", ["backfill"]),
+            ("kpi url inst", ["instacart"]),
+            ("kpi show inst", ["instacart"]),
+            ("kpi check x", []),
+            ("kpi show instacart raw.orders --lim", ["--limit"]),
+        ],
+    ),
 )
 def test_a_shell_completes_commands_pipelines_and_options(words: str, completed: list[str]) -> None:
     shell = {"_KPI_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
@@ -216,13 +220,19 @@ def test_a_shell_completes_commands_pipelines_and_options(words: str, completed:
     assert done.stdout.split() == completed
 
 
-def test_a_forked_call_prints_the_same_as_a_process(nowhere: Kpi) -> None:
+@pytest.mark.parametrize(
+    ("words", "code"),
+    few(
+        2,
+        [
+            (["sample", "instacart", "--fault", "list"], 0),
+            (["--help"], 0),
+            (["show", "nope", "marts.x"], 2),
+            (["run", "instacart"], 2),
+            (["status"], 1),
+        ],
+    ),
+)
+def test_a_forked_call_prints_the_same_as_a_process(nowhere: Kpi, words: list[str], code: int) -> None:
     """Most tests of commands call a fork; its output must be the one that a shell shows."""
-    for words, code in (
-        (["--help"], 0),
-        (["sample", "instacart", "--fault", "list"], 0),
-        (["run", "instacart"], 2),
-        (["show", "nope", "marts.x"], 2),
-        (["status"], 1),
-    ):
-        assert nowhere(*words, code=code) == nowhere.process(*words, code=code)
+    assert nowhere(*words, code=code) == nowhere.process(*words, code=code)

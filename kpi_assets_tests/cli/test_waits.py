@@ -56,6 +56,7 @@ def other(kpi: CliHarness, environment: dict[str, str]) -> Iterator[Connection[A
         yield session
 
 
+@pytest.mark.nightly
 def test_a_command_that_waits_names_the_process_it_waits_for(
     kpi: CliHarness, environment: dict[str, str], other: Connection[Any]
 ) -> None:

@@ -1,4 +1,4 @@
-"""One deployment for all tests of this folder, as compose.yaml describes it; a day is landed and run in its web UI."""
+"""One deployment for all tests of this folder, as compose.yaml describes it, into which a day is landed."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,10 +17,8 @@ SERVICES = ("code", "web", "daemon", "pages")
 
 @dataclass(frozen=True)
 class Ran:
-    """The started deployment and the outcome of a day that it ran."""
+    """The started deployment, and the status of the run of a day."""
 
-    bootstrap: str
-    landed: list[str]
     status: str
     web: Web
 
@@ -33,19 +31,34 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
 
 
 @pytest.fixture(scope="package")
-def ran(deployment: Deployment) -> Ran:
-    """The deployment after bootstrap, with healthy services, and a day that was landed and launched in the web UI."""
-    admin = {"KPI_ADMIN_POSTGRES_URL": deployment.secret("kpi_admin_postgres_url")}
-    said = deployment.bootstrap(**admin)
+def bootstrapped(deployment: Deployment) -> str:
+    """What the bootstrap said."""
+    return deployment.bootstrap(KPI_ADMIN_POSTGRES_URL=deployment.secret("kpi_admin_postgres_url")).out
+
+
+@pytest.fixture(scope="package")
+def landed(deployment: Deployment, bootstrapped: str) -> list[str]:
+    """What `kpi land` said of DAY."""
+    files = deployment.folder / "day"
+    GENERATORS["instacart"].write(files, load_date=DAY, orders=1000, seed=1)
+    return deployment("land", "instacart", "--load-date", DAY, "--from", files).out.splitlines()
+
+
+@pytest.fixture(scope="package")
+def built(deployment: Deployment, landed: list[str]) -> None:
+    """DAY is published by the command; no service is needed for that."""
+    deployment("run", "instacart", "--load-date", DAY)
+
+
+@pytest.fixture(scope="package")
+def ran(deployment: Deployment, landed: list[str]) -> Ran:
+    """The deployment with healthy services, after a run of DAY that was launched in the web UI."""
     deployment.start_service("code")
     deployment.start_service("web")
     deployment.start_service("pages")
-    files = deployment.folder / "day"
-    GENERATORS["instacart"].write(files, load_date=DAY, orders=1000, seed=1)
-    landed = deployment("land", "instacart", "--load-date", DAY, "--from", files).out.splitlines()
     eventually(lambda: deployment.is_healthy("web"), every=1)
     deployment.start_service("daemon")
     for service in ("code", "daemon", "pages"):
         eventually(lambda service=service: deployment.is_healthy(service), every=1)
     web = Web(f"http://127.0.0.1:{deployment.ports['3000']}", deployment.environment, deployment.secret("kpi_ui_token"))
-    return Ran(said.out, landed, web.materialize(str(DAY)), web)
+    return Ran(web.materialize(str(DAY)), web)

@@ -34,13 +34,13 @@ from kpi_assets.instance.storage import PooledPostgresStorage
 from kpi_assets.materialize.close import MANIFEST
 from kpi_assets.model.decision import Decision
 from kpi_assets.model.pipeline import Pipeline
-from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import CHECKOUT, settings
 from kpi_assets.sources import decisions
 from kpi_assets.sources.landing import land
 from kpi_assets.sources.refusals import LakeError
 from kpi_assets.sources.store import Store
 from kpi_assets.warehouse.connection import connect
+from kpi_assets_tests import shipped
 from kpi_assets_tests.deploy.compose import BIN, COMPOSE, DEPLOY, image_environment
 
 YAML = (DEPLOY / "dagster.yaml").read_text()
@@ -287,7 +287,7 @@ class Cloud:
         self.url = url
         self.users: dict[str, tuple[str, str]] = {}
         self.root = self.session("test", "test")
-        [self.pipeline] = [load_pipelines(CHECKOUT / "sql")["instacart"]]
+        self.pipeline = shipped.PIPELINE
         self.bucket = self.pipeline.config.bucket
         self.root.client("s3", endpoint_url=url).create_bucket(Bucket=self.bucket)
         self.keys = [table.object_key(self.pipeline.config.start_date) for table in self.pipeline.object_tables]
@@ -414,7 +414,7 @@ def test_the_policies_cover_every_object_of_the_shipped_pipelines() -> None:
             if ("s3:GetObject" if name == "run" else "s3:PutObject") in statement["Action"]
             for resource in statement["Resource"]
         }
-        for pipeline in load_pipelines(CHECKOUT / "sql").values():
+        for pipeline in shipped.PIPELINES.values():
             for table in pipeline.object_tables:
                 place = f"{pipeline.config.bucket}/{table.source.object}"
                 assert any(place.startswith(prefix) for prefix in allowed), (name, place)
@@ -426,7 +426,7 @@ def test_who_runs_may_land_what_apis_give() -> None:
     allowed = [place.removeprefix("arn:aws:s3:::").rstrip("*") for each in statements for place in each["Resource"]]
     fetched = {
         f"{pipeline.config.bucket}/{table.source.object}"
-        for pipeline in load_pipelines(CHECKOUT / "sql").values()
+        for pipeline in shipped.PIPELINES.values()
         for table in pipeline.object_tables
         if table.source.api
     }
@@ -437,7 +437,7 @@ def test_who_lands_streams_may_put_their_events_and_nothing_else() -> None:
     policy = json.loads((DEPLOY / "iam" / "stream.json").read_text())
     allowed = {action: each["Resource"] for each in policy["Statement"] for action in _listed(each["Action"])}
     assert {*allowed} == {"s3:ListBucket", "s3:GetObject", "s3:PutObject"}
-    wanted = [pipeline for pipeline in load_pipelines(CHECKOUT / "sql").values() if pipeline.stream_tables]
+    wanted = [pipeline for pipeline in shipped.PIPELINES.values() if pipeline.stream_tables]
     assert allowed["s3:ListBucket"] == [f"arn:aws:s3:::{pipeline.config.bucket}" for pipeline in wanted]
     for place in _of_streams(wanted, ""):
         assert [each for each in allowed["s3:PutObject"] if fnmatch(place, each)], place
@@ -451,7 +451,7 @@ def test_who_runs_may_list_the_objects_of_a_load_date_that_grew() -> None:
         for each in statement["Resource"]
         if "s3:PutObject" in _listed(statement["Action"])
     ]
-    pipelines = load_pipelines(CHECKOUT / "sql").values()
+    pipelines = shipped.PIPELINES.values()
     for place in _of_streams(pipelines, MANIFEST):
         assert [each for each in puts if fnmatch(place, each)], place
     events = [*_of_streams(pipelines, "hour=01/p0000-1.ndjson.gz")]

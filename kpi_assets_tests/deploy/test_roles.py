@@ -9,7 +9,7 @@ from psycopg import Connection, errors, sql
 from psycopg.conninfo import make_conninfo
 
 from kpi_assets_tests.deploy.compose import ADMIN, Deployment
-from kpi_assets_tests.deploy.conftest import DAY, Ran
+from kpi_assets_tests.deploy.conftest import DAY
 
 PRODUCT, LOADER_ONLY = "kpi_app", "test_loader"
 SCHEMAS = ["builds", "marts", "ops", "raw", "stg"]
@@ -44,14 +44,14 @@ def bootstrap(deployment: Deployment) -> str:
     return deployment.bootstrap(KPI_ADMIN_POSTGRES_URL=deployment.secret("kpi_admin_postgres_url")).out
 
 
-def test_the_bootstrap_says_what_it_made(ran: Ran) -> None:
-    assert ran.bootstrap == (
+def test_the_bootstrap_says_what_it_made(bootstrapped: str) -> None:
+    assert bootstrapped == (
         "ready database ecommerce ready database instacart ready database dagster "
         "ready login kpi_app, with kpi_loader, kpi_builder, kpi_reader ready login kpi_serve, with kpi_reader"
     )
 
 
-def test_the_login_of_the_product_has_three_roles_and_no_further_rights(deployment: Deployment, ran: Ran) -> None:
+def test_the_login_of_the_product_has_three_roles_and_no_further_rights(deployment: Deployment, built: None) -> None:
     with deployment.session(deployment.secret("kpi_postgres_url")) as session:
         assert session.execute(
             "select current_user::text, rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls "
@@ -62,7 +62,7 @@ def test_the_login_of_the_product_has_three_roles_and_no_further_rights(deployme
         ).fetchall() == [("kpi_builder",), ("kpi_loader",), ("kpi_reader",)]
 
 
-def test_each_table_belongs_to_the_role_of_its_layer(deployment: Deployment, ran: Ran) -> None:
+def test_each_table_belongs_to_the_role_of_its_layer(deployment: Deployment, built: None) -> None:
     owners = deployment.rows(
         "select distinct relnamespace::regnamespace::text, relowner::regrole::text from pg_class "
         "where relkind in ('r', 'p', 'v') and relnamespace::regnamespace::text = any(%s) order by 1, 2",
@@ -76,7 +76,7 @@ def test_each_table_belongs_to_the_role_of_its_layer(deployment: Deployment, ran
     assert builds == [("marts", "kpi_builder"), ("raw", "kpi_loader"), ("stg", "kpi_builder")]
 
 
-def test_tables_in_builds_are_readable_for_the_role_that_builds_from_them(deployment: Deployment, ran: Ran) -> None:
+def test_tables_in_builds_are_readable_for_the_role_that_builds_from_them(deployment: Deployment, built: None) -> None:
     """Slices are filled from tables of the raw layer in builds; readers see published tables only."""
     found = deployment.rows(
         "select r.rolname, bool_and(has_table_privilege(r.oid, c.oid, 'select')), "
@@ -88,7 +88,7 @@ def test_tables_in_builds_are_readable_for_the_role_that_builds_from_them(deploy
     assert found == [("kpi_builder", True, False), ("kpi_reader", False, False)]
 
 
-def test_readers_see_what_the_product_published(deployment: Deployment, ran: Ran) -> None:
+def test_readers_see_what_the_product_published(deployment: Deployment, built: None) -> None:
     with acting(deployment, "kpi_admin_postgres_url", "kpi_reader") as session:
         assert session.execute("select sum(total_orders) from marts.kpi_orders_by_dow_latest").fetchone() == (1000,)
         assert session.execute("select count(*) from ops.published").fetchone() == (14,)
@@ -125,12 +125,14 @@ def test_readers_see_what_the_product_published(deployment: Deployment, ran: Ran
         ),
     ],
 )
-def test_a_role_may_do_nothing_beyond_its_layer(deployment: Deployment, ran: Ran, role: str, statement: str) -> None:
+def test_a_role_may_do_nothing_beyond_its_layer(deployment: Deployment, built: None, role: str, statement: str) -> None:
     with acting(deployment, "kpi_postgres_url", role) as session, pytest.raises(errors.InsufficientPrivilege):
         session.execute(statement.encode())
 
 
-def test_a_login_that_may_only_load_replaces_a_raw_table_and_builds_nothing(deployment: Deployment, ran: Ran) -> None:
+def test_a_login_that_may_only_load_replaces_a_raw_table_and_builds_nothing(
+    deployment: Deployment, built: None
+) -> None:
     deployment.execute(f"create role {LOADER_ONLY} login password '{deployment.secrets[0]}' in role kpi_loader")
     before = deployment.published(DAY)
     url = deployment.secret("kpi_postgres_url")
@@ -144,14 +146,14 @@ def test_a_login_that_may_only_load_replaces_a_raw_table_and_builds_nothing(depl
     assert "building stg.stg_orders failed (InsufficientPrivilege: permission denied for schema stg" in said.out
 
 
-def test_repeating_the_bootstrap_changes_nothing(deployment: Deployment, ran: Ran) -> None:
+def test_repeating_the_bootstrap_changes_nothing(deployment: Deployment, bootstrapped: str, built: None) -> None:
     before = access(deployment)
     assert len(before) > 40
-    assert bootstrap(deployment) == ran.bootstrap
+    assert bootstrap(deployment) == bootstrapped
     assert access(deployment) == before
 
 
-def test_tables_that_were_made_before_there_were_roles_are_handed_over(deployment: Deployment, ran: Ran) -> None:
+def test_tables_that_were_made_before_there_were_roles_are_handed_over(deployment: Deployment, built: None) -> None:
     before = access(deployment)
     for name, kind in deployment.rows(
         "select oid::regclass::text, relkind::text from pg_class where relkind in ('r', 'p', 'v') "
@@ -165,7 +167,7 @@ def test_tables_that_were_made_before_there_were_roles_are_handed_over(deploymen
 
 
 def test_if_the_login_may_not_create_something_the_error_names_the_administrator(
-    deployment: Deployment, ran: Ran
+    deployment: Deployment, built: None
 ) -> None:
     ask = "and the user of KPI_POSTGRES_URL may not change that: have an administrator run `kpi bootstrap`."
     words = ("recheck", "instacart", "--load-date", DAY)
@@ -182,7 +184,7 @@ def test_if_the_login_may_not_create_something_the_error_names_the_administrator
         deployment.execute("alter schema elsewhere rename to stg")
 
 
-def test_only_the_owner_bootstraps(deployment: Deployment, ran: Ran) -> None:
+def test_only_the_owner_bootstraps(deployment: Deployment, built: None) -> None:
     deployment.fails(
         "The database 'ecommerce' belongs to somebody else: name its owner in KPI_ADMIN_POSTGRES_URL.",
         "bootstrap",
@@ -201,7 +203,7 @@ def test_a_bootstrap_without_the_url_of_the_product_is_wrong_usage(deployment: D
     )
 
 
-def test_a_login_with_odd_characters_in_name_and_password_works(deployment: Deployment, ran: Ran) -> None:
+def test_a_login_with_odd_characters_in_name_and_password_works(deployment: Deployment, built: None) -> None:
     url = deployment.url_as("test%20odd%22", "p%40ss%3A%2F%27%22%5C%C3%A9")
     said = deployment.bootstrap(
         KPI_ADMIN_POSTGRES_URL=deployment.secret("kpi_admin_postgres_url"), KPI_POSTGRES_URL=url

@@ -20,6 +20,7 @@ from kpi_assets.settings import CHECKOUT
 from kpi_assets_tests.e2e.attacker import RESOLVER, attacking
 from kpi_assets_tests.e2e.browser import BROWSER, DRIVER, Browser
 from kpi_assets_tests.e2e.web import Web
+from kpi_assets_tests.examples import few
 from kpi_assets_tests.machine import PATIENCE, eventually, free_port
 
 pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason="no Chromium with its driver is installed")
@@ -104,6 +105,7 @@ class Attack:
 
 
 def attack(browser: Browser, site: str, attacker_port: int, target: str) -> Attack:
+    browser.leave()  # a page of the UI goes on asking
     browser.network()
     browser.driver.get(f"http://{site}:{attacker_port}/?{target}")
     browser.wait("the end of the attack", lambda: browser.driver.execute_script("return Boolean(window.DONE)"))
@@ -143,6 +145,7 @@ def remember(stock: Web) -> None:
         assert answer.status == 200
 
 
+@pytest.mark.nightly
 def test_the_ui_works_through_the_guard(web: Web, browser: Browser) -> None:
     """After a login with the printed address, a run is launched and watched over the websocket to its end."""
     browser.go("/server_info")
@@ -177,12 +180,12 @@ def test_the_ui_works_through_the_guard(web: Web, browser: Browser) -> None:
     )
 
 
-@pytest.mark.parametrize("site", SITES)
-@pytest.mark.parametrize("token", ["with the token", "without a token"])
+@pytest.mark.parametrize("site", few(1, SITES))
+@pytest.mark.parametrize("token", few(1, ["with the token", "without a token"]))
 def test_a_page_of_another_site_launches_wipes_and_sees_nothing(
-    web: Web, without_token: Web, stock: Web, browser: Browser, attacker_port: int, site: str, token: str
+    web: Web, stock: Web, browser: Browser, attacker_port: int, site: str, token: str, request: pytest.FixtureRequest
 ) -> None:
-    target = web if token == "with the token" else without_token
+    target = web if token == "with the token" else request.getfixturevalue("without_token")
     remember(stock)
     before = history(web)
     assert before[1] >= 1
@@ -203,17 +206,18 @@ def launched(web: Web, site: str) -> list[str]:
     return [way for way, answer in found.items() if answer["runsOrError"]["results"]]
 
 
-@pytest.mark.parametrize("token", ["with the token", "without a token"])
+@pytest.mark.parametrize("token", few(1, ["with the token", "without a token"]))
 def test_a_name_that_was_rebound_to_this_machine_is_not_answered(
-    web: Web, without_token: Web, browser: Browser, token: str
+    web: Web, browser: Browser, token: str, request: pytest.FixtureRequest
 ) -> None:
-    target = web if token == "with the token" else without_token
+    target = web if token == "with the token" else request.getfixturevalue("without_token")
     port = target.address.rpartition(":")[2]
     for path in ("/", "/server_info", "/graphql", f"/?token={web.token}"):
         browser.driver.get(f"http://rebound.example:{port}{path}")
         browser.read("This server does not answer to the host name in this address", "KPI_UI_HOSTS")
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("site", SITES)
 def test_the_same_page_gets_everywhere_without_the_guard(
     web: Web, stock: Web, browser: Browser, attacker_port: int, site: str
@@ -235,6 +239,7 @@ def test_the_same_page_gets_everywhere_without_the_guard(
         probe.check(stock.address)
 
 
+@pytest.mark.nightly
 def test_a_link_in_a_chat_opens_its_page(web: Web, browser: Browser, attacker_port: int) -> None:
     """The browser sends no cookie if a link of another site leads here; the page opens all the same."""
     browser.driver.get(f"http://evil.example:{attacker_port}/link?{web.address}/runs?q=x")
@@ -243,6 +248,7 @@ def test_a_link_in_a_chat_opens_its_page(web: Web, browser: Browser, attacker_po
     assert browser.driver.current_url.startswith(f"{web.address}/runs")
 
 
+@pytest.mark.nightly
 def test_a_link_that_is_followed_without_the_cookie_says_how_to_log_in(
     web: Web, browser: Browser, attacker_port: int
 ) -> None:

@@ -1,4 +1,4 @@
-"""The web UI in a real browser: launching a partition, seeing why it is held, and the page of a backfill."""
+"""The web UI in a real browser: seeing why a partition is held, launching one, and the page of a backfill."""
 
 import json
 from pathlib import Path
@@ -16,10 +16,10 @@ GOOD, HELD, ABSENT = "2025-04-01", "2025-04-02", "2025-04-03"
 
 
 @pytest.fixture(scope="module")
-def held_run(web: Web, browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The id of a run of HELD that was launched in the browser."""
+def held_run(web: Web, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The id of a run of HELD."""
     web.land(HELD, tmp_path_factory.mktemp("landed"), ["duplicate_line", "reordered_7"], orders=300)
-    run_id = browser.launch_run("instacart", HELD)
+    run_id = web.launch(HELD)
     assert web.final_status(run_id) == "CANCELED"
     return run_id
 
@@ -36,10 +36,6 @@ def candidate(web: Web, held_run: str) -> str:
     return found
 
 
-def test_a_partition_that_was_launched_is_watched_to_its_end(browser: Browser, candidate: str) -> None:
-    browser.read(f"partition: {HELD}", "Canceled", "Errored (0)", "Succeeded (13)")
-
-
 def test_the_check_s_page_says_why_it_is_held(browser: Browser, candidate: str) -> None:
     browser.go("/assets/instacart/raw/order_products_prior?view=checks&checkDetail=grain")
     browser.read("One row per order_id, product_id; none is null.", "1 bad row", "Failed", HELD, "candidate")
@@ -53,6 +49,7 @@ def test_the_check_s_page_says_why_it_is_held(browser: Browser, candidate: str) 
     browser.read("reordered is one of 0, 1.", '"reordered": 7')
 
 
+@pytest.mark.nightly
 def test_a_backfill_s_page_counts_what_was_published_and_what_was_not(
     web: Web, browser: Browser, candidate: str, tmp_path: Path
 ) -> None:
@@ -71,6 +68,7 @@ def test_a_backfill_s_page_counts_what_was_published_and_what_was_not(
     assert "kpi_process" not in browser.text
 
 
+@pytest.mark.nightly
 def test_the_link_of_an_alert_shows_its_failed_checks_after_a_later_day_passed(
     browser: Browser, held_run: str, candidate: str
 ) -> None:
@@ -86,6 +84,7 @@ def test_the_link_of_an_alert_shows_its_failed_checks_after_a_later_day_passed(
     assert {"STEP_OUTPUT", "ASSET_MATERIALIZATION"}.isdisjoint(browser.text.split())
 
 
+@pytest.mark.nightly
 def test_a_command_prints_the_address_at_which_the_ui_shows_a_held_load_date(web: Web, candidate: str) -> None:
     said = web.kpi("run", "instacart", "--load-date", HELD)
     assert said.returncode == 3
@@ -95,13 +94,22 @@ def test_a_command_prints_the_address_at_which_the_ui_shows_a_held_load_date(web
     assert f"  {web.address}{path}" in said.stdout.splitlines()
 
 
+@pytest.mark.nightly
 def test_the_alerts_of_a_command_link_to_the_running_ui(web: Web) -> None:
     said = web.kpi("alerts", "--test").stderr
     assert said.endswith(f": nothing happened {web.address}\n")
 
 
+@pytest.mark.nightly
 def test_the_partitions_of_a_check_show_passed_and_failed(browser: Browser, candidate: str) -> None:
     browser.go("/assets/instacart/raw/order_products_prior?view=checks&checkDetail=grain")
     browser.read("One row per order_id, product_id; none is null.")
     browser.click("Partitions", "*[@role='tablist'][contains(., 'Execution history')]//*[@role='tab']")
     browser.read("Failed (1)", "Passed (1)")
+
+
+@pytest.mark.nightly
+def test_a_partition_that_was_launched_is_watched_to_its_end(web: Web, browser: Browser, candidate: str) -> None:
+    """This is the last test of the module, because the partition is held a second time."""
+    assert web.final_status(browser.launch_run("instacart", HELD)) == "CANCELED"
+    browser.read(f"partition: {HELD}", "Canceled", "Errored (0)", "Succeeded (13)")

@@ -9,7 +9,10 @@ import pytest
 from kpi_assets_tests.e2e.browser import BROWSER, DRIVER, Browser
 from kpi_assets_tests.e2e.web import Web
 
-pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason="no Chromium with its driver is installed")
+pytestmark = [
+    pytest.mark.nightly,
+    pytest.mark.skipif(not (BROWSER and DRIVER), reason="no Chromium with its driver is installed"),
+]
 
 MONDAY = "2025-06-02"
 TABLE = "/assets/ecommerce/staging/orders_clean"

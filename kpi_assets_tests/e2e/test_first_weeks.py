@@ -65,6 +65,7 @@ def test_the_first_weeks_of_a_shop(tmp_path: Path) -> None:
     _play(weeks, tmp_path, Path(shutil.copytree(SQL, tmp_path / "sql")))
 
 
+@pytest.mark.nightly
 def test_the_first_days_of_a_shop(tmp_path: Path) -> None:
     sql = Path(shutil.copytree(SQL, tmp_path / "sql"))
     lines = sql / NAME / "raw" / "lines.sql"

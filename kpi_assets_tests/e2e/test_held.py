@@ -6,6 +6,8 @@ import pytest
 
 from kpi_assets_tests.e2e.web import Web
 
+pytestmark = pytest.mark.nightly
+
 GOOD, BAD = "2025-03-03", "2025-03-04"  # BAD is held
 HELD = "raw.order_products_prior"
 BEHIND = {

@@ -1,6 +1,8 @@
 """A new project: only the wheel, installed into an empty environment, and what `kpi init` writes."""
 
+import ast
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -8,6 +10,7 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import glob
 from pathlib import Path
 
 import psycopg
@@ -101,11 +104,28 @@ def answers(address: str) -> bool:
         return False
 
 
+@pytest.mark.fast
+def test_the_wheel_takes_every_file_of_the_package() -> None:
+    """It has the modules of each package, and the other files that pyproject.toml names."""
+    package = CHECKOUT / "kpi_assets"
+    [text] = re.findall(r"^package-data = (.*)$", (CHECKOUT / "pyproject.toml").read_text(), re.MULTILINE)
+    named = {
+        Path(CHECKOUT, *name.split("."), found)
+        for name, patterns in ast.literal_eval(text.replace('" = [', '": [')).items()
+        for pattern in patterns
+        for found in glob(pattern, root_dir=Path(CHECKOUT, *name.split(".")), recursive=True)  # noqa: PTH207  as setuptools does, without hidden files
+    }
+    there = {path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    modules = {path for path in there if path.suffix == ".py" and path.with_name("__init__.py").exists()}
+    assert there - modules - named == set()
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Installation:
     return Installation(tmp_path_factory.mktemp("installed"))
 
 
+@pytest.mark.nightly
 def test_the_project_that_init_writes_works_outside_this_repository(installed: Installation, tmp_path: Path) -> None:
     said = installed("kpi", "init", "mine", cwd=tmp_path)
     project = tmp_path / "mine"
@@ -134,6 +154,7 @@ def test_the_project_that_init_writes_works_outside_this_repository(installed: I
     eventually(lambda: "running" not in installed("kpi", "status", cwd=project), every=1)
 
 
+@pytest.mark.nightly
 def test_a_difference_from_the_template_is_named_with_its_file(installed: Installation, tmp_path: Path) -> None:
     installed("kpi", "init", ".", cwd=tmp_path)
     case = tmp_path / "fixtures/website/marts/kpi_visits_by_page/plain"
@@ -153,6 +174,7 @@ def test_a_difference_from_the_template_is_named_with_its_file(installed: Instal
     assert installed("kpi", "check", "--no-fixtures", cwd=tmp_path) == "All files can be read: website.\n"
 
 
+@pytest.mark.nightly
 def test_outside_of_a_project_the_shipped_sql_tree_is_used(installed: Installation, tmp_path: Path) -> None:
     said = installed("kpi", "check", cwd=tmp_path, KPI_HOME=str(tmp_path / "home"))
     assert said == "All files can be read: ecommerce, instacart, realtime, retail, storefront.\n"

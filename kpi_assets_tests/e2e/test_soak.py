@@ -19,7 +19,7 @@ def test_a_seed_decides_what_lands_and_every_third_load_date_comes_twice() -> No
     found = deliveries(5, 1200, 10)
     assert found == deliveries(5, 1200, 10) != deliveries(6, 1200, 10)
     assert found == sorted(found, key=lambda each: each.at)
-    for name, (first, _) in FILES.items():
+    for name, (first, *_) in FILES.items():
         days = [each.day for each in found if each.pipeline == name]
         assert set(days) == {first + timedelta(days=number) for number in range(10)}
         assert len(days) == (14 if name == "instacart" else 10)

@@ -23,7 +23,10 @@ from kpi_assets_tests.e2e.browser import BROWSER, DRIVER, Browser
 from kpi_assets_tests.surface.server import Client, serving
 from kpi_assets_tests.surface.week import CORRECTED, NASTY, ORDERS, InstacartWeek
 
-pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason="no Chromium with its driver is installed")
+pytestmark = [
+    pytest.mark.nightly,
+    pytest.mark.skipif(not (BROWSER and DRIVER), reason="no Chromium with its driver is installed"),
+]
 
 PICTURES = os.environ.get("KPI_TEST_PICTURES", "")
 RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}

@@ -16,7 +16,10 @@ from kpi_assets_tests.e2e.browser import BROWSER, DRIVER, Browser
 from kpi_assets_tests.machine import eventually
 from kpi_assets_tests.surface.server import Client, serving
 
-pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason="no Chromium with its driver is installed")
+pytestmark = [
+    pytest.mark.nightly,
+    pytest.mark.skipif(not (BROWSER and DRIVER), reason="no Chromium with its driver is installed"),
+]
 
 FRESH = "freshness: {{within_minutes: {}}}\ncolumns:"
 

@@ -106,6 +106,7 @@ def parts_of(web: Web) -> list[Part]:
     return parts
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("partition", ["the future", "2025-5-1"])
 def test_a_load_date_that_may_not_be_built_is_refused_in_the_ui_too(web: Web, partition: str) -> None:
     future = datetime.now(timezone.utc).date() + timedelta(days=3)  # it still is when the tests run past midnight
@@ -149,6 +150,7 @@ def test_a_bad_partition_is_held_and_downstream_tables_do_not_get_past_the_gate(
     )
 
 
+@pytest.mark.nightly
 def test_corrected_files_are_published(web: Web, tmp_path: Path) -> None:
     web.kpi("sample", "instacart", "--load-date", BAD, "--orders", "2000", "--out", str(tmp_path))
     landing = ["land", "instacart", "--load-date", BAD, "--from", str(tmp_path)]
@@ -161,6 +163,7 @@ def test_corrected_files_are_published(web: Web, tmp_path: Path) -> None:
     assert {GOOD, BAD} <= set(web.materialized("marts.kpi_orders_by_dow"))
 
 
+@pytest.mark.nightly
 def test_a_new_kpi_file_appears_is_gated_and_is_published(web: Web) -> None:
     """The example of the README is added to the folder; then the UI's button reloads the definitions."""
     file, text = new_kpi()
@@ -205,6 +208,7 @@ def test_terminating_a_run_also_cancels_its_statement(web: Web) -> None:
         path.write_text(text)
 
 
+@pytest.mark.nightly
 def test_a_run_that_was_killed_with_kpi_up_is_retried_by_the_next_kpi_up(web: Web) -> None:
     url = web.kpi("url", "instacart").stdout.strip()
     with psycopg.connect(url) as reader:

@@ -14,6 +14,7 @@ import pytest
 from kpi_assets.model.header import split
 from kpi_assets.samples import shop
 from kpi_assets.settings import CHECKOUT
+from kpi_assets_tests.cli import forked
 from kpi_assets_tests.cli.command import plain_environment
 
 GUIDE = (CHECKOUT / "docs" / "guides" / "your_files.md").read_text()
@@ -51,6 +52,7 @@ def test_the_files_are_as_the_guide_says(tmp_path: Path) -> None:
     assert sum(b"Discount %" in body for body in before) == 17
 
 
+@pytest.mark.nightly
 def test_the_commands_and_files_of_the_guide_make_the_kpi(tmp_path: Path) -> None:
     """Run every command in the order of the page, as it stands there, and save every file where it says."""
     programs = Path(sys.executable).parent
@@ -90,11 +92,8 @@ def test_the_commands_and_files_of_the_guide_make_the_kpi(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("words", [["--pipeline", "shop", "--start-date", "2025-06-01"], ["--pipeline", "shop"]])
 def test_init_writes_a_pipeline_without_tables(tmp_path: Path, words: list[str]) -> None:
-    kpi = Path(sys.executable).with_name("kpi")
-    environment = plain_environment()
-
-    def call(*arguments: str, cwd: Path = tmp_path) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run([kpi, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    def call(*arguments: str, cwd: Path = tmp_path) -> forked.Completed:
+        return forked.call(arguments, plain_environment(), cwd)
 
     said = call("init", "mine", *words)
     assert said.returncode == 0, said.stderr

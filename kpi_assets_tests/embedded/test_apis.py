@@ -137,6 +137,7 @@ def test_what_the_user_has_set_for_other_apis_stays(
     assert {name: os.environ[name] for name in theirs} == theirs
 
 
+@pytest.mark.nightly
 def test_secrets_are_made_once_and_shown_nowhere(home: Path, retail: Sequence[Pipeline]) -> None:
     with embedded_servers(Settings(home=home), retail) as (_, stack):
         assert stack is not None
@@ -153,6 +154,7 @@ def test_secrets_are_made_once_and_shown_nowhere(home: Path, retail: Sequence[Pi
         assert secrets(home) == first
 
 
+@pytest.mark.nightly
 def test_apis_of_a_killed_user_are_adopted_and_then_stopped(
     home: Path, user: Callable[..., User], retail: Sequence[Pipeline]
 ) -> None:
@@ -195,6 +197,7 @@ def test_a_program_whose_starter_was_killed_before_it_recorded_the_process_is_fo
         assert stop(home) == []
 
 
+@pytest.mark.nightly
 def test_sales_and_addresses_survive_a_restart(home: Path) -> None:
     with Stack(home, apis={"retail": RETAILERS}) as stack:
         first = stack.environment()
@@ -205,6 +208,7 @@ def test_sales_and_addresses_survive_a_restart(home: Path) -> None:
         assert ask(url, "delete from sales returning order_id") == [("kept",)]
 
 
+@pytest.mark.nightly
 def test_a_program_with_other_secrets_is_refused(fresh: Path) -> None:
     with Stack(fresh, apis={"retail": RETAILERS}):
         file = fresh / "apis.json"
@@ -225,6 +229,7 @@ def test_a_program_with_other_secrets_is_refused(fresh: Path) -> None:
         assert health(json.loads(stack.environment()["KPI_API_URLS"])["retail"]["retailer_3"]) == 200
 
 
+@pytest.mark.nightly
 def test_a_process_that_no_command_has_started_finds_them(home: Path, tmp_path: Path) -> None:
     code = "from kpi_assets.embedded.stack import servers_for_life; print(*servers_for_life().settings.api_urls)"
     environment = {**os.environ, "KPI_HOME": str(home), "KPI_SQL_DIR": str(write_tree(tmp_path / "sql"))}

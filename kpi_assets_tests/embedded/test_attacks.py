@@ -102,6 +102,7 @@ def test_files_and_sockets_are_closed_to_others(came_of_it: dict[str, Any]) -> N
     assert len(came_of_it["sockets"]) == 7
 
 
+@pytest.mark.nightly
 @pytest.mark.skipif(not IS_ROOT, reason="only root can act as another user")
 def test_a_port_whose_socket_another_user_made_is_not_taken(fresh: Path) -> None:
     """SeaweedFS cannot remove such a socket, and would connect to it."""

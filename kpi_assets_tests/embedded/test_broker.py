@@ -34,6 +34,7 @@ def values(stack: Stack, home: Path, count: int) -> list[bytes | None]:
         return [event.value for event in read_all(reader, count, PATIENCE)]
 
 
+@pytest.mark.nightly
 def test_it_runs_where_there_are_streams_and_keeps_its_events_on_the_s3(fresh: Path) -> None:
     with Stack(fresh, postgres=False) as stack:
         assert "KPI_STREAM_URL" not in stack.environment()

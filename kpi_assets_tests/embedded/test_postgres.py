@@ -205,6 +205,7 @@ def test_a_server_in_another_container_is_left_alone(home: Path, monkeypatch: py
         monkeypatch.undo()
 
 
+@pytest.mark.nightly
 def test_a_port_that_was_taken_meanwhile_is_replaced(home: Path):
     with Stack(home) as stack:
         before = {name: state.port for name, state in states(home).items()}

@@ -125,6 +125,7 @@ def test_an_object_is_created_once_and_replaced_only_as_it_was_seen(s3: Any):
     assert s3.get_object(Bucket="lake", Key="k", IfMatch=second)["Body"].read() == b"2"
 
 
+@pytest.mark.nightly
 def test_of_many_writers_at_once_one_creates_an_object(s3: Any):
     def create(number: int) -> int | None:
         try:
@@ -208,6 +209,7 @@ def test_a_server_that_makes_no_bucket_is_named_with_its_log(
         server.resume()
 
 
+@pytest.mark.nightly
 def test_many_buckets_are_no_burden(stack: Stack, s3: Any):
     """Each has volumes of its own: with large ones, the disk has room for few buckets."""
     for number in range(60):
@@ -233,6 +235,7 @@ def test_a_killed_server_comes_back_where_it_was(stack: Stack, s3: Any, fresh: P
         assert s3.get_object(Bucket="lake", Key="kept")["Body"].read() == b"kept"
 
 
+@pytest.mark.nightly
 def test_what_was_acknowledged_survives_kills(fresh: Path):
     """`kpi` stops it so. Four clients write while it is killed, three times."""
     with Stack(fresh, postgres=False) as stack:
@@ -333,6 +336,7 @@ def test_a_stop_leaves_no_socket_behind(fresh: Path):
     assert sockets(ports) == []
 
 
+@pytest.mark.nightly
 def test_a_start_removes_the_sockets_that_a_killed_server_left(fresh: Path):
     with Stack(fresh, postgres=False):
         first = ports_of(fresh)

@@ -125,6 +125,7 @@ def test_settings_of_the_user_do_not_lead_clients_to_other_servers(named: Settin
     assert {name: os.environ[name] for name in theirs} == theirs
 
 
+@pytest.mark.nightly
 def test_two_homes_can_be_used_at_the_same_time(home: Path, fresh: Path):
     one, two = Settings(home=home), Settings(home=fresh)
     with embedded_servers(one) as (_, first):
@@ -140,6 +141,7 @@ def test_two_homes_can_be_used_at_the_same_time(home: Path, fresh: Path):
         assert ask(mine["KPI_POSTGRES_URL"], "select to_regclass('only_here')::text") == [("only_here",)]
 
 
+@pytest.mark.nightly
 def test_a_copied_home_is_a_home_of_its_own(home: Path, fresh: Path):
     with Stack(home):
         pass
@@ -199,6 +201,7 @@ def test_a_child_that_inherits_the_lock_keeps_the_servers_running(home: Path):
     assert are_running(home) == DOWN
 
 
+@pytest.mark.nightly
 def test_many_users_come_and_go_at_the_same_time(home: Path, user: Callable[..., User]):
     crowd = [user(home, "--rounds", "5") for _ in range(4)]
     for each in crowd:
@@ -245,6 +248,7 @@ def test_ctrl_c_in_the_terminal_does_not_reach_the_servers(home: Path):
             assert os.getsid(each.pid) == each.pid
 
 
+@pytest.mark.nightly
 def test_servers_shut_down_cleanly_where_signals_are_ignored(home: Path, user: Callable[..., User]):
     deaf = user(home, prefix=("sh", "-c", 'trap "" INT TERM HUP QUIT; exec "$@"', "sh"))
     deaf.ready()
@@ -296,6 +300,7 @@ def test_nothing_is_readable_for_others(fresh: Path, monkeypatch: pytest.MonkeyP
     assert [name for name, value in secrets.items() if value in said] == []
 
 
+@pytest.mark.nightly
 def test_a_home_below_a_closed_folder_works_as_root_too(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     closed = tmp_path / "closed"
     closed.mkdir(0o700)
@@ -317,6 +322,7 @@ def test_a_home_below_a_closed_folder_works_as_root_too(tmp_path: Path, caplog: 
     assert len([record for record in caplog.records if str(closed) in record.message]) == len(lines)
 
 
+@pytest.mark.nightly
 def test_an_ordinary_user_can_run_the_servers(tmp_path: Path, user: Callable[..., User]):
     folder = tmp_path / "ordinary"
     folder.mkdir(0o777)

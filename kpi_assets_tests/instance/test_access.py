@@ -71,6 +71,7 @@ def test_without_a_token_the_web_ui_does_not_start(tmp_path: Path) -> None:
     assert web(tmp_path, "-p", str(free_port())) == (1, sentence)
 
 
+@pytest.mark.nightly
 @pytest.mark.process
 def test_a_web_ui_without_a_port_or_below_a_path_does_not_start(tmp_path: Path) -> None:
     set_ = {"KPI_UI_TOKEN": GIVEN}

@@ -17,6 +17,7 @@ import pytest
 
 from kpi_assets.embedded.stack import status, stop
 from kpi_assets_tests.cli.command import plain_environment
+from kpi_assets_tests.examples import few
 from kpi_assets_tests.instance.stand_in import UNGUARDED
 from kpi_assets_tests.machine import PATIENCE, eventually, free_port, is_alive
 
@@ -112,15 +113,18 @@ def up(home: Home) -> Up:
 
 @pytest.mark.parametrize(
     ("killed", "says"),
-    [
-        ("web", rf"The web UI {AGAIN}; its log \S+/web_ui\.log ends with: "),
-        ("daemon", rf"The daemon {AGAIN}; its log \S+/daemon\.log ends with: "),
-        ("pages", rf"The pages {AGAIN}; its log \S+/pages\.log ends with: "),
-        ("postgres", rf"The embedded PostgreSQL {AGAIN}; its log \S+/postgres\.log says: "),
-        ("broker", rf"The embedded broker {AGAIN}; its log \S+/broker\.log says: "),
-        ("s3", rf"The embedded S3 {AGAIN}; its log \S+/s3\.log says: "),
-        ("apis", rf"The program of the simulated APIs {AGAIN}; its log \S+/apis\.log says: "),
-    ],
+    few(
+        1,
+        [
+            ("web", rf"The web UI {AGAIN}; its log \S+/web_ui\.log ends with: "),
+            ("daemon", rf"The daemon {AGAIN}; its log \S+/daemon\.log ends with: "),
+            ("pages", rf"The pages {AGAIN}; its log \S+/pages\.log ends with: "),
+            ("postgres", rf"The embedded PostgreSQL {AGAIN}; its log \S+/postgres\.log says: "),
+            ("broker", rf"The embedded broker {AGAIN}; its log \S+/broker\.log says: "),
+            ("s3", rf"The embedded S3 {AGAIN}; its log \S+/s3\.log says: "),
+            ("apis", rf"The program of the simulated APIs {AGAIN}; its log \S+/apis\.log says: "),
+        ],
+    ),
 )
 def test_kpi_up_ends_without_leftovers_if_one_of_its_processes_is_killed(
     home: Home, up: Up, killed: str, says: str
@@ -156,7 +160,7 @@ def test_the_code_server_of_the_web_ui_is_restarted(home: Home, up: Up) -> None:
     up.parts = home.parts(up.process.pid)
 
 
-@pytest.mark.parametrize("also", [[], ["web"], ["daemon", "daemon grpc"], ["postgres", "s3"], ["apis"]])
+@pytest.mark.parametrize("also", few(1, [[], ["web"], ["daemon", "daemon grpc"], ["postgres", "s3"], ["apis"]]))
 def test_processes_that_a_killed_supervisor_left_are_ended_by_the_next(home: Home, up: Up, also: list[str]) -> None:
     for name in ("supervisor", *also):
         kill(up.parts[name])
@@ -171,6 +175,7 @@ def test_processes_that_a_killed_supervisor_left_are_ended_by_the_next(home: Hom
     assert {parts[name].pid for name in servers} == {up.parts[name].pid for name in servers}
 
 
+@pytest.mark.nightly
 def test_kpi_down_ends_what_a_killed_supervisor_and_web_ui_left(home: Home, up: Up) -> None:
     for name in ("supervisor", "web"):
         kill(up.parts[name])
@@ -204,6 +209,7 @@ def test_a_web_ui_without_its_guard_is_ended_before_its_address_is_printed(home:
     assert home.kpi("down").stdout.startswith("Nothing was running in ")
 
 
+@pytest.mark.nightly
 def test_another_process_with_the_number_of_a_killed_service_is_left_alone(home: Home, up: Up) -> None:
     up.process.send_signal(signal.SIGTERM)
     assert up.ended()[0] == 0

@@ -15,6 +15,7 @@ from kpi_assets.instance import folder
 from kpi_assets.instance.storage import EvaluatedChecksStorage, events_in_batches, open_instance
 from kpi_assets.settings import settings
 from kpi_assets_tests.assets.test_gates import run
+from kpi_assets_tests.examples import few
 from kpi_assets_tests.machine import eventually
 from kpi_assets_tests.pipeline_harness import DOUBLED, GOOD, PipelineHarness
 
@@ -92,7 +93,7 @@ def states(storage: EvaluatedChecksStorage, run_id: str) -> list[Row]:
     return [{name: row[name] for name in row if name not in {"id", "run_id", "create_timestamp"}} for row in found]
 
 
-@pytest.mark.parametrize("content", [GOOD, DOUBLED], ids=["published", "held"])
+@pytest.mark.parametrize("content", few(1, [GOOD, DOUBLED]), ids=["published", "held"])
 def test_a_run_in_batches_leaves_the_rows_that_another_run_leaves(
     things: PipelineHarness,
     instance: dg.DagsterInstance,

@@ -111,6 +111,7 @@ def test_rows_are_shown_and_checked_as_before_the_migration(
                 assert [result.name for result in results if result.blocks_publish] == []
 
 
+@pytest.mark.nightly
 def test_rebuilt_load_dates_have_their_old_checksums_and_new_ones_are_published(earlier: PipelineHarness) -> None:
     tables = [str(relation) for relation in earlier.pipeline().tables]
     # Load_dates that retention dropped are replayed. Published ones are built again from the same window.

@@ -15,6 +15,7 @@ from kpi_assets.materialize.recheck import recheck
 from kpi_assets.materialize.retention import drop_due, find_due
 from kpi_assets.warehouse.ddl import DefinitionError
 from kpi_assets_tests.carry_on import FILE, SEEN, CarryingPipeline
+from kpi_assets_tests.examples import few
 from kpi_assets_tests.machine import PATIENCE
 from kpi_assets_tests.materialize.crash_points import at, leftover_builds
 from kpi_assets_tests.pipeline_harness import failed
@@ -228,6 +229,7 @@ def test_retention_keeps_the_latest_load_date_whatever_its_age(shop: CarryingPip
     assert dropped(shop) == [("marts.seen", 3)]
 
 
+@pytest.mark.nightly
 def test_a_load_date_before_that_retention_dropped_is_not_an_empty_start(shop: CarryingPipeline) -> None:
     for number in (1, 3):
         shop.publish(number, number)
@@ -243,6 +245,7 @@ def test_a_load_date_before_that_retention_dropped_is_not_an_empty_start(shop: C
     assert shop.seen(3) == [(1, 1, 1), (2, 2, 1), (3, 3, 1)]
 
 
+@pytest.mark.nightly
 def test_the_way_back_builds_what_it_reads_too_if_that_is_dropped(shop: CarryingPipeline) -> None:
     for number in (1, 2):
         shop.publish(number, number)
@@ -293,7 +296,7 @@ def test_a_load_date_before_that_is_replaced_after_it_was_read_makes_the_build_s
 
 
 @pytest.mark.parametrize("phase", ["selecting", "checking", "publishing"])
-@pytest.mark.parametrize("first", [[], [1]])
+@pytest.mark.parametrize("first", few(1, [[1], []]))
 def test_a_load_date_between_that_is_published_meanwhile_makes_the_build_stale(
     shop: CarryingPipeline, first: list[int], phase: str
 ) -> None:

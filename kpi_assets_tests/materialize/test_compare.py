@@ -28,7 +28,7 @@ def customers(lab: PipelineHarness) -> Customers:
 def joins(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Who joined a candidate with the versions."""
     found: list[str] = []
-    find, count = Versions._find_touched, changed_keys._count
+    find, count = Versions._find_touched, changed_keys.count_keys
 
     def find_touched(versions: Versions, *arguments: Any) -> VersionChanges:
         found.append("fold")
@@ -39,7 +39,7 @@ def joins(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return count(*arguments)
 
     monkeypatch.setattr(Versions, "_find_touched", find_touched)
-    monkeypatch.setattr(changed_keys, "_count", count_changed)
+    monkeypatch.setattr(changed_keys, "count_keys", count_changed)
     return found
 
 

@@ -10,6 +10,7 @@ import pytest
 from kpi_assets.materialize.build import build
 from kpi_assets.materialize.context import BuildOutcome, UpstreamError
 from kpi_assets.warehouse.connection import WarehouseError
+from kpi_assets_tests.examples import few
 from kpi_assets_tests.machine import PATIENCE
 from kpi_assets_tests.materialize.crash_points import GOOD_ROWS, THINGS, at, leftover_builds, locks, statuses
 from kpi_assets_tests.pipeline_harness import DAY, GOOD, MART, NEXT, RAW_THINGS, PipelineHarness
@@ -27,7 +28,7 @@ def declare(lab: PipelineHarness, storage: str) -> None:
     lab.file("raw/things.sql", RAW_THINGS.replace("grain:", f"storage: {storage}\ngrain:"))
 
 
-@pytest.mark.parametrize("storage", ["rows", "partitions"])
+@pytest.mark.parametrize("storage", few(1, ["rows", "partitions"]))
 def test_twenty_builds_of_one_load_date_in_four_threads_are_all_published(
     lab: PipelineHarness, pool: ThreadPoolExecutor, storage: str
 ) -> None:
@@ -51,7 +52,7 @@ def test_twenty_builds_of_one_load_date_in_four_threads_are_all_published(
     assert in_partitions == [(1 if storage == "partitions" else 0,)]
 
 
-@pytest.mark.parametrize("isolation", ["read committed", "repeatable read", "serializable"])
+@pytest.mark.parametrize("isolation", few(1, ["read committed", "repeatable read", "serializable"]))
 @pytest.mark.parametrize("storage", ["rows", "partitions"])
 def test_two_first_load_dates_may_be_published_at_once(
     lab: PipelineHarness, pool: ThreadPoolExecutor, storage: str, isolation: str
@@ -109,6 +110,7 @@ def test_a_publish_waits_for_a_long_select_which_keeps_its_rows(lab: PipelineHar
     assert leftover_builds(lab) == []
 
 
+@pytest.mark.nightly
 def test_other_readers_are_served_while_a_publish_waits_for_one(lab: PipelineHarness, pool: ThreadPoolExecutor) -> None:
     declare(lab, "partitions")
     lab.put_things(GOOD)

@@ -16,6 +16,7 @@ from kpi_assets.sources.formats.csv import copy_modes, proof
 from kpi_assets.sources.formats.csv.records import HEADER_AGAIN, OPEN, STRAY, TOO_LONG
 from kpi_assets.warehouse import quarantine
 from kpi_assets.warehouse.connection import WarehouseError
+from kpi_assets_tests.examples import few
 from kpi_assets_tests.materialize.crash_points import THINGS, leftover_builds
 from kpi_assets_tests.pipeline_harness import DAY, MART, NEXT, RAW_THINGS, PipelineHarness, failed
 
@@ -113,7 +114,7 @@ def build(lab: PipelineHarness, body: bytes, budget: int = 0) -> BuildOutcome:
     return lab.build("raw.things")
 
 
-@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize("name", few(9, BROKEN))
 def test_a_broken_record_is_quarantined_and_holds_the_build_unless_the_budget_allows_it(
     lab: PipelineHarness, name: str
 ) -> None:
@@ -190,7 +191,7 @@ GOOD = {
 }
 
 
-@pytest.mark.parametrize("name", GOOD)
+@pytest.mark.parametrize("name", few(5, GOOD))
 def test_a_good_object_is_published_and_a_broken_record_does_not_change_its_rows(
     lab: PipelineHarness, name: str
 ) -> None:
@@ -210,54 +211,60 @@ def test_a_good_object_is_published_and_a_broken_record_does_not_change_its_rows
     assert lab.rows(ACCOUNTS) == [("success", len(rows) + 1, len(rows), 1)]
 
 
+WRONG_HEADERS = [
+    (None, "exists", "is not there"),
+    (b"", "not_empty", "has 0 bytes"),
+    (
+        (HEADER + FIRST).decode().encode("utf-16"),
+        "header",
+        ": it is text in UTF-16, not in UTF-8: write encoding: utf-16",
+    ),
+    (
+        b"thing_id,name,weight\r1,anvil,20.50\r",
+        "header",
+        ": its first line cannot be read: a carriage return is outside quotes",
+    ),
+    (
+        b"thing_id,title,weight\n" + FIRST,
+        "header",
+        ": its header is 'thing_id,title,weight', not 'thing_id,name,weight' (missing 'name'; unknown 'title')",
+    ),
+    (
+        b"thing_id,name\n1,anvil\n",
+        "header",
+        ": its header is 'thing_id,name', not 'thing_id,name,weight' (missing 'weight')",
+    ),
+    (
+        b"thing_id,name,weight,color\n1,anvil,20.50,red\n",
+        "header",
+        ": its header is 'thing_id,name,weight,color', not 'thing_id,name,weight' (unknown 'color')",
+    ),
+    (
+        b"thing_id,name,name\n1,anvil,anvil\n",
+        "header",
+        ": its header is 'thing_id,name,name', not 'thing_id,name,weight' (missing 'weight'; twice 'name')",
+    ),
+    (
+        b"THING_ID,name,weight\n" + FIRST,
+        "header",
+        ": its header writes 'THING_ID' for the column 'thing_id': write field: \"THING_ID\" there",
+    ),
+    (
+        FIRST,
+        "header",
+        ": its header is '1,anvil,20.50', not 'thing_id,name,weight' "
+        "(missing 'thing_id', 'name', 'weight'; unknown '1', 'anvil', '20.50'; if it has no header, write header: "
+        "false)",
+    ),
+]
+
+
 @pytest.mark.parametrize(
     ("body", "gate", "said"),
-    [
-        (None, "exists", "is not there"),
-        (b"", "not_empty", "has 0 bytes"),
-        (
-            (HEADER + FIRST).decode().encode("utf-16"),
-            "header",
-            ": it is text in UTF-16, not in UTF-8: write encoding: utf-16",
-        ),
-        (
-            b"thing_id,name,weight\r1,anvil,20.50\r",
-            "header",
-            ": its first line cannot be read: a carriage return is outside quotes",
-        ),
-        (
-            b"thing_id,title,weight\n" + FIRST,
-            "header",
-            ": its header is 'thing_id,title,weight', not 'thing_id,name,weight' (missing 'name'; unknown 'title')",
-        ),
-        (
-            b"thing_id,name\n1,anvil\n",
-            "header",
-            ": its header is 'thing_id,name', not 'thing_id,name,weight' (missing 'weight')",
-        ),
-        (
-            b"thing_id,name,weight,color\n1,anvil,20.50,red\n",
-            "header",
-            ": its header is 'thing_id,name,weight,color', not 'thing_id,name,weight' (unknown 'color')",
-        ),
-        (
-            b"thing_id,name,name\n1,anvil,anvil\n",
-            "header",
-            ": its header is 'thing_id,name,name', not 'thing_id,name,weight' (missing 'weight'; twice 'name')",
-        ),
-        (
-            b"THING_ID,name,weight\n" + FIRST,
-            "header",
-            ": its header writes 'THING_ID' for the column 'thing_id': write field: \"THING_ID\" there",
-        ),
-        (
-            FIRST,
-            "header",
-            ": its header is '1,anvil,20.50', not 'thing_id,name,weight' "
-            "(missing 'thing_id', 'name', 'weight'; unknown '1', 'anvil', '20.50'; if it has no header, write header: "
-            "false)",
-        ),
-    ],
+    few(
+        4,
+        WRONG_HEADERS,
+    ),
 )
 def test_an_object_with_a_wrong_header_is_held_before_it_is_read(
     lab: PipelineHarness, body: bytes | None, gate: str, said: str
@@ -347,7 +354,7 @@ def test_of_a_quote_that_is_never_closed_only_its_line_is_quarantined(lab: Pipel
     assert lab.rows(QUARANTINE) == [whole(3, '2,"saw,1', OPEN)]
 
 
-@pytest.mark.parametrize("broken", [b"", b"broken\n"])
+@pytest.mark.parametrize("broken", few(1, [b"", b"broken\n"]))
 def test_a_quoted_line_end_may_span_two_parts_of_an_s3_read(lab: PipelineHarness, broken: bytes) -> None:
     part = 8 << 20
     filler = part - len(HEADER) - len(b'1,"",1\n') - 3
@@ -359,6 +366,7 @@ def test_a_quoted_line_end_may_span_two_parts_of_an_s3_read(lab: PipelineHarness
     assert lab.rows("select line, record from ops.quarantine") == ([(6, "broken")] if broken else [])
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("quote", [b"", b'"'])
 def test_a_record_with_a_field_of_64_mb_is_quarantined_and_others_are_loaded(
     lab: PipelineHarness, quote: bytes
@@ -370,8 +378,8 @@ def test_a_record_with_a_field_of_64_mb_is_quarantined_and_others_are_loaded(
     assert lab.rows(QUARANTINE) == [whole(2, begin + "x" * (16_000 - 7 - len(begin)) + "… (cut)", TOO_LONG)]
 
 
-@pytest.mark.parametrize("quote", [b"", b'"'])
-@pytest.mark.parametrize("broken", [b"", b"broken\n"])
+@pytest.mark.parametrize("quote", few(1, [b'"', b""]))
+@pytest.mark.parametrize("broken", few(1, [b"broken\n", b""]))
 def test_a_field_of_15_mb_is_loaded_and_its_preview_is_cut(lab: PipelineHarness, quote: bytes, broken: bytes) -> None:
     outcome = build(lab, HEADER + LAST + b"1," + quote + b"x" * (15 << 20) + quote + b",1\n" + broken, budget=1)
     assert not outcome.held
@@ -445,8 +453,10 @@ columns:
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
-@pytest.mark.parametrize("again", [b"word,label", b'"word",label', b'"word","label"', b"\xef\xbb\xbfword,label"])
-@pytest.mark.parametrize("header", [b"word,label", b'"word","label"'])
+@pytest.mark.parametrize(
+    "again", few(2, [b"word,label", b'"word",label', b'"word","label"', b"\xef\xbb\xbfword,label"])
+)
+@pytest.mark.parametrize("header", few(1, [b"word,label", b'"word","label"']))
 def test_a_repeated_header_is_quarantined_in_a_table_of_text_columns(
     lab: PipelineHarness, header: bytes, again: bytes, end: bytes
 ) -> None:

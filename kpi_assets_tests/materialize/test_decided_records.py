@@ -3,6 +3,7 @@
 import pytest
 
 from kpi_assets.model.decision import Decision, Kind
+from kpi_assets_tests.examples import few
 from kpi_assets_tests.materialize.orders_pipeline import a_decision, message
 from kpi_assets_tests.pipeline_harness import DAY, RAW_THINGS, PipelineHarness, failed
 
@@ -49,12 +50,15 @@ def test_a_corrected_and_a_discarded_record(lab: PipelineHarness, decided: list[
 
 @pytest.mark.parametrize(
     ("now", "reason"),
-    [
-        ("2,stone,light", "it was corrected, and then weight 'light': "),
-        ("2,stone", "it was corrected, and then it has 2 fields, not 3"),
-        ("2,stone,1\n5,more,2", "it was corrected, and then it is 2 records"),
-        ("", "it was corrected, and then "),
-    ],
+    few(
+        2,
+        [
+            ("2,stone,light", "it was corrected, and then weight 'light': "),
+            ("2,stone", "it was corrected, and then it has 2 fields, not 3"),
+            ("2,stone,1\n5,more,2", "it was corrected, and then it is 2 records"),
+            ("", "it was corrected, and then "),
+        ],
+    ),
 )
 def test_a_correction_that_cannot_be_read_leaves_the_record_with_the_reason(
     lab: PipelineHarness, decided: list[Decision], now: str, reason: str

@@ -6,6 +6,7 @@ import pytest
 
 from kpi_assets.materialize.recheck import recheck
 from kpi_assets.model.decision import Decision, Kind
+from kpi_assets_tests.examples import few
 from kpi_assets_tests.materialize.orders_pipeline import (
     HERE,
     PARTS,
@@ -146,7 +147,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("case", REFUSED)
+@pytest.mark.parametrize("case", few(4, REFUSED))
 def test_a_correction_that_cannot_be_applied_leaves_the_row_with_the_reason(
     orders: PipelineHarness, decided: list[Decision], case: str
 ) -> None:

@@ -122,6 +122,7 @@ def test_what_is_not_there_or_was_published_again_is_not_dropped(shop: TwoSource
         found_of(shop, "raw.labels")
 
 
+@pytest.mark.nightly
 def test_a_run_and_a_reader_are_waited_for(two_days: TwoSourcePipeline) -> None:
     shop = two_days
     found = found_of(shop, "raw.things")

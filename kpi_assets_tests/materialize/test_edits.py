@@ -359,6 +359,7 @@ def lab(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipe
         yield opened
 
 
+@pytest.mark.nightly
 def test_no_edit_changes_the_rows_of_another_published_load_date(lab: PipelineHarness) -> None:
     class OfTheTest(Edits):
         pass

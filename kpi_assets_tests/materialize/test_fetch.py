@@ -199,6 +199,7 @@ def test_a_turn_beyond_the_deadline_fails_instead_of_waiting(sales: SalesPipelin
         session.execute("truncate ops.api_turns")
 
 
+@pytest.mark.nightly
 def test_a_backfill_of_90_days_ends_complete_although_every_other_request_is_refused(
     sales: SalesPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ from kpi_assets.sources.refusals import LakeError
 from kpi_assets.sources.store import Store
 from kpi_assets.warehouse.connection import WarehouseError
 from kpi_assets.warehouse.ddl import DefinitionError
+from kpi_assets_tests.examples import few
 from kpi_assets_tests.materialize.crash_points import GOOD_ROWS, THINGS, leftover_builds, statuses
 from kpi_assets_tests.pipeline_harness import DAY, DOUBLED, GOOD, MART, NEXT, RAW_THINGS, PipelineHarness, failed
 
@@ -21,7 +22,7 @@ def with_check(check: str) -> str:
     return MART.replace("@end", f"  {check}\n@end")
 
 
-@pytest.mark.parametrize("severity", ["error", "warn"])
+@pytest.mark.parametrize("severity", few(1, ["warn", "error"]))
 @pytest.mark.parametrize(
     ("query", "reason"),
     [

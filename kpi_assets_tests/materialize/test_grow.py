@@ -19,6 +19,7 @@ from kpi_assets.materialize.recheck import recheck
 from kpi_assets.materialize.retention import drop_due, find_due
 from kpi_assets.stream import links
 from kpi_assets.stream.described import CLOSED
+from kpi_assets_tests.examples import few
 from kpi_assets_tests.materialize.crash_points import at
 from kpi_assets_tests.pipeline_harness import DAY, NEXT, PipelineHarness, failed
 from kpi_assets_tests.streams import RAW_CLICKS, STG_CLICKS, StreamLab, click, write_files
@@ -116,7 +117,7 @@ def land_at_random(stream: StreamLab, seed: int, objects: int = 24) -> None:
         stream.land(partition, values)
 
 
-@pytest.mark.parametrize("at_once", [1, 5, 24])
+@pytest.mark.parametrize("at_once", few(1, [5, 1, 24]))
 def test_growth_gives_what_a_replay_gives(lab: PipelineHarness, at_once: int) -> None:
     write_files(lab)
     lab.file("raw/clicks.sql", RAW_CLICKS.replace("share: 0.01", "share: 0.2"))
@@ -139,6 +140,7 @@ def test_growth_gives_what_a_replay_gives(lab: PipelineHarness, at_once: int) ->
     assert lab.rows("select sum(events)::bigint from marts.clicks_by_type") == [(after["stg.clicks"][0],)]
 
 
+@pytest.mark.nightly
 def test_a_load_date_goes_on_growing_after_a_replay(stream: StreamLab) -> None:
     for start in (0, 10, 20):
         stream.land(0, [click(n) for n in range(start, start + 10)])
@@ -253,24 +255,27 @@ def test_a_link_that_is_missing_is_waited_for_and_then_holds(
 
 @pytest.mark.parametrize(
     ("broken", "reason"),
-    [
-        (
-            lambda body: body[:-20],
-            "is cut off: it ends before its gzip does: restore the object that was landed there.",
-        ),
-        (lambda _: b"something else", "is damaged: it cannot be unpacked as gzip: restore the object"),
-        (
-            lambda body: gzip.compress(gzip.decompress(body).replace(b'"records":5', b'"records":4')),
-            "and its first line counts 4",
-        ),
-        (
-            lambda body: gzip.compress(gzip.decompress(body).replace(b'"from":10', b'"from":9')),
-            "is another link than its key says",
-        ),
-    ],
+    few(
+        2,
+        [
+            (
+                lambda body: body[:-20],
+                "is cut off: it ends before its gzip does: restore the object that was landed there.",
+            ),
+            (lambda _: b"something else", "is damaged: it cannot be unpacked as gzip: restore the object"),
+            (
+                lambda body: gzip.compress(gzip.decompress(body).replace(b'"records":5', b'"records":4')),
+                "and its first line counts 4",
+            ),
+            (
+                lambda body: gzip.compress(gzip.decompress(body).replace(b'"from":10', b'"from":9')),
+                "is another link than its key says",
+            ),
+        ],
+    ),
     ids=["truncated", "damaged", "wrong count", "wrong place"],
 )
-@pytest.mark.parametrize("as_whole", [False, True])
+@pytest.mark.parametrize("as_whole", few(1, [False, True]))
 def test_an_object_that_is_not_whole_holds_until_it_is_restored(
     stream: StreamLab, broken: Any, reason: str, as_whole: bool
 ) -> None:

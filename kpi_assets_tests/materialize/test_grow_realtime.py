@@ -28,6 +28,7 @@ def lab(stack: Stack, tmp_path: Path) -> Iterator[PipelineHarness]:
         yield lab
 
 
+@pytest.mark.nightly
 def test_growth_over_midnight_gives_what_replays_give(lab: PipelineHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(links, "SWEEP_SECONDS", 0.0)
     context = lab.prepared()

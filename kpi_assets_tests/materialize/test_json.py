@@ -15,6 +15,7 @@ from kpi_assets.model import written
 from kpi_assets.sources.formats.json import reader
 from kpi_assets.sources.formats.json.layout import NO_COLUMN
 from kpi_assets.sources.formats.json.value import NO_OBJECT, NO_TEXT, NOT_UTF8, TOO_DEEP
+from kpi_assets_tests.examples import few
 from kpi_assets_tests.pipeline_harness import DAY, NEXT, PipelineHarness, failed
 
 KEY = f"raw/orders/{DAY}/orders.json"
@@ -83,7 +84,7 @@ WHOLE = {
 
 
 @pytest.mark.parametrize("way", ["as it is", "record by record"])
-@pytest.mark.parametrize("body", WHOLE.values(), ids=WHOLE)
+@pytest.mark.parametrize("body", few(4, WHOLE.values()), ids=WHOLE)
 def test_every_shape_is_published_whole(
     lab: PipelineHarness, body: str, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -186,7 +187,7 @@ ASIDE: dict[str, tuple[str | bytes, str | None, str | None, str]] = {
 }
 
 
-@pytest.mark.parametrize(("record", "column", "value", "reason"), ASIDE.values(), ids=ASIDE)
+@pytest.mark.parametrize(("record", "column", "value", "reason"), few(8, ASIDE.values()), ids=ASIDE)
 def test_a_record_that_cannot_be_read_is_set_aside_alone(
     lab: PipelineHarness, record: str | bytes, column: str | None, value: str | None, reason: str
 ) -> None:
@@ -269,7 +270,7 @@ HELD: dict[str, tuple[str, str, str]] = {
 }
 
 
-@pytest.mark.parametrize(("body", "check", "message"), HELD.values(), ids=HELD)
+@pytest.mark.parametrize(("body", "check", "message"), few(4, HELD.values()), ids=HELD)
 def test_an_object_that_is_not_whole_is_held(lab: PipelineHarness, body: str, check: str, message: str) -> None:
     outcome = run(lab, body)
     assert outcome.held
@@ -307,7 +308,7 @@ def test_an_empty_object_is_held(lab: PipelineHarness) -> None:
     assert list(failed(lab.verify("raw.orders").results)) == ["not_empty"]
 
 
-@pytest.mark.parametrize("kept", [0.2, 0.6, 0.95, 1 - 1e-5])
+@pytest.mark.parametrize("kept", few(1, [0.6, 0.2, 0.95, 1 - 1e-5]))
 def test_a_gzip_that_was_cut_off_is_held(lab: PipelineHarness, kept: float) -> None:
     dice = random.Random(1)
     lines = "".join(f"{order(number, status=dice.randbytes(100).hex())}\n" for number in range(1, 3001))
@@ -350,7 +351,7 @@ WORDED = [
 ]
 
 
-@pytest.mark.parametrize("is_bad", [False, True])
+@pytest.mark.parametrize("is_bad", few(1, [False, True]))
 @pytest.mark.parametrize("extra", ["ignore", "keep"])
 def test_the_words_of_files_apply_to_json(lab: PipelineHarness, extra: str, is_bad: bool) -> None:
     """A bad record makes the object be read record by record, with the same result for the others."""

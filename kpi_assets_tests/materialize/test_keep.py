@@ -13,6 +13,7 @@ from kpi_assets.materialize.drop import drop_load_date, drop_table, published_lo
 from kpi_assets.materialize.keep import bytes_by_table, drop_due, find_due
 from kpi_assets.materialize.recheck import recheck
 from kpi_assets.model.names import Relation
+from kpi_assets_tests.examples import few
 from kpi_assets_tests.materialize.kept_pipeline import OTHER_COLUMNS, PARTITIONED, STORED, KeptPipeline, things
 from kpi_assets_tests.pipeline_harness import RAW_THINGS, PipelineHarness
 
@@ -82,6 +83,7 @@ def test_nothing_is_kept_unless_somebody_asks_for_it(shop: KeptPipeline) -> None
     assert shop.kept() == {name: 1 for name in CHANGED if name != "raw.things"}
 
 
+@pytest.mark.nightly
 def test_as_many_are_kept_as_the_words_say(shop: KeptPipeline) -> None:
     for weight in (1, 2, 3, 4):
         shop.publish(weight)
@@ -112,7 +114,7 @@ def test_as_many_are_kept_as_the_words_say(shop: KeptPipeline) -> None:
     assert shop.kept() == CHANGED
 
 
-@pytest.mark.parametrize("how", ["load_date", "table", "retention"])
+@pytest.mark.parametrize("how", few(1, ["load_date", "table", "retention"]))
 def test_what_is_dropped_takes_its_kept_rows_with_it(shop: KeptPipeline, how: str) -> None:
     shop.publish(20.5)
     shop.publish(30)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from kpi_assets.warehouse.versions import VersionChanges
+from kpi_assets_tests.examples import few
 from kpi_assets_tests.machine import PATIENCE, eventually
 from kpi_assets_tests.materialize.crash_points import (
     COUNTS,
@@ -68,14 +69,17 @@ def kill_build(lab: PipelineHarness, phase: str, times: int = 1) -> None:
 
 @pytest.mark.parametrize(
     ("phase", "times", "left"),
-    [
-        ("copying", 1, 0),
-        ("copying", 2, 0),
-        ("copying", 3, 0),
-        ("indexing", 1, 0),
-        ("checking", 1, 1),
-        ("publishing", 1, 1),
-    ],
+    few(
+        1,
+        [
+            ("copying", 1, 0),
+            ("copying", 2, 0),
+            ("copying", 3, 0),
+            ("indexing", 1, 0),
+            ("checking", 1, 1),
+            ("publishing", 1, 1),
+        ],
+    ),
 )
 def test_a_build_killed_in_any_phase_changes_nothing_and_the_next_build_succeeds(
     lab: PipelineHarness, phase: str, times: int, left: int
@@ -102,7 +106,7 @@ def test_a_build_killed_in_any_phase_changes_nothing_and_the_next_build_succeeds
     assert statuses(lab, "raw.things") == [("success", None), ("failed", DIED), ("success", None)]
 
 
-@pytest.mark.parametrize("storage", ["rows", "partitions"])
+@pytest.mark.parametrize("storage", few(1, ["rows", "partitions"]))
 def test_a_build_killed_in_the_publish_transaction_changes_nothing(lab: PipelineHarness, storage: str) -> None:
     lab.file("raw/things.sql", RAW_THINGS.replace("grain:", f"storage: {storage}\ngrain:"))
     lab.put_things(GOOD)
@@ -181,6 +185,7 @@ def test_a_build_killed_after_the_commit_is_published(lab: PipelineHarness) -> N
     assert statuses(lab, "raw.things") == [("success", None)]
 
 
+@pytest.mark.nightly
 def test_leftovers_of_a_killed_build_are_dropped_by_the_next_build_of_its_load_date(lab: PipelineHarness) -> None:
     lab.file("raw/things.sql", RAW_THINGS)
     for day in (DAY, NEXT):

@@ -26,6 +26,7 @@ from kpi_assets.plan.collect import collect
 from kpi_assets.settings import CHECKOUT, settings
 from kpi_assets.warehouse.connection import connect
 from kpi_assets.warehouse.ddl import DefinitionError
+from kpi_assets_tests.examples import few
 from kpi_assets_tests.pipeline_harness import DAY, DOUBLED, GOOD, NEXT, RAW_THINGS, PipelineHarness
 
 SHOP = CHECKOUT / "sql" / "ecommerce"
@@ -168,6 +169,7 @@ def test_dagster_shows_live_views_and_runs_none(week: PipelineHarness) -> None:
     assert len(pipeline_assets(week.pipeline())) == 3 + len(LIVE)
 
 
+@pytest.mark.nightly
 def test_a_live_view_is_replaced_and_dropped_with_its_file(week: PipelineHarness) -> None:
     assert views(week) == LIVE
     week.in_postgres("grant select on audit.held to kpi_reviewer", database=week.name)
@@ -227,29 +229,35 @@ def test_what_depends_on_a_live_view_keeps_it(week: PipelineHarness) -> None:
     assert said.endswith("drop what depends on them first.")
 
 
+UNFIT = [
+    (
+        "select id, status::varchar as job from ops.pipeline_runs",
+        "the column 'job' of audit.held is character varying, and the header declares text: cast it in the SELECT, "
+        "or correct the header.",
+    ),
+    (
+        "select id, error_message as job from ops.pipeline_runs",
+        "audit.held reads the column 'error_message' of ops.pipeline_runs, which may quote delivered values and "
+        "which readers may not see: take it out of the SELECT.",
+    ),
+    (
+        "select id, job from (select * from ops.pipeline_runs) as r",
+        "audit.held reads the column 'error_message' of ops.pipeline_runs, which may quote delivered values and "
+        "which readers may not see: take it out of the SELECT.",
+    ),
+    (
+        "select id, jobs as job from ops.pipeline_runs",
+        'audit.held cannot be made (column "jobs" does not exist LINE 10: select id, jobs ...',
+    ),
+]
+
+
 @pytest.mark.parametrize(
     ("select", "said"),
-    [
-        (
-            "select id, status::varchar as job from ops.pipeline_runs",
-            "the column 'job' of audit.held is character varying, and the header declares text: cast it in the SELECT, "
-            "or correct the header.",
-        ),
-        (
-            "select id, error_message as job from ops.pipeline_runs",
-            "audit.held reads the column 'error_message' of ops.pipeline_runs, which may quote delivered values and "
-            "which readers may not see: take it out of the SELECT.",
-        ),
-        (
-            "select id, job from (select * from ops.pipeline_runs) as r",
-            "audit.held reads the column 'error_message' of ops.pipeline_runs, which may quote delivered values and "
-            "which readers may not see: take it out of the SELECT.",
-        ),
-        (
-            "select id, jobs as job from ops.pipeline_runs",
-            'audit.held cannot be made (column "jobs" does not exist LINE 10: select id, jobs ...',
-        ),
-    ],
+    few(
+        2,
+        UNFIT,
+    ),
 )
 def test_a_select_that_does_not_fit_is_one_sentence(week: PipelineHarness, select: str, said: str) -> None:
     found = refusal(week, "audit/held.sql", HELD.partition("select")[0] + select)
@@ -258,6 +266,7 @@ def test_a_select_that_does_not_fit_is_one_sentence(week: PipelineHarness, selec
     assert week.rows("select job from audit.held") == [("raw.things",)]
 
 
+@pytest.mark.nightly
 def test_another_storage_needs_a_drop(week: PipelineHarness) -> None:
     path = week.file("warehouse/fact_orders.sql", HELD)
     with pytest.raises(DefinitionError) as failure:

@@ -11,6 +11,7 @@ from kpi_assets.model.checks.base import AuditFacts, Earlier, RowsBefore
 from kpi_assets.model.results import CheckResult
 from kpi_assets.warehouse.ddl import DefinitionError
 from kpi_assets.warehouse.earlier_rows import rows_before
+from kpi_assets_tests.examples import few
 from kpi_assets_tests.pipeline_harness import PipelineHarness
 from kpi_assets_tests.warehouse.history_harness import CUSTOMERS, Customers, Row, day
 
@@ -37,25 +38,33 @@ def test_the_first_load_date_is_not_judged(customers: Customers) -> None:
 
 @pytest.mark.parametrize(
     ("rows", "share", "message", "held"),
-    [
-        (TEN, 0, "none of 10 keys of 2025-01-02 is changed or absent", False),
-        # New keys do not count.
-        ({**TEN, **{f"N{n}": ANN for n in range(50)}}, 0, "none of 10 keys of 2025-01-02 is changed or absent", False),
-        (
-            {**{f"C{n}": ANN for n in range(2, 10)}, "C3": ("Ann", "NYC", "1.0"), "C4": ("Ann", "LA", None)},
-            *(0.4, "4 of 10 keys of 2025-01-02 (40.0%): 2 changed, 2 absent", False),
-        ),
-        # Another scale and an empty text are changes, as they are for the versions.
-        (
-            {**TEN, **dict.fromkeys(["C1", "C2", "C3", "C4", "C5"], ("Ann", "LA", "1.00"))},
-            *(0.5, "5 of 10 keys of 2025-01-02 (50.0%): 5 changed, 0 absent", False),
-        ),
-        (
-            {**TEN, **dict.fromkeys(["C1", "C2", "C3", "C4", "C5", "C6"], ("Ann", "", "1.0"))},
-            *(0.6, "6 of 10 keys of 2025-01-02 (60.0%): 6 changed, 0 absent; at most 50% may be", True),
-        ),
-        ({}, 1, "10 of 10 keys of 2025-01-02 (100.0%): 0 changed, 10 absent; at most 50% may be", True),
-    ],
+    few(
+        3,
+        [
+            (TEN, 0, "none of 10 keys of 2025-01-02 is changed or absent", False),
+            # New keys do not count.
+            (
+                {**TEN, **{f"N{n}": ANN for n in range(50)}},
+                0,
+                "none of 10 keys of 2025-01-02 is changed or absent",
+                False,
+            ),
+            (
+                {**{f"C{n}": ANN for n in range(2, 10)}, "C3": ("Ann", "NYC", "1.0"), "C4": ("Ann", "LA", None)},
+                *(0.4, "4 of 10 keys of 2025-01-02 (40.0%): 2 changed, 2 absent", False),
+            ),
+            # Another scale and an empty text are changes, as they are for the versions.
+            (
+                {**TEN, **dict.fromkeys(["C1", "C2", "C3", "C4", "C5"], ("Ann", "LA", "1.00"))},
+                *(0.5, "5 of 10 keys of 2025-01-02 (50.0%): 5 changed, 0 absent", False),
+            ),
+            (
+                {**TEN, **dict.fromkeys(["C1", "C2", "C3", "C4", "C5", "C6"], ("Ann", "", "1.0"))},
+                *(0.6, "6 of 10 keys of 2025-01-02 (60.0%): 6 changed, 0 absent; at most 50% may be", True),
+            ),
+            ({}, 1, "10 of 10 keys of 2025-01-02 (100.0%): 0 changed, 10 absent; at most 50% may be", True),
+        ],
+    ),
 )
 def test_the_share_of_changed_and_absent_keys_is_judged(
     customers: Customers, rows: dict[str, Row], share: float, message: str, held: bool
@@ -151,7 +160,7 @@ EDITS: dict[str, Callable[[str], str]] = {
 }
 
 
-@pytest.mark.parametrize("edit", EDITS)
+@pytest.mark.parametrize("edit", few(1, EDITS))
 def test_the_columns_that_both_load_dates_have_are_compared(customers: Customers, edit: str) -> None:
     customers.deliver(day(1), TEN)
     changed = EDITS[edit](CUSTOMERS.replace("  max_changed: 1\n", ""))

@@ -246,6 +246,7 @@ def test_a_refresh_computes_what_lacks_and_what_changed_of_what_readers_see(weig
     assert refreshed(weighed) == [(NEXT, 2, [])]
 
 
+@pytest.mark.nightly
 def test_a_refresh_waits_for_a_publish_and_leaves_what_was_published_meanwhile(weighed: PipelineHarness) -> None:
     weighed.build("marts.weighed")
     weighed.file("marts/weighed.sql", mart("2 * sum(weight)"))

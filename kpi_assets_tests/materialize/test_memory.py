@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from kpi_assets_tests import examples
 from kpi_assets_tests.pipeline_harness import DAY, RAW_THINGS, PipelineHarness
 
@@ -29,6 +31,7 @@ def peak(lab: PipelineHarness, body: bytes) -> int:
     return int(ran.stdout)
 
 
+@pytest.mark.nightly
 def test_long_fields_need_hardly_more_memory_than_short_ones(lab: PipelineHarness) -> None:
     """`make test` builds one kind of field, `make nightly` all: each build takes ten seconds."""
     usual = peak(lab, SHORT)

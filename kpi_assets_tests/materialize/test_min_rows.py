@@ -103,6 +103,7 @@ def test_of_usual_requires_a_share_of_the_median_of_the_weekday(weeks: PipelineH
     assert build(weeks, CHRISTMAS + WEEK, 35) == (True, less)
 
 
+@pytest.mark.nightly
 def test_the_median_is_of_the_last_eight_load_dates_of_the_weekday(weeks: PipelineHarness) -> None:
     say(weeks, "{of_usual: 1}")
     first = CHRISTMAS - 9 * WEEK

@@ -96,6 +96,7 @@ def test_dagster_shows_a_new_word_as_a_check_of_the_asset(lab: PipelineHarness) 
     assert (found.passed, found.partition, found.description) == (False, str(DAY), "2 rows, at most 1 are wanted")
 
 
+@pytest.mark.nightly
 def test_kpi_recheck_makes_the_check_of_a_new_word(lab: PipelineHarness) -> None:
     lab.file("raw/things.sql", RAW_THINGS)
     lab.put_things(THREE)

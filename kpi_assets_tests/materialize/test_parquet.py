@@ -16,6 +16,7 @@ from kpi_assets.errors import UserError
 from kpi_assets.materialize.context import BuildOutcome
 from kpi_assets.model import written
 from kpi_assets.sources.formats.parquet import object as parquet_object
+from kpi_assets_tests.examples import few
 from kpi_assets_tests.pipeline_harness import DAY, NEXT, RAW_THINGS, PipelineHarness, failed
 
 KEY = f"raw/things/load_date={DAY}/things.parquet"
@@ -114,7 +115,9 @@ ACCEPTED: Sequence[tuple[str, pa.Array, list[Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("type_", "values", "read"), ACCEPTED, ids=[f"{t} from {v.type}" for t, v, _ in ACCEPTED])
+@pytest.mark.parametrize(
+    ("type_", "values", "read"), few(7, ACCEPTED), ids=[f"{t} from {v.type}" for t, v, _ in ACCEPTED]
+)
 def test_values_arrive_as_they_are(lab: PipelineHarness, type_: str, values: pa.Array, read: list[Any]) -> None:
     outcome = of_type(lab, type_, values)
     assert (outcome.held, outcome.rows) == (False, len(read))
@@ -122,7 +125,9 @@ def test_values_arrive_as_they_are(lab: PipelineHarness, type_: str, values: pa.
     assert [value for (value,) in lab.rows(f"select {as_read} from raw.things order by n")] == read
 
 
-@pytest.mark.parametrize(("type_", "values", "read"), ACCEPTED, ids=[f"{t} from {v.type}" for t, v, _ in ACCEPTED])
+@pytest.mark.parametrize(
+    ("type_", "values", "read"), few(4, ACCEPTED), ids=[f"{t} from {v.type}" for t, v, _ in ACCEPTED]
+)
 def test_a_text_beside_them_changes_no_value(
     lab: PipelineHarness, type_: str, values: pa.Array, read: list[Any]
 ) -> None:
@@ -171,7 +176,7 @@ REFUSED: Sequence[tuple[str, pa.Array, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("type_", "values", "why"), REFUSED, ids=[f"{t} from {v.type}" for t, v, _ in REFUSED])
+@pytest.mark.parametrize(("type_", "values", "why"), few(4, REFUSED), ids=[f"{t} from {v.type}" for t, v, _ in REFUSED])
 def test_other_types_than_declared_hold_the_object(
     lab: PipelineHarness, type_: str, values: pa.Array, why: str
 ) -> None:
@@ -196,7 +201,7 @@ BAD: Sequence[tuple[str, pa.Array, str | None, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("type_", "values", "value", "reason"), BAD, ids=[f"{t} {v!r}" for t, _, v, _ in BAD])
+@pytest.mark.parametrize(("type_", "values", "value", "reason"), few(4, BAD), ids=[f"{t} {v!r}" for t, _, v, _ in BAD])
 def test_a_value_that_does_not_fit_is_set_aside_and_its_neighbors_load(
     lab: PipelineHarness, type_: str, values: pa.Array, value: str | None, reason: str
 ) -> None:
@@ -311,7 +316,7 @@ WORDED = {
 }
 
 
-@pytest.mark.parametrize("bad", [False, True])
+@pytest.mark.parametrize("bad", few(1, [False, True]))
 @pytest.mark.parametrize("extra", ["ignore", "keep"])
 def test_the_words_of_files_apply_to_parquet(lab: PipelineHarness, extra: str, bad: bool) -> None:
     """A bad row makes the object be read row by row, with the same result for the others."""

@@ -153,6 +153,7 @@ def test_what_reads_published_rows_is_built_although_their_state_is_gone(lab: Pi
     assert plan(lab, 3, first=3)[0].state == "published"
 
 
+@pytest.mark.nightly
 def test_a_bucket_with_versions_gives_every_state_again(lab: PipelineHarness) -> None:
     keep_versions(lab)
     overwrite(lab, A, day(3))

@@ -186,6 +186,7 @@ def test_the_word_is_given_and_taken_away(lab: PipelineHarness) -> None:
         assert releases.newest(session) == NEXT, "what a KPI lacks of which the file is gone holds up nobody"
 
 
+@pytest.mark.nightly
 def test_no_read_sees_two_load_dates_while_the_kpis_are_published(lab: PipelineHarness) -> None:
     together(lab)
     publish(lab, DAY)

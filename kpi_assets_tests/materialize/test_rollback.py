@@ -138,6 +138,7 @@ def test_what_was_rolled_back_is_held_until_something_new_comes(shop: KeptPipeli
     assert shop.weights() == [30]
 
 
+@pytest.mark.nightly
 def test_twice_to_the_same_instant(shop: KeptPipeline) -> None:
     good = shop.publish(20.5)
     before = shop.content()
@@ -242,6 +243,7 @@ def test_nothing_changes_if_a_version_is_gone_or_columns_are_others(shop: KeptPi
     assert shop.rows(f"select count(*)::int from ops.rulings where load_date = '{shop.day}'") == [(0,)]
 
 
+@pytest.mark.nightly
 def test_part_of_a_load_date_is_rolled_back_and_its_input_is_the_root(shop: KeptPipeline) -> None:
     good = shop.publish(20.5)
     shop.publish(30)
@@ -263,6 +265,7 @@ def test_part_of_a_load_date_is_rolled_back_and_its_input_is_the_root(shop: Kept
     assert shop.weights() == [20.5]
 
 
+@pytest.mark.nightly
 def test_sql_is_a_root_and_stays_out_until_it_changes(shop: KeptPipeline) -> None:
     good = shop.publish(20.5, 1)
     changed = PARTITIONED.replace("weight is not null", "weight > 10")
@@ -278,6 +281,7 @@ def test_sql_is_a_root_and_stays_out_until_it_changes(shop: KeptPipeline) -> Non
     assert shop.run()["marts.weighed"] == "published"
 
 
+@pytest.mark.nightly
 def test_what_is_kept_out_is_not_rolled_back_to(shop: KeptPipeline) -> None:
     good = shop.publish(20.5)
     condemned = shop.publish(30)
@@ -292,6 +296,7 @@ def test_what_is_kept_out_is_not_rolled_back_to(shop: KeptPipeline) -> None:
     rechecked(shop)
 
 
+@pytest.mark.nightly
 def test_a_table_that_came_later_stays_and_is_built_again(shop: KeptPipeline) -> None:
     heavy = (shop.folder / "marts/heavy.sql").read_text()
     (shop.folder / "marts/heavy.sql").unlink()
@@ -394,6 +399,7 @@ group by thing_id
 """
 
 
+@pytest.mark.nightly
 def test_what_carries_on_from_rows_that_are_rolled_back_is_stale(shop: KeptPipeline) -> None:
     path = shop.file("marts/carried.sql", CARRIED)
     try:

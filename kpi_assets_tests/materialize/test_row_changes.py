@@ -9,6 +9,7 @@ from kpi_assets.materialize.context import BuildOutcome
 from kpi_assets.materialize.recheck import recheck
 from kpi_assets.model.results import CheckResult
 from kpi_assets.model.strict_yaml import ModelError
+from kpi_assets_tests.examples import few
 from kpi_assets_tests.pipeline_harness import DAY, NEXT, PipelineHarness
 
 RAW = """\
@@ -128,12 +129,15 @@ def test_nothing_differs_if_the_values_are_equal(people: PipelineHarness) -> Non
 
 @pytest.mark.parametrize(
     ("select", "differs"),
-    [
-        (("paid::", "(paid + 0.01)::"), {"paid": {"source": 1.5, "here": 1.51}}),
-        (("born::date", "(born::date + 1)"), {"born": {"source": "2001-02-03", "here": "2001-02-04"}}),
-        (("note,", """'{"x":1}'::json as note,"""), {"note": {"source": {}, "here": {"x": 1}}}),
-        (("city,", "nullif(city, 'Bonn') as city,"), {"city": {"source": "Bonn", "here": None}}),
-    ],
+    few(
+        1,
+        [
+            (("paid::", "(paid + 0.01)::"), {"paid": {"source": 1.5, "here": 1.51}}),
+            (("born::date", "(born::date + 1)"), {"born": {"source": "2001-02-03", "here": "2001-02-04"}}),
+            (("note,", """'{"x":1}'::json as note,"""), {"note": {"source": {}, "here": {"x": 1}}}),
+            (("city,", "nullif(city, 'Bonn') as city,"), {"city": {"source": "Bonn", "here": None}}),
+        ],
+    ),
 )
 def test_each_column_of_both_is_compared(
     people: PipelineHarness, select: tuple[str, str], differs: dict[str, object]
@@ -304,27 +308,42 @@ def test_a_history_is_compared_and_so_is_a_table_with_the_rows_of_a_history(peop
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
-    [
-        (
-            "on: recordd",
-            "on: 'recordd' is not one of the columns here (record, person_id, name, city, paid, born, note",
-        ),
-        ("on: [record, record]", "on: 'record' is named twice: take it out once"),
-        ("on: []", "reconcile.on: it has 0 parts: write at least 1"),
-        ("on: other", "on: raw.people has no column 'other': it has person_id, name, city, paid, born, note, record"),
-        ("on: born", "on: 'born' is date here and text there: rows are joined by like types"),
-        ("on: note", "on: 'note' is json here and json there: rows are joined by like types"),
-        (
-            "on: [record, person_id, name, city, paid]\n    counted: count(*)",
-            "on: compares rows one by one, and counted",
-        ),
-        ("on: record\n    sum: paid", "on: compares rows one by one, and sum does not: reconcile them in checks of"),
-        ("on: record\n    changed: {bad: nome is null}", "reads the column 'nome' of raw.people, which has no such"),
-        ("on: record\n    changed: {bad: a = = 1}", "cannot be parsed, at '='"),
-        ("on: record\n    changed: {bad: ' '}", "sql:18: changed: 'bad' has no condition: write one, or take it out"),
-        ("on: record\n    dropped: {bad: '-- all'}", "dropped: 'bad' has no condition: write one, or take it out"),
-        ("changed: {bad: name is null}", "changed: is for rows that are compared one by one: say on as well"),
-    ],
+    few(
+        4,
+        [
+            (
+                "on: recordd",
+                "on: 'recordd' is not one of the columns here (record, person_id, name, city, paid, born, note",
+            ),
+            ("on: [record, record]", "on: 'record' is named twice: take it out once"),
+            ("on: []", "reconcile.on: it has 0 parts: write at least 1"),
+            (
+                "on: other",
+                "on: raw.people has no column 'other': it has person_id, name, city, paid, born, note, record",
+            ),
+            ("on: born", "on: 'born' is date here and text there: rows are joined by like types"),
+            ("on: note", "on: 'note' is json here and json there: rows are joined by like types"),
+            (
+                "on: [record, person_id, name, city, paid]\n    counted: count(*)",
+                "on: compares rows one by one, and counted",
+            ),
+            (
+                "on: record\n    sum: paid",
+                "on: compares rows one by one, and sum does not: reconcile them in checks of",
+            ),
+            (
+                "on: record\n    changed: {bad: nome is null}",
+                "reads the column 'nome' of raw.people, which has no such",
+            ),
+            ("on: record\n    changed: {bad: a = = 1}", "cannot be parsed, at '='"),
+            (
+                "on: record\n    changed: {bad: ' '}",
+                "sql:18: changed: 'bad' has no condition: write one, or take it out",
+            ),
+            ("on: record\n    dropped: {bad: '-- all'}", "dropped: 'bad' has no condition: write one, or take it out"),
+            ("changed: {bad: name is null}", "changed: is for rows that are compared one by one: say on as well"),
+        ],
+    ),
 )
 def test_what_cannot_be_compared_is_refused(people: PipelineHarness, words: str, sentence: str) -> None:
     text = CLEAN.replace("WORDS", "").replace("on: record", words).replace("NAME", "name")

@@ -6,6 +6,7 @@ from kpi_assets.model.checks import keys
 from kpi_assets.warehouse import set_aside
 from kpi_assets.warehouse.connection import WarehouseError
 from kpi_assets.warehouse.ddl import DefinitionError
+from kpi_assets_tests.examples import few
 from kpi_assets_tests.materialize.orders_pipeline import (
     ASIDE,
     HERE,
@@ -128,16 +129,19 @@ def test_what_no_rule_takes_is_still_judged_by_the_checks(orders: PipelineHarnes
 
 @pytest.mark.parametrize(
     ("budget", "most", "is_held"),
-    [
-        ("rows: 2", 2, False),
-        ("rows: 1", 1, True),
-        ("share: 0.34", 2, False),
-        ("share: 0.33", 1, True),
-        ("rows: 2\n  share: 0.33", 1, True),
-        ("rows: 1\n  share: 0.5", 1, True),
-        ("rows: 2\n  share: 0.5", 2, False),
-        ("", 0, True),
-    ],
+    few(
+        4,
+        [
+            ("rows: 2", 2, False),
+            ("rows: 1", 1, True),
+            ("share: 0.34", 2, False),
+            ("share: 0.33", 1, True),
+            ("rows: 2\n  share: 0.33", 1, True),
+            ("rows: 1\n  share: 0.5", 1, True),
+            ("rows: 2\n  share: 0.5", 2, False),
+            ("", 0, True),
+        ],
+    ),
 )
 def test_the_budget(orders: PipelineHarness, budget: str, most: int, is_held: bool) -> None:
     declare(orders, "not_null: [product_id]", budget)

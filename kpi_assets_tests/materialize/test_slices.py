@@ -21,6 +21,7 @@ from kpi_assets.sources.formats.csv.records import HEADER_AGAIN, STRAY
 from kpi_assets.warehouse import candidates
 from kpi_assets.warehouse.connection import WarehouseError, connect
 from kpi_assets.warehouse.slices import Stored
+from kpi_assets_tests.examples import few
 from kpi_assets_tests.machine import PATIENCE
 from kpi_assets_tests.materialize.crash_points import await_no_session, leftover_builds
 from kpi_assets_tests.pipeline_harness import DAY, PipelineHarness, failed
@@ -155,7 +156,7 @@ def slices(lab: PipelineHarness, relation: str) -> int:
     return len(lab.rows(SLICES.format(relation)))
 
 
-@pytest.mark.parametrize("body", [BODY, BODY.replace(b"\n", b"\r\n"), BODY[:-1]])
+@pytest.mark.parametrize("body", few(1, [BODY, BODY.replace(b"\n", b"\r\n"), BODY[:-1]]))
 def test_slices_have_the_same_rows_and_checksum_as_one_table(lines: PipelineHarness, body: bytes) -> None:
     lines.put(KEY, body)
     one = [build(lines, name, writers=1, slice_bytes=1 << 30) for name in ("raw.lines", "marts.sums", "marts.details")]
@@ -207,7 +208,7 @@ WHOLE = {
 }
 
 
-@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.parametrize("name", few(2, WHOLE))
 def test_a_file_that_cannot_be_cut_is_built_in_one_piece(lines: PipelineHarness, name: str) -> None:
     lines.put(KEY, WHOLE[name])
     outcome = build(lines)
@@ -238,8 +239,8 @@ def test_an_unreadable_record_of_a_large_file_is_quarantined(lines: PipelineHarn
     assert len(lines.rows(ROWS)) == len(RECORDS)
 
 
-@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
-@pytest.mark.parametrize("place", [1, 300, len(RECORDS)])
+@pytest.mark.parametrize("end", few(1, [b"\n", b"\r\n"]))
+@pytest.mark.parametrize("place", few(1, [300, 1, len(RECORDS)]))
 @pytest.mark.parametrize(
     ("record", "column", "reason"),
     [
@@ -264,7 +265,7 @@ def test_an_invalid_record_that_copy_accepts_is_quarantined_in_any_slice(
     assert leftover_builds(lines) == []
 
 
-@pytest.mark.parametrize("where", [0, 600, len(RECORDS) - 1])
+@pytest.mark.parametrize("where", few(1, [0, 600, len(RECORDS) - 1]))
 def test_a_duplicate_key_in_any_slice_holds_the_build(lines: PipelineHarness, where: int) -> None:
     lines.put(KEY, HEADER + b"".join([*RECORDS[: where + 1], RECORDS[where], *RECORDS[where + 1 :]]))
     outcome = build(lines)
@@ -390,6 +391,7 @@ def test_a_small_object_is_not_cut(lines: PipelineHarness, monkeypatch: pytest.M
     assert not build(lines, slice_bytes=len(BODY)).held
 
 
+@pytest.mark.nightly
 def test_random_orders_of_records_give_the_same_checksum_in_slices(lines: PipelineHarness) -> None:
     """For any order of records one of the loaders works, and all give the same checksum."""
     dice = random.Random(7)

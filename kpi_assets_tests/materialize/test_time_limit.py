@@ -12,6 +12,7 @@ from kpi_assets.materialize import time_limit
 from kpi_assets.materialize.time_limit import TimeLimitError
 from kpi_assets.model.names import Relation
 from kpi_assets.model.strict_yaml import ModelError
+from kpi_assets_tests.examples import few
 from kpi_assets_tests.materialize.crash_points import await_no_session, leftover_builds
 from kpi_assets_tests.materialize.test_slices import LINES, SUMS
 from kpi_assets_tests.pipeline_harness import DAY, GOOD, MART, RAW_THINGS, PipelineHarness
@@ -49,7 +50,7 @@ def test_a_select_that_takes_too_long_is_cancelled(things: PipelineHarness) -> N
     assert things.build("marts.weighed").rows == 1
 
 
-@pytest.mark.parametrize("check", SLOW_CHECKS)
+@pytest.mark.parametrize("check", few(1, SLOW_CHECKS))
 def test_a_check_that_takes_too_long_is_cancelled(things: PipelineHarness, check: str) -> None:
     checks = f"checks:\n  slow: {{bad_rows: '{check}'}}"
     path = things.file("marts/weighed.sql", MART.replace("grain:", LIMIT).replace("checks:", checks))
@@ -73,7 +74,7 @@ def test_an_object_that_takes_too_long_to_load_is_not_loaded(lab: PipelineHarnes
     assert not lab.build("raw.things").held
 
 
-@pytest.mark.parametrize("name", ["raw.lines", "marts.sums"])
+@pytest.mark.parametrize("name", few(1, ["marts.sums", "raw.lines"]))
 def test_the_writers_of_slices_are_stopped(lab: PipelineHarness, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time_limit, "CANCEL_EVERY", 0.001)  # so that the removal of slices is cancelled too
     rows = [f"{order},{line},{random.random()}" for order in range(3000) for line in (1, 2)]
@@ -99,6 +100,7 @@ def test_the_writers_of_slices_are_stopped(lab: PipelineHarness, name: str, monk
     assert "writing slices" in phases
 
 
+@pytest.mark.nightly
 def test_waiting_for_a_lock_does_not_count(things: PipelineHarness) -> None:
     things.file("marts/weighed.sql", MART.replace("grain:", LIMIT))
     things.prepared()

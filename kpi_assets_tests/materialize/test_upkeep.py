@@ -92,6 +92,7 @@ def test_what_readers_saw_for_an_hour_stays_with_its_value_and_all_that_it_was_m
     assert sorted(node.asset for node in nodes) == ["marts.kpi_clicks", "raw.clicks", "stg.clicks", TABLES[-1]]
 
 
+@pytest.mark.nightly
 def test_what_a_later_load_date_was_made_from_stays_so_that_the_plan_sees_what_changed(clicks: ClicksPipeline) -> None:
     clicks.file("marts/two_days.sql", TWO_DAYS)
     following = clicks.day + timedelta(days=1)
@@ -192,6 +193,7 @@ def test_the_batches_of_a_closed_load_date_are_merged_when_it_is_older_than_the_
     assert [row[2:] for row in clicks.rows(SUMS.format(day=day))] == [row[2:] for row in before]
 
 
+@pytest.mark.nightly
 def test_of_merged_batches_a_new_table_is_built_as_a_whole_and_what_comes_late_is_added(clicks: ClicksPipeline) -> None:
     ticked(clicks, "a", "b", "c")
     day = clicks.day
@@ -209,6 +211,7 @@ def test_of_merged_batches_a_new_table_is_built_as_a_whole_and_what_comes_late_i
     assert clicks.rows(f"{rows} order by 1") == [(1, 3), (4, 1)]
 
 
+@pytest.mark.nightly
 def test_of_a_load_date_that_was_built_as_a_whole_that_stays_known(clicks: ClicksPipeline) -> None:
     ticked(clicks, "a", "b", "c")
     day, context = clicks.day, clicks.context()

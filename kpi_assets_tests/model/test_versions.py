@@ -19,6 +19,7 @@ from kpi_assets.model.strict_yaml import Strict
 from kpi_assets.model.table import Table
 from kpi_assets.model.tree import load_pipelines
 from kpi_assets.settings import default_sql_dir
+from kpi_assets_tests.examples import few
 from kpi_assets_tests.model.conftest import Tree
 from kpi_assets_tests.new_check_words import registered
 
@@ -441,11 +442,21 @@ class Growth(Strict):
 
 @pytest.mark.parametrize(
     ("model", "name", "annotation", "old", "new", "moved"),
-    [
-        (Column, "digits", int | None, "type: integer,", "type: integer, digits: 2,", Affects.ROWS),
-        (Header, "color", int | None, "grain:", "color: 5\ngrain:", Affects.NOTHING),
-        (Header, "growth", Growth | None, "grain:", "growth: {column: name}\ngrain:", Affects.ROWS | Affects.CHECKS),
-    ],
+    few(
+        1,
+        [
+            (Column, "digits", int | None, "type: integer,", "type: integer, digits: 2,", Affects.ROWS),
+            (Header, "color", int | None, "grain:", "color: 5\ngrain:", Affects.NOTHING),
+            (
+                Header,
+                "growth",
+                Growth | None,
+                "grain:",
+                "growth: {column: name}\ngrain:",
+                Affects.ROWS | Affects.CHECKS,
+            ),
+        ],
+    ),
 )
 def test_a_new_header_word_changes_its_declared_versions_of_files_with_it(
     tree: Tree, model: type[BaseModel], name: str, annotation: Any, old: str, new: str, moved: Affects

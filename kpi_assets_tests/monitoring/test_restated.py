@@ -10,7 +10,7 @@ from kpi_assets.ledger.deliveries import Alert
 from kpi_assets.monitoring import alerting_checks
 from kpi_assets.monitoring.recovery import close_recovered
 from kpi_assets.monitoring.restated import report_restated
-from kpi_assets_tests.final_kpis import BY_DAY, NAME, OVER_A_WINDOW, declare_final
+from kpi_assets_tests.final_kpis import BY_DAY, NAME, OVER_A_WINDOW, begin, declare_final
 from kpi_assets_tests.read.kpi_shop import MORE_THINGS
 from kpi_assets_tests.two_source_pipeline import HEAVY, TwoSourcePipeline
 from kpi_assets_tests.waivers import waived
@@ -92,6 +92,7 @@ def test_a_waiver_that_lifts_a_hold_is_told(shop: TwoSourcePipeline) -> None:
 
 @pytest.mark.parametrize(("words", "count"), [("", 1), (", on_change: hold", 0)])
 def test_rows_of_days_are_told_by_their_check(shop: TwoSourcePipeline, words: str, count: int) -> None:
+    begin(shop)
     declare_final(shop, f"after_days: 0, by: day{words}", BY_DAY)
     shop.land()
     shop.run()

@@ -100,6 +100,7 @@ def test_days_outside_of_the_calendar_have_no_status(shop: TwoSourcePipeline, we
     assert shop.plan(week[5], week[6]) == []
 
 
+@pytest.mark.nightly
 def test_a_window_is_read_without_what_is_not_due_in_it(shop: TwoSourcePipeline, week: list[date]) -> None:
     labels_come(shop, "every: monday")
     shop.file("marts/both.sql", WEIGHT)

@@ -222,6 +222,7 @@ def test_kpi_land_asks_for_the_object_on_its_days_only(
     assert said == {27: ["absent", "landed"], 28: ["landed"]}
 
 
+@pytest.mark.nightly
 def test_a_plan_of_a_year_fits_on_a_screen(shop: TwoSourcePipeline) -> None:
     shop.day = first = date(2024, 1, 1)
     path = shop.folder / "pipeline.yaml"

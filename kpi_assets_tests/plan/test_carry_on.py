@@ -6,6 +6,7 @@ import pytest
 
 from kpi_assets.embedded.stack import Stack
 from kpi_assets_tests.carry_on import FILE, OF_SEEN, SEEN, CarryingPipeline
+from kpi_assets_tests.examples import few
 from kpi_assets_tests.lookback import labels
 from kpi_assets_tests.pipeline_harness import failed
 from kpi_assets_tests.two_source_pipeline import RAW_LABELS
@@ -150,7 +151,7 @@ def test_a_held_load_date_is_released_when_the_one_before_changes(shop: Carrying
     assert shop.stale() == {}
 
 
-@pytest.mark.parametrize("order", [(1, 2, 3, 4), (4, 3, 2, 1), (2, 4, 1, 3), (3, 1, 4, 2)])
+@pytest.mark.parametrize("order", few(1, map(pytest.param, [(2, 4, 1, 3), (1, 2, 3, 4), (4, 3, 2, 1), (3, 1, 4, 2)])))
 def test_a_replay_in_any_order_gives_the_rows_of_one_in_order(shop: CarryingPipeline, order: tuple[int, ...]) -> None:
     for number in (1, 2, 3, 4):
         shop.publish(number, number, number + 1)

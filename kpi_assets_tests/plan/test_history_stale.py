@@ -121,6 +121,7 @@ def test_a_reader_that_was_built_meanwhile_is_stale_once_the_rows_are_put_back(s
     assert shop.stale() == {5: BEHIND}
 
 
+@pytest.mark.nightly
 def test_only_load_dates_up_to_its_own_count_for_a_reader(shop: CitiesPipeline) -> None:
     """It was built while a load_date was put back between two corrections, and a later one was corrected."""
     shop.deliver(1, ann="Odesa")
@@ -133,6 +134,7 @@ def test_only_load_dates_up_to_its_own_count_for_a_reader(shop: CitiesPipeline) 
     assert shop.stale() == {}
 
 
+@pytest.mark.nightly
 def test_the_wave_stops_at_a_table_that_comes_out_the_same(shop: CitiesPipeline) -> None:
     shop.deliver(3, ann="Lviv", bob="Kyiv")
     shop.deliver(5, ann="Lviv")
@@ -171,6 +173,7 @@ def test_a_load_date_that_is_taken_out_makes_later_readers_stale_until_they_are_
     assert shop.stale() == {}
 
 
+@pytest.mark.nightly
 def test_a_load_date_that_was_taken_out_and_put_back_changes_nothing_for_who_read_it(shop: CitiesPipeline) -> None:
     take_out(shop, 1)
     shop.again(5, "marts.cities")
@@ -180,6 +183,7 @@ def test_a_load_date_that_was_taken_out_and_put_back_changes_nothing_for_who_rea
     assert 5 not in shop.stale(), "it was built without load_date 1, and with load_date 3"
 
 
+@pytest.mark.nightly
 def test_nothing_is_stale_once_a_dropped_history_is_filled_again(shop: CitiesPipeline) -> None:
     drop_table(shop.server, shop.name, Relation("marts", "customers"), lambda _phase, _done, _total: None)
     assert {number: reason for number, (reason, _) in shop.stale().items()} == dict.fromkeys((1, 3, 5), "inputs")
@@ -191,6 +195,7 @@ def test_nothing_is_stale_once_a_dropped_history_is_filled_again(shop: CitiesPip
     assert shop.stale() == {}
 
 
+@pytest.mark.nightly
 def test_a_held_reader_is_built_again_once_the_history_has_other_rows(shop: CitiesPipeline) -> None:
     shop.file("marts/cities.sql", CITIES.replace("at_least: 0", "at_least: 3"))
     assert shop.build("marts.cities", shop.at(5)).held

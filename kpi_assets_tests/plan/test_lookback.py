@@ -53,6 +53,7 @@ def test_a_late_load_date_makes_only_load_dates_stale_whose_window_includes_it(s
     assert states(shop) == [FINE] * 6
 
 
+@pytest.mark.nightly
 def test_a_rebuilt_load_date_makes_its_readers_stale_only_if_its_rows_changed(
     shop: TwoSourcePipeline,
 ) -> None:
@@ -87,6 +88,7 @@ def test_of_two_load_dates_built_at_once_the_later_one_becomes_stale(shop: TwoSo
     assert states(shop)[:2] == [FINE, LATER]
 
 
+@pytest.mark.nightly
 def test_following_the_plan_gives_the_same_rows_in_any_order_of_builds(shop: TwoSourcePipeline) -> None:
     """Build newest first, then follow the plan until nothing is stale: the rows equal those of a build in order."""
     for number in range(6):
@@ -104,6 +106,7 @@ def test_following_the_plan_gives_the_same_rows_in_any_order_of_builds(shop: Two
     assert shop.rows(OF_RECENT.format(days(shop)[0])) == day_by_day
 
 
+@pytest.mark.nightly
 def test_a_changed_window_length_is_changed_sql_and_builds_nothing_by_itself(shop: TwoSourcePipeline) -> None:
     land_all(shop, *range(6))
     run(shop, *range(6))
@@ -112,6 +115,7 @@ def test_a_changed_window_length_is_changed_sql_and_builds_nothing_by_itself(sho
     assert not shop.status().is_due(rebuild_on_sql_change=False)
 
 
+@pytest.mark.nightly
 def test_reading_all_rows_of_the_window_instead_of_the_latest_is_changed_sql(shop: TwoSourcePipeline) -> None:
     land_all(shop, 0, 1)
     run(shop, 0, 1)

@@ -32,8 +32,7 @@ from ops.kpi_trust
 
 def _finality(kpi: KpiState) -> tuple[bool | None, datetime | None, date | None]:
     assert kpi.latest
-    load_date = kpi.latest.load_date
-    return kpi.is_final(kpi.latest), kpi.final_at(load_date), kpi.final_through(load_date)
+    return kpi.is_final(kpi.latest), kpi.final_at(kpi.latest.load_date), kpi.final_through(kpi.latest)
 
 
 class KpiShop(TwoSourcePipeline):

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta, timezone
 
 from kpi_assets.read import said
 from kpi_assets.read.titles import day
-from kpi_assets_tests.final_kpis import BY_DAY, OVER_A_WINDOW, declare_final
+from kpi_assets_tests.final_kpis import BY_DAY, OVER_A_WINDOW, begin, declare_final
 from kpi_assets_tests.read.kpi_shop import KpiShop
 
 
@@ -53,13 +53,20 @@ def test_a_number_that_lacks_a_load_date_is_provisional(kpi_shop: KpiShop) -> No
 
 
 def test_a_kpi_whose_rows_are_of_several_days(kpi_shop: KpiShop) -> None:
+    begin(kpi_shop)
     declare_final(kpi_shop, "after_days: 1, by: day", BY_DAY)
     kpi_shop.land()
     kpi_shop.run()
     kpi = kpi_shop.kpi()
     assert kpi.latest
     through = kpi_shop.day - timedelta(days=1)
-    assert (kpi.is_final(kpi.latest), kpi.final_at(kpi_shop.day), kpi.final_through(kpi_shop.day)) == (
+    assert (kpi.is_final(kpi.latest), kpi.final_at(kpi_shop.day), kpi.final_through(kpi.latest)) == (
         *(None, None, through),
     )
     assert said.finality(kpi, kpi.latest) == f"the days up to {day(through)} are final"
+    kpi_shop.land(last := kpi_shop.day + timedelta(days=2))
+    kpi_shop.run(last)
+    kpi = kpi_shop.kpi()
+    assert kpi.latest
+    assert (kpi.is_final(kpi.latest), kpi.final_at(last), kpi.final_through(kpi.latest)) == (False, None, None)
+    assert said.finality(kpi, kpi.latest) == f"provisional without weighed of {day(kpi_shop.next)}"

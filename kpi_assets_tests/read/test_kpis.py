@@ -3,6 +3,8 @@
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 
+import pytest
+
 from kpi_assets.ledger import publishes, runs
 from kpi_assets.materialize.build import build
 from kpi_assets.materialize.measures import find_outdated, refresh
@@ -336,6 +338,7 @@ def test_changed_sql_restates(kpi_shop: KpiShop) -> None:
     ]
 
 
+@pytest.mark.nightly
 def test_a_load_date_that_was_taken_out(kpi_shop: KpiShop) -> None:
     kpi_shop.land()
     kpi_shop.run()

@@ -6,6 +6,7 @@ import pytest
 
 from kpi_assets.errors import UserError
 from kpi_assets.read.rows import Rows, read_rows
+from kpi_assets_tests.examples import few
 from kpi_assets_tests.pipeline_harness import DAY, GOOD, NEXT, RAW_THINGS, PipelineHarness
 from kpi_assets_tests.warehouse.history_harness import CUSTOMERS, Customers, day, surrogate_key
 
@@ -45,7 +46,7 @@ def test_a_history_shows_the_versions_that_held_as_they_were_known(customers: Cu
     assert shown(lab, "marts.customers", day(0)).rows == [version("A", NYC, day(0)), version("B", NYC, day(0))]
 
 
-@pytest.mark.parametrize(("as_of", "load_date"), [(0, 0), (4, 0), (5, 5), (9, 5), (10, 10), (400, 10)])
+@pytest.mark.parametrize(("as_of", "load_date"), few(3, [(0, 0), (4, 0), (5, 5), (9, 5), (10, 10), (400, 10)]))
 def test_any_day_shows_its_latest_load_date(customers: Customers, as_of: int, load_date: int) -> None:
     found = shown(customers.lab, "marts.customers", as_of=day(as_of))
     assert found == shown(customers.lab, "marts.customers", day(load_date))

@@ -10,6 +10,7 @@ import pytest
 from kpi_assets.model.measure import Measure
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.read import said
+from kpi_assets.read.kpi_state import Decided
 from kpi_assets.read.kpis import FailedCheck, KpiState, Point, Stop, Waived
 
 DAY, NEXT = date(2026, 11, 24), date(2026, 11, 25)
@@ -81,6 +82,11 @@ def stop(state: str = "held", load_date: date = NEXT, kept: int | None = None, a
     return Stop(load_date, state, NOON, asset, 7, "run", checks, ["slack"], kept)  # type: ignore[arg-type]
 
 
+KEPT_OUT = FailedCheck(
+    "raw.things", "not_ruled_out", Decimal(1), Decimal(0), None, decided=Decided("ana", "the tills were wrong")
+)
+
+
 def kpi(
     pipeline: Pipeline,
     *stops: Stop,
@@ -130,6 +136,20 @@ STATES = [
         "A correction of Tue 24 Nov is held: its data did not pass.",
     ),
     (
+        [replace(stop(load_date=DAY, kept=5), checks=[KEPT_OUT])],
+        {},
+        "Tue 24 Nov, newer rows are kept out",
+        "It shows Tue 24 Nov as it was before.",
+        "Newer rows of Tue 24 Nov are kept out.",
+    ),
+    (
+        [replace(stop(), checks=[KEPT_OUT])],
+        {},
+        "Tue 24 Nov, the last good day",
+        "It shows Tue 24 Nov, the last good day.",
+        "Wed 25 Nov is kept out.",
+    ),
+    (
         [stop("failed")],
         {},
         "Tue 24 Nov; Wed 25 Nov failed",
@@ -173,6 +193,7 @@ def test_the_state_of_a_kpi(
     ("found", "text"),
     [
         (stop(), "1 row of things stands twice"),
+        (replace(stop(), checks=[KEPT_OUT]), "ana keeps things out as it was built: the tills were wrong"),
         (replace(stop(), checks=()), "things did not pass"),
         (stop("failed"), "things could not be built"),
         (stop("failed", asset="s3.things"), "the object of things could not be verified"),

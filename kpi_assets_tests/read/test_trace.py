@@ -233,6 +233,7 @@ def test_the_record_of_one_of_several_objects_is_found(sales: PipelineHarness) -
     ]
 
 
+@pytest.mark.nightly
 def test_a_large_object_is_compared_in_batches(sales: PipelineHarness) -> None:
     source = origin._Source(sales.pipeline().table("raw.sales"), "sales.csv")
     records = (Record(n, "", ["Mill", "2025-03-01", str(n), None]) for n in range(1, 100_000))

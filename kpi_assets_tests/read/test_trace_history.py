@@ -6,6 +6,7 @@ import pytest
 
 from kpi_assets.read import beginnings
 from kpi_assets.read.trace import Step
+from kpi_assets_tests.examples import few
 from kpi_assets_tests.pipeline_harness import PipelineHarness
 from kpi_assets_tests.read.test_trace import traced
 from kpi_assets_tests.warehouse.history_harness import Customers, day, surrogate_key
@@ -70,7 +71,7 @@ def below(step: Step, *tables: str) -> Step:
     return step
 
 
-@pytest.mark.parametrize("how", [JOINED, LATERAL], ids=["join", "lateral"])
+@pytest.mark.parametrize("how", few(1, [JOINED, LATERAL]), ids=["join", "lateral"])
 def test_a_row_of_a_fact_goes_back_to_the_version_and_to_the_load_date_that_began_it(
     customers: Customers, how: str
 ) -> None:

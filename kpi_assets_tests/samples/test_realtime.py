@@ -81,6 +81,7 @@ def test_a_pace_lets_a_day_of_an_order_take_a_minute() -> None:
     assert kinds["refunded"] > 0
 
 
+@pytest.mark.nightly
 def test_stock_is_counted_sold_and_received_so_that_the_last_count_explains_it() -> None:
     on_hand: dict[tuple[str, str], int] = {}
     kinds: Counter[str] = Counter()
@@ -136,6 +137,7 @@ def good(found: Sequence[Message]) -> Iterator[tuple[Message, Said]]:
             yield each, value
 
 
+@pytest.mark.nightly
 def test_faults_of_a_share_hit_so_many_events() -> None:
     plain = sent(days=0.4, rate=0.5)
     events = len(plain)

@@ -80,6 +80,7 @@ def test_it_ends_when_it_is_asked_to(servers: Servers) -> None:
     assert 0 < sent.taken.total() < 200
 
 
+@pytest.mark.nightly
 def test_only_a_broker_of_kafkas_protocol_is_sent_to(servers: Servers) -> None:
     config = servers.settings.model_copy(update={"stream_url": "kinesis://eu-west-1"})
     with pytest.raises(

@@ -13,6 +13,7 @@ from kpi_assets.sources import store as store_module
 from kpi_assets.sources.checksums import ALGORITHMS, HASHES, Checksum, Summing, sum_of
 from kpi_assets.sources.refusals import LakeError
 from kpi_assets.sources.store import Store
+from kpi_assets_tests.examples import few
 from kpi_assets_tests.s3_proxy import Flip, Says
 from kpi_assets_tests.sources.conftest import DAY, Faulty, put
 
@@ -110,7 +111,7 @@ def offers(broken: Faulty, blocks: dict[int, int], **headers: str | None) -> Non
 
 
 @PASSES
-@pytest.mark.parametrize("algorithm", ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256", "SHA512", "MD5"])
+@pytest.mark.parametrize("algorithm", few(3, ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256", "SHA512", "MD5"]))
 def test_a_full_object_checksum_is_compared_with_the_bytes_read(
     broken: Faulty, algorithm: str, cuts: tuple[int, ...]
 ) -> None:
@@ -128,7 +129,7 @@ def test_a_full_object_checksum_is_compared_with_the_bytes_read(
 
 @PASSES
 @pytest.mark.parametrize("block", [PART, 50_000])
-@pytest.mark.parametrize("algorithm", ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"])
+@pytest.mark.parametrize("algorithm", few(2, ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"]))
 def test_a_composite_checksum_is_compared_with_the_bytes_read(
     broken: Faulty, algorithm: str, block: int, cuts: tuple[int, ...]
 ) -> None:
@@ -233,7 +234,7 @@ def test_one_neighbor_whose_etag_is_no_md5_makes_etags_untrusted(broken: Faulty)
 
 
 @PASSES
-@pytest.mark.parametrize("algorithm", ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"])
+@pytest.mark.parametrize("algorithm", few(2, ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"]))
 def test_checksums_that_the_store_computed_are_compared(broken: Faulty, algorithm: str, cuts: tuple[int, ...]) -> None:
     store, proxy = broken.store, broken.proxy
     store.objects.s3.put_object(Bucket=store.bucket, Key=KEY, Body=BODY, ChecksumAlgorithm=algorithm)

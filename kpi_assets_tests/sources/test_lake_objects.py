@@ -12,8 +12,7 @@ import pytest
 
 from kpi_assets.errors import UserError
 from kpi_assets.model.manifest import Manifest
-from kpi_assets.model.tree import load_pipelines
-from kpi_assets.settings import Settings, default_sql_dir
+from kpi_assets.settings import Settings
 from kpi_assets.sources import lake as lake_module
 from kpi_assets.sources import lake_objects, objects
 from kpi_assets.sources import store as store_module
@@ -21,6 +20,7 @@ from kpi_assets.sources.landing import land, land_body
 from kpi_assets.sources.objects import TakenError
 from kpi_assets.sources.refusals import LakeError
 from kpi_assets.sources.store import Store, bucket_of, sha256_of
+from kpi_assets_tests import shipped
 from kpi_assets_tests.s3_proxy import Cut, Drip, Fault, HangUp, Proxy, Refuse, Short, faulty
 from kpi_assets_tests.sources import lakes
 from kpi_assets_tests.sources.conftest import DAY
@@ -96,7 +96,7 @@ def composed(body: bytes) -> str:
 
 
 def test_the_place_that_the_settings_name_counts_before_the_bucket() -> None:
-    instacart = load_pipelines(default_sql_dir())["instacart"]
+    instacart = shipped.PIPELINES["instacart"]
     blobs, other = "az://account/blobs", "file:///lake"
     assert bucket_of(instacart, Settings(lake_url=blobs, s3_bucket="lake")) == blobs
     assert bucket_of(instacart, Settings(lake_url="s3://lake/")) == "lake"
@@ -201,6 +201,7 @@ def test_a_part_that_never_arrives_is_an_error_after_all_attempts(
         read(broken, manifest)
 
 
+@pytest.mark.nightly
 @pytest.mark.usefixtures("small_parts")
 def test_a_part_that_arrives_too_slowly_is_requested_again(
     broken: Store, proxy: Proxy, monkeypatch: pytest.MonkeyPatch

@@ -161,6 +161,7 @@ def impatient(broken: Faulty, monkeypatch: pytest.MonkeyPatch) -> Faulty:
     return Faulty(Store.on_s3(broken.store.objects.s3, broken.store.bucket, least_rate=16 << 20), broken.proxy)
 
 
+@pytest.mark.nightly
 def test_a_part_that_is_taken_too_slowly_is_sent_again_alone(impatient: Faulty, large: Path) -> None:
     impatient.proxy.breaks(SlowTake(1 << 18, 0.2), on="partNumber=2")
     assert land(impatient.store, large, KEY, replace=False) == "landed"
@@ -168,6 +169,7 @@ def test_a_part_that_is_taken_too_slowly_is_sent_again_alone(impatient: Faulty, 
     assert stored(impatient.store) == BODY
 
 
+@pytest.mark.nightly
 def test_a_part_that_is_always_taken_too_slowly_is_an_error_that_names_the_setting(
     impatient: Faulty, large: Path
 ) -> None:

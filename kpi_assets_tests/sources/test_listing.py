@@ -3,6 +3,8 @@
 from datetime import date
 from pathlib import Path
 
+import pytest
+
 from kpi_assets.model.table import Table
 from kpi_assets.model.tree import load_pipelines
 from kpi_assets.sources.listing import landed
@@ -88,6 +90,7 @@ def test_sources_that_share_a_prefix_are_listed_separately(store: Store, tmp_pat
     assert found(store, tables) == {"2025-03-01": {"a": "raw/2025-03-01/a.csv", "b": "raw/2025-03-01/b.csv"}}
 
 
+@pytest.mark.nightly
 def test_a_listing_of_several_pages_is_complete(store: Store, tmp_path: Path) -> None:
     tables = sources(tmp_path, a="raw/{load_date}/a.csv")
     days = [date.fromordinal(FIRST.toordinal() + n) for n in range(365)]

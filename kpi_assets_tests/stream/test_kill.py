@@ -138,6 +138,7 @@ def test_a_landing_that_is_asked_to_end_lands_what_it_has_read(shop: Shop) -> No
     assert 500 <= rows[1] == shop.checked().records
 
 
+@pytest.mark.nightly
 def test_a_landing_may_be_killed_at_any_instant(shop: Shop) -> None:
     draw = random.Random(5)
     shop.start()
@@ -154,6 +155,7 @@ def test_a_landing_may_be_killed_at_any_instant(shop: Shop) -> None:
     assert shop.started[-1].wait(60) == 0
 
 
+@pytest.mark.nightly
 def test_nothing_is_skipped_when_nothing_is_lost(shop: Shop) -> None:
     process = shop.start("--skip-lost", "clicks")
     said, _ = process.communicate(timeout=60)

@@ -14,6 +14,7 @@ from kpi_assets.stream.chain import End
 from kpi_assets.stream.frame import Frame, decode, encode
 from kpi_assets.stream.land import Landing
 from kpi_assets.stream.waiting import Waiting
+from kpi_assets_tests.examples import few
 from kpi_assets_tests.stream import memory
 from kpi_assets_tests.stream.memory import CLICKS, NOON, Bench, MemoryLedger, MemoryReader, settle
 
@@ -187,7 +188,7 @@ def test_a_landing_that_is_fenced_takes_nothing_before_the_link_that_is_there(be
     bench.assert_all_landed()
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", few(5, range(20)))
 def test_landings_that_begin_are_killed_and_race_leave_whole_chains(bench: Bench, seed: int) -> None:
     draw = random.Random(seed)
     landings = [bench.landing(MemoryLedger("unknown"))]

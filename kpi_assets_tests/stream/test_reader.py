@@ -22,7 +22,7 @@ pytestmark = pytest.mark.process
 NOW_MS = 10_000  # by how much two clocks, or the time of a test, may differ
 
 
-KINDS = ["mock", "tansu", "kinesis", pytest.param("kafka", marks=pytest.mark.nightly)]
+KINDS = ["mock", "kinesis", *(pytest.param(name, marks=pytest.mark.nightly) for name in ("tansu", "kafka"))]
 
 
 @pytest.fixture(scope="module", params=KINDS)

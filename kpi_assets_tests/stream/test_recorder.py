@@ -157,6 +157,7 @@ def test_two_landings_without_a_database_put_each_link_once(clicks: PipelineHarn
     assert (first.turn, second.turn) == ("unknown", "unknown")
 
 
+@pytest.mark.nightly
 def test_landing_goes_on_while_the_database_is_away_and_reports_afterwards(clicks: PipelineHarness) -> None:
     broker, is_away = Broker(RealTime()), threading.Event()
 

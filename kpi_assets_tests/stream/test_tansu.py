@@ -52,6 +52,7 @@ def test_a_gap_is_waited_for_until_its_batch_is_there(broker: Embedded) -> None:
         assert reader.ends() == {0: 3, 1: 1}
 
 
+@pytest.mark.nightly
 def test_a_gap_that_nothing_fills_is_passed_and_said(
     broker: Embedded, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -72,6 +73,7 @@ def test_a_gap_that_nothing_fills_is_passed_and_said(
     ]
 
 
+@pytest.mark.nightly
 def test_a_gap_at_the_end_leaves_nothing_to_read(broker: Embedded) -> None:
     stream = broker.make()
     sent = [event for number in range(3) for event in broker.send(stream, (0, b"key", b"%d" % number))]
@@ -129,6 +131,7 @@ def test_what_is_landed_is_dropped(broker: Embedded, monkeypatch: pytest.MonkeyP
     assert Batches(broker.home).drop(stream, 0, 1000) == 0
 
 
+@pytest.mark.nightly
 def test_acknowledged_events_survive_kills_of_the_broker(broker: Embedded, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tansu, "GAP_SECONDS", 3.0)
     stream = broker.make()
@@ -180,6 +183,7 @@ def after(events: list) -> dict[int, int]:
     return {number: max(each.position for each in events if each.partition == number) + 1 for number in (0, 1)}
 
 
+@pytest.mark.nightly
 def test_a_broker_that_is_gone_yields_nothing(broker: Embedded) -> None:
     stream = broker.make()
     with broker.reader(stream) as reader:

@@ -73,6 +73,7 @@ def test_so_is_one_that_begins_after_an_answer(client: Client) -> None:
         assert is_cut(raw)
 
 
+@pytest.mark.nightly
 def test_a_connection_without_a_request_in_it_is_kept(client: Client) -> None:
     with connect(client) as raw:
         for _ in range(3):

@@ -31,6 +31,7 @@ def test_it_is_ready_when_the_files_are_read_and_the_databases_answer(client: Cl
     assert client.json("/readyz")["databases"] == {"ready": 0, "empty": 1, "away": 0}
 
 
+@pytest.mark.nightly
 def test_a_changed_file_is_read_and_a_broken_one_leaves_what_was_there(client: Client, lab: PipelineHarness) -> None:
     client.json("/api/v1/version")
     surface = client.app.state.surface

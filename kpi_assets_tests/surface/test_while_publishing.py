@@ -39,6 +39,7 @@ def latest(shop: KpiShop) -> int:
     return int(found)
 
 
+@pytest.mark.nightly
 def test_no_answer_mixes_two_publishes_or_is_older_than_its_request(shop: KpiShop) -> None:
     publish(shop, 0)
     weights = {latest(shop): "0.50"}

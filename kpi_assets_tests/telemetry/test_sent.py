@@ -200,6 +200,7 @@ def test_one_signal_may_be_sent_alone(signal: str, receiver: Receiver, monkeypat
     assert {path for path, _ in receiver.bodies} == {f"/v1/{signal}"}
 
 
+@pytest.mark.nightly
 def test_a_receiver_that_is_away_delays_nothing_and_is_one_line_in_the_log(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -21,6 +21,7 @@ from kpi_assets.warehouse.connection import WarehouseError
 from kpi_assets.warehouse.ddl import DefinitionError, types_of
 from kpi_assets.warehouse.kinds import strategy_of
 from kpi_assets.warehouse.versions import VersionChanges
+from kpi_assets_tests.examples import few
 from kpi_assets_tests.pipeline_harness import DAY, NEXT, PipelineHarness, failed
 from kpi_assets_tests.warehouse.history_harness import Customers, Row, day, surrogate_key
 
@@ -130,6 +131,7 @@ def test_a_load_date_that_is_held_is_in_no_version_until_it_is_corrected(custome
     assert len(customers.versions()) == 3
 
 
+@pytest.mark.nightly
 def test_a_load_date_is_replaced_between_others(customers: Customers) -> None:
     for number in range(4):
         customers.deliver(day(number), {"c": A, "d": B})
@@ -140,6 +142,7 @@ def test_a_load_date_is_replaced_between_others(customers: Customers) -> None:
     assert len(customers.versions()) == 2
 
 
+@pytest.mark.nightly
 def test_a_removed_load_date_leaves_what_the_one_before_says(customers: Customers) -> None:
     delivered = {day(0): {"c": A, "d": A}, day(2): {"c": B}, day(4): {"c": A, "d": A}}
     for load_date, rows in delivered.items():
@@ -403,54 +406,60 @@ def test_the_columns_of_adds_follow_the_file(lab: PipelineHarness) -> None:
     assert columns_of(lab) == {**ADDED, **COLUMNS}
 
 
+REFUSED = [
+    (
+        things(COLUMNS, ROW, key="number"),
+        "{path}: marts.things was published with the surrogate_key thing_sk, of which its versions are made: keep "
+        "it, or run `kpi drop {lab} marts.things` and backfill.",
+    ),
+    (
+        things(COLUMNS, ROW, grain="thing_id, name"),
+        "{path}: marts.things was published with the grain thing_id, of which its versions are made: keep it, or "
+        "run `kpi drop {lab} marts.things` and backfill.",
+    ),
+    (
+        things({**COLUMNS, "thing_id": "text"}, ROW),
+        "{path}: a column of the grain cannot get its new type, because the surrogate keys of published versions "
+        "are made of the old one: keep the type, or run `kpi drop {lab} marts.things` and backfill.",
+    ),
+    (
+        things({**COLUMNS, "weight": "date"}, {**ROW, "weight": "'2025-01-01'"}),
+        "{path}: the column 'weight' cannot become date: it is integer in 2025-03-01, published before, which "
+        "would lose by that: keep the type, give the column another name, or run `kpi drop {lab} marts.things` and "
+        "backfill.",
+    ),
+    (
+        things(COLUMNS, ROW, adds=IS_ACTIVE.replace("is null", "::timestamptz is null")),
+        "{path}: the columns of `adds` cannot be generated (generation expression is not immutable): correct the "
+        "expression; it may use only functions that give the same for the same dates in every session.",
+    ),
+    (
+        things(COLUMNS, ROW, adds=IS_ACTIVE.replace("end_date is null", "is_open(end_date)")),
+        "{path}: the columns of `adds` cannot be generated (function is_open(date) does not exist): correct the "
+        "expression; it may use only functions that give the same for the same dates in every session.",
+    ),
+    (
+        things(
+            {name: COLUMNS[name] for name in ("thing_id", "name")},
+            ROW,
+            adds=IS_ACTIVE.replace("is_active", "weight"),
+        ),
+        '{path}: the columns of `adds` of marts.things cannot be changed (column "weight" of relation "things" '
+        "already exists): drop what depends on them, or give the column another name.",
+    ),
+    (
+        things(COLUMNS, ROW).replace("storage: history\n", ""),
+        "",
+    ),
+]
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
-    [
-        (
-            things(COLUMNS, ROW, key="number"),
-            "{path}: marts.things was published with the surrogate_key thing_sk, of which its versions are made: keep "
-            "it, or run `kpi drop {lab} marts.things` and backfill.",
-        ),
-        (
-            things(COLUMNS, ROW, grain="thing_id, name"),
-            "{path}: marts.things was published with the grain thing_id, of which its versions are made: keep it, or "
-            "run `kpi drop {lab} marts.things` and backfill.",
-        ),
-        (
-            things({**COLUMNS, "thing_id": "text"}, ROW),
-            "{path}: a column of the grain cannot get its new type, because the surrogate keys of published versions "
-            "are made of the old one: keep the type, or run `kpi drop {lab} marts.things` and backfill.",
-        ),
-        (
-            things({**COLUMNS, "weight": "date"}, {**ROW, "weight": "'2025-01-01'"}),
-            "{path}: the column 'weight' cannot become date: it is integer in 2025-03-01, published before, which "
-            "would lose by that: keep the type, give the column another name, or run `kpi drop {lab} marts.things` and "
-            "backfill.",
-        ),
-        (
-            things(COLUMNS, ROW, adds=IS_ACTIVE.replace("is null", "::timestamptz is null")),
-            "{path}: the columns of `adds` cannot be generated (generation expression is not immutable): correct the "
-            "expression; it may use only functions that give the same for the same dates in every session.",
-        ),
-        (
-            things(COLUMNS, ROW, adds=IS_ACTIVE.replace("end_date is null", "is_open(end_date)")),
-            "{path}: the columns of `adds` cannot be generated (function is_open(date) does not exist): correct the "
-            "expression; it may use only functions that give the same for the same dates in every session.",
-        ),
-        (
-            things(
-                {name: COLUMNS[name] for name in ("thing_id", "name")},
-                ROW,
-                adds=IS_ACTIVE.replace("is_active", "weight"),
-            ),
-            '{path}: the columns of `adds` of marts.things cannot be changed (column "weight" of relation "things" '
-            "already exists): drop what depends on them, or give the column another name.",
-        ),
-        (
-            things(COLUMNS, ROW).replace("storage: history\n", ""),
-            "",
-        ),
-    ],
+    few(
+        4,
+        REFUSED,
+    ),
     ids=[
         "surrogate key",
         "grain",
@@ -535,6 +544,7 @@ NEARLY_EQUAL = [
 ]
 
 
+@pytest.mark.nightly
 def test_values_that_are_nearly_equal_are_other_versions_whatever_their_type(lab: PipelineHarness) -> None:
     columns = {"thing_id": "integer", **{f"v{n}": type_ for n, (type_, *_) in enumerate(NEARLY_EQUAL)}}
     row = {"thing_id": "1", **{f"v{n}": value for n, (_, value, _) in enumerate(NEARLY_EQUAL)}}

@@ -367,6 +367,7 @@ MUTANTS = {
 }
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("module", ["versions", "kinds.history", "compare", "publishes"])
 def test_the_sequences_pass_on_the_modules_as_they_are(
     things: Things, put: Callable[[str, str, str], None], module: str

@@ -141,6 +141,7 @@ def lab(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipe
         yield opened
 
 
+@pytest.mark.nightly
 def test_the_versions_follow_from_the_load_dates_in_whatever_order(lab: PipelineHarness) -> None:
     count, number = int(os.environ.get("TEST_HISTORIES", "0")), int(os.environ.get("TEST_HISTORIES_SEED", "1"))
     with Things.open(lab, "things") as things, Things.open(lab, "again") as again:

@@ -79,6 +79,7 @@ def test_a_server_without_a_pooler_is_not_probed(url: str, monkeypatch: pytest.M
         assert session.info.backend_pid > 0
 
 
+@pytest.mark.nightly
 def test_a_build_works_through_a_pooler_in_session_mode(
     lab: PipelineHarness, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

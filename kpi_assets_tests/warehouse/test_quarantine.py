@@ -14,6 +14,7 @@ from kpi_assets.sources.formats.csv.records import HEADER_AGAIN, OPEN, STRAY
 from kpi_assets.warehouse import candidates, input_errors, quarantine
 from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets_tests.csv_files import proven, records_of
+from kpi_assets_tests.examples import few
 from kpi_assets_tests.pipeline_harness import DAY, RAW_THINGS, PipelineHarness
 
 TYPES = {
@@ -54,10 +55,22 @@ columns:
 """
 
 
-@pytest.fixture(params=["natively", "as on Postgres 15"])
-def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.param != "natively":
+WAYS = ["natively", "as on Postgres 15"]
+
+
+def read_as(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if way != "natively":
         monkeypatch.setattr(input_errors, "INPUT_FUNCTIONS_SINCE", 10**9)
+
+
+@pytest.fixture(params=WAYS)
+def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    read_as(request.param, monkeypatch)
+
+
+@pytest.fixture(params=few(1, WAYS))
+def _way_of_each_value(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    read_as(request.param, monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -224,7 +237,7 @@ REFUSED = [
 ]
 
 
-@pytest.mark.usefixtures("_way")
+@pytest.mark.usefixtures("_way_of_each_value")
 @pytest.mark.parametrize(("column", "value", "reason"), REFUSED)
 def test_a_value_that_its_type_refuses_is_a_bad_record_with_its_reason(
     session: Connection[Any], kinds: Candidate, column: str, value: str, reason: str
@@ -236,7 +249,7 @@ def test_a_value_that_its_type_refuses_is_a_bad_record_with_its_reason(
     assert session.execute(f"select id, load_date from {kinds.relation} order by id").fetchall() == [(1, DAY), (2, DAY)]
 
 
-@pytest.mark.parametrize("end", ["\n", "\r\n", ""])
+@pytest.mark.parametrize("end", few(1, ["\n", "\r\n", ""]))
 @pytest.mark.parametrize(("column", "value", "reason"), [each for each in REFUSED if not TYPES[each[0]].endswith("[]")])
 def test_a_value_that_its_type_refuses_is_not_loaded_by_copy(
     session: Connection[Any], kinds: Candidate, column: str, value: str, reason: str, end: str
@@ -322,7 +335,7 @@ ACCEPTED = [
 ]
 
 
-@pytest.mark.usefixtures("_way")
+@pytest.mark.usefixtures("_way_of_each_value")
 @pytest.mark.parametrize(("column", "value", "stored"), ACCEPTED)
 def test_a_value_that_its_type_accepts_is_stored_as_by_copy(
     session: Connection[Any], kinds: Candidate, column: str, value: str, stored: str

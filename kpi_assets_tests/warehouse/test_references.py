@@ -7,6 +7,7 @@ import pytest
 from kpi_assets.materialize.drop import drop_table
 from kpi_assets.model.names import Relation
 from kpi_assets.warehouse import references
+from kpi_assets_tests.examples import few
 from kpi_assets_tests.pipeline_harness import DAY, NEXT, PipelineHarness
 from kpi_assets_tests.warehouse.test_tables import execute, things
 
@@ -169,7 +170,7 @@ LOCKED = "lock table marts.places in row exclusive mode"
 READ = "select count(*) from marts.places"
 
 
-@pytest.mark.parametrize("statement", [LOCKED, READ])
+@pytest.mark.parametrize("statement", few(1, [LOCKED, READ]))
 @pytest.mark.parametrize("more", [REFERS, ""])
 def test_neither_a_reader_nor_a_publish_of_the_other_table_is_waited_for(
     shop: PipelineHarness, statement: str, more: str

@@ -3,7 +3,7 @@
 
 alter table ops.publishes add column lacks text[] not null default '{}';
 comment on column ops.publishes.lacks is
-'Inputs (schema.table@load_date) that were due in its window and not there: its numbers are provisional.';
+'Inputs (schema.table@load_date) that were due in its window, or behind it, and not there: it is provisional.';
 
 create or replace view ops.published as
 select
@@ -67,8 +67,9 @@ with shown as (
         coalesce(cardinality(p.rulings), 0)::bigint as waived,
         case
             when k.final_by is null then (p.load_date + 1 + k.final_after_days)::timestamp at time zone 'UTC'
-        end as final_at,
-        case when k.final_by is not null then p.load_date - k.final_after_days end as final_through,
+        end::timestamp with time zone as final_at,
+        case when k.final_by is not null and p.lacks = '{}' then p.load_date - k.final_after_days end as final_through,
+        k.final_after_days is not null as says_when,
         p.lacks = '{}' as has_all
     from ops.kpis as k
     left join lateral (
@@ -314,14 +315,14 @@ select
     s.waived,
     s.final_at,
     s.final_through,
-    case when s.final_at is not null then s.final_at <= current_timestamp and s.has_all end as final
+    case when s.says_when and s.final_through is null then s.final_at <= current_timestamp and s.has_all end as final
 from shown as s
 inner join judged as j on s.kpi = j.kpi
 left join stops as t on s.kpi = t.kpi
 left join restated as r on s.kpi = r.kpi;
 comment on column ops.kpi_trust.final is
-'Whether the numbers are final; false while they are provisional, NULL if the header of the KPI does not say when.';
+'Whether the numbers are final; false while they are provisional, NULL if nothing says when, or only some rows are.';
 comment on column ops.kpi_trust.final_at is
-'When the numbers become final, or became so, unless a load_date of the window was not published by then.';
+'When the numbers become final, or became so, unless a load_date that they look back on was not there.';
 comment on column ops.kpi_trust.final_through is
-'The last day whose rows are final, of a KPI whose rows are of several days; NULL of any other.';
+'The last day whose rows are final, of a KPI whose rows are of several days; NULL if one that it needs was not there.';

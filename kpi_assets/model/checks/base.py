@@ -63,13 +63,14 @@ class Earlier:
     """The rows of an earlier load_date: a subquery without an alias, and the columns that the build has too.
 
     `types` are those in which the values of both can be compared without loss: name -> type. `changes` is given if they
-    have been compared already.
+    have been compared already, and `lacks` are the inputs that were due and not there.
     """
 
     load_date: date
     rows: str
     types: Mapping[str, str]
     changes: "Changes | None" = None
+    lacks: Sequence[str] = ()
 
 
 class Changes(NamedTuple):

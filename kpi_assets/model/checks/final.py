@@ -47,7 +47,7 @@ class Unchanged(TableCheck):
 class UnchangedDays(TableCheck):
     """The rows of each day that was final in the load_date before are the same; the metric counts those that are not.
 
-    Days that the window does not reach any more do not count.
+    Days that the window does not reach any more do not count, and none if the load_date before lacked an input.
     """
 
     applies_to = frozenset({"candidate"})
@@ -68,6 +68,9 @@ class UnchangedDays(TableCheck):
             return self.judged(passed=True, metric=None, message="not judged: no earlier load_date is published")
         if lacking := [name for name in self.grain if name not in before.types]:
             reason = f"not judged: {before.load_date} was published without {', '.join(lacking)}"
+            return self.judged(passed=True, metric=None, message=reason)
+        if before.lacks:
+            reason = f"not judged: {before.load_date} was published without {before.lacks[0]}"
             return self.judged(passed=True, metric=None, message=reason)
         through = self.final.through(before.load_date)
         final = self._final_rows(before, facts)

@@ -80,13 +80,15 @@ class Trust(Answer):
     restated: int = Field(description="How often numbers of this load_date were replaced by others.")
     final: bool | None = Field(
         description="Whether the numbers are final; false while they are provisional. Null if the header of the KPI "
-        "does not say when they are, or says so of days within them."
+        "does not say when they are, and of a KPI whose rows are of several days, some of which are final."
     )
     final_at: datetime | None = Field(
-        description="When they are final, unless an earlier load_date that they look back on was not there."
+        description="When they are final, unless an earlier load_date that they look back on was not there. Null of a "
+        "KPI whose rows are of several days."
     )
     final_through: date | None = Field(
-        description="The last day whose rows are final, of a KPI whose rows are of several days."
+        description="The last day whose rows are final, of a KPI whose rows are of several days. Null if a load_date "
+        "that they look back on was not there."
     )
     rows: int | None = Field(description="The rows of the publish, with those of low volume.")
     code_version: str | None = Field(description="Changes when the SQL of the KPI might give other rows.")
@@ -409,7 +411,7 @@ def trust_of(kpi: KpiState, point: Point | None = None) -> Trust:
         restated=_times_restated(kpi, shown) if shown else 0,
         final=kpi.is_final(shown) if shown else None,
         final_at=kpi.final_at(shown.load_date) if shown else None,
-        final_through=kpi.final_through(shown.load_date) if shown else None,
+        final_through=kpi.final_through(shown) if shown else None,
         rows=shown.rows if shown else None,
         code_version=shown.code_version if shown else None,
         owner=kpi.table.header.owner,
@@ -431,6 +433,16 @@ def waived_of(point: Point) -> list[WaivedAnswer]:
         )
         for each in point.waived
     ]
+
+
+def finality_of(kpi: KpiState, point: Point) -> dict[str, str]:
+    """Return what `trust` says of when numbers are final, as texts for headers and files; nothing that is null."""
+    is_final, at, through = kpi.is_final(point), kpi.final_at(point.load_date), kpi.final_through(point)
+    return {
+        **({"final": str(is_final).lower()} if is_final is not None else {}),
+        **({"final_at": at.isoformat()} if at else {}),
+        **({"final_through": through.isoformat()} if through else {}),
+    }
 
 
 def _times_restated(kpi: KpiState, point: Point) -> int:

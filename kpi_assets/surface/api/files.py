@@ -18,7 +18,7 @@ from kpi_assets.read.export import csv_lines, without_formulas
 from kpi_assets.read.kpis import KpiState, Point
 from kpi_assets.surface.answer import Problem
 from kpi_assets.surface.api import exact
-from kpi_assets.surface.api.answers import waived_of
+from kpi_assets.surface.api.answers import finality_of, waived_of
 
 MEDIA: Mapping[str, str] = {
     "csv": "text/csv; charset=utf-8",
@@ -106,6 +106,7 @@ def _metadata(kpi: KpiState, point: Point) -> Mapping[str, str]:
         "gate": kpi.gate,
         "code_version": point.code_version,
         "waived": exact.write(waived_of(point)),
+        **finality_of(kpi, point),
     }
 
 

@@ -28,7 +28,7 @@ from kpi_assets.read.breakdown import Breakdown, Direction, Filter, Operator, di
 from kpi_assets.read.kpis import KpiState, Point
 from kpi_assets.surface.answer import Body, Problem, Reading, answer
 from kpi_assets.surface.api import files
-from kpi_assets.surface.api.answers import API, RowsAnswer, columns_of, links_of, trust_of
+from kpi_assets.surface.api.answers import API, RowsAnswer, columns_of, finality_of, links_of, trust_of
 from kpi_assets.surface.api.exact import objects, write
 from kpi_assets.surface.api.finding import GONE, PROBLEMS, address_of, day_of, kpi_named
 from kpi_assets.surface.api.parameters import (
@@ -215,6 +215,7 @@ def _page(
     headers = {"X-Load-Date": str(point.load_date), "X-Publish-Id": str(point.publish_id), "X-Gate": kpi.gate}
     if point.waived:
         headers["X-Waived"] = str(len(point.waived))
+    headers |= {f"X-{name.title().replace('_', '-')}": text for name, text in finality_of(kpi, point).items()}
     if ends < first.total:
         query = [*query, ("cursor", wanted.cursor(point.publish_id, ends))]
         links["next"] = f"{itself.partition('?')[0]}?{urlencode(query)}"

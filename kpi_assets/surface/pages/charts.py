@@ -111,7 +111,8 @@ def _lines(tile: Tile, point: Point) -> list[str]:
 
 
 def _stop_lines(kpi: KpiState, stop: Stop) -> list[str]:
-    what = "a correction of it" if stop.is_correction else "nothing was published"
+    newer = "newer rows of it" if stop.is_kept_out else "a correction of it"
+    what = newer if stop.is_correction else "nothing was published"
     if stop.state == "running":
         what = "it is being built"
     elif stop.state == "waiting":

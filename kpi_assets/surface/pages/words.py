@@ -34,12 +34,16 @@ SIGNS = {"held": "✕", "failed": "✕", "running": "↻", "waiting": "↻", "la
 COLORS = {"held": "red", "failed": "red", "running": "blue", "waiting": "blue", "late": "amber", "waived": "amber"}
 
 INSTEAD = "A newer day did not reach readers; this one is published on a person's word, although checks failed."
+KEPT_OUT = "The newest day, as it was before: it passed, and a person keeps out what took its place."
 
 
 def meaning_of(kpi: KpiState) -> str:
     """Return what the badge of a KPI means: what is published on a person's word never passed."""
-    is_waived = kpi.latest is not None and bool(kpi.latest.waived)
-    return INSTEAD if is_waived and kpi.stop else BADGES[kpi.gate].meaning
+    if kpi.stop and kpi.latest and kpi.latest.waived:
+        return INSTEAD
+    if kpi.stop and kpi.stop.is_kept_out and kpi.stop.is_correction:
+        return KEPT_OUT
+    return BADGES[kpi.gate].meaning
 
 
 def pipeline_title(pipeline: Pipeline) -> str:

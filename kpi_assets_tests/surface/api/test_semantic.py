@@ -3,9 +3,8 @@
 import json
 from pathlib import Path
 
-from kpi_assets.model.tree import load_pipelines
-from kpi_assets.settings import default_sql_dir
 from kpi_assets.surface.api.semantic import semantic_model
+from kpi_assets_tests import shipped
 from kpi_assets_tests.surface.api.made import pipeline
 
 
@@ -46,7 +45,7 @@ def test_a_pipeline_is_a_model_of_the_tables_that_readers_may_read(tmp_path: Pat
 
 
 def test_a_reference_between_tables_of_readers_is_a_relationship() -> None:
-    [found] = semantic_model({"retail": load_pipelines(default_sql_dir())["retail"]})["semantic_model"]
+    [found] = semantic_model({"retail": shipped.PIPELINES["retail"]})["semantic_model"]
     assert found["relationships"][0] == {
         "name": "fact_sales_retailer_id",
         "from": "fact_sales",
@@ -57,7 +56,7 @@ def test_a_reference_between_tables_of_readers_is_a_relationship() -> None:
 
 
 def test_what_readers_may_not_read_is_no_part_of_the_model() -> None:
-    [found] = semantic_model({"ecommerce": load_pipelines(default_sql_dir())["ecommerce"]})["semantic_model"]
+    [found] = semantic_model({"ecommerce": shipped.PIPELINES["ecommerce"]})["semantic_model"]
     assert "relationships" not in found
     datasets = {each["name"]: each for each in found["datasets"]}
     assert "user_id" not in {field["name"] for each in datasets.values() for field in each["fields"]}

@@ -7,6 +7,7 @@ from kpi_assets.sources.formats.csv import cut as cut_module
 from kpi_assets.sources.formats.csv.cut import find_cuts
 from kpi_assets.sources.object_bytes import ObjectBytes
 from kpi_assets.sources.store import Store
+from kpi_assets_tests.examples import few
 from kpi_assets_tests.sources.conftest import put
 
 KEY = "raw/things/load_date=2025-03-01/things.csv"
@@ -43,17 +44,20 @@ def test_the_key_may_be_any_field_and_negative(store: Store) -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [
-        pytest.param(body(list(range(200))[::-1]), id="falling keys"),
-        pytest.param(body([7] * 300), id="one key"),
-        pytest.param(body([7] * 300 + [8] * 100), id="a key at two target offsets"),
-        pytest.param(body(list(range(100)), b'"a\nb"'), id="quoted fields"),
-        pytest.param(HEADER + b"one,x\n" * 100, id="no whole numbers"),
-        pytest.param(HEADER + b"1\n" * 100 + b"2\n" * 100, id="missing fields"),
-        pytest.param(body([*range(100, 150), *range(50, 100), *range(100, 150)]), id="repeated keys"),
-        pytest.param(HEADER, id="a header only"),
-        pytest.param(b"", id="no bytes"),
-    ],
+    few(
+        3,
+        [
+            pytest.param(body(list(range(200))[::-1]), id="falling keys"),
+            pytest.param(body([7] * 300), id="one key"),
+            pytest.param(body([7] * 300 + [8] * 100), id="a key at two target offsets"),
+            pytest.param(body(list(range(100)), b'"a\nb"'), id="quoted fields"),
+            pytest.param(HEADER + b"one,x\n" * 100, id="no whole numbers"),
+            pytest.param(HEADER + b"1\n" * 100 + b"2\n" * 100, id="missing fields"),
+            pytest.param(body([*range(100, 150), *range(50, 100), *range(100, 150)]), id="repeated keys"),
+            pytest.param(HEADER, id="a header only"),
+            pytest.param(b"", id="no bytes"),
+        ],
+    ),
 )
 def test_files_without_rising_keys_or_quoted_ones_are_not_cut(store: Store, data: bytes) -> None:
     column = 1 if b"1\n1\n" in data else 0
