@@ -20,6 +20,7 @@ from kpi_assets.ledger import publishes, run_states, runs
 from kpi_assets.ledger.locks import live_lock, run_lock, try_lock, unlock
 from kpi_assets.ledger.publishes import Publish
 from kpi_assets.materialize.context import BuildContext, Progress
+from kpi_assets.materialize.erase import check_not_behind
 from kpi_assets.materialize.prepare import prepare
 from kpi_assets.materialize.retry import wait_for_lock
 from kpi_assets.model.calendar import parse_date
@@ -178,11 +179,17 @@ class Run:
             if pipeline.name not in self._sessions:
                 if not self._is_prepared:
                     prepare(pipeline, server)
+                    check_not_behind(self._plain_context(pipeline, server))
                 session = open_session(server, pipeline.name, f"{self.run_id[:8]} run")
                 self._sessions[pipeline.name] = (pipeline, session)
                 if self._is_prepared:
                     runs.close_dead_rows(session)
             return self._sessions[pipeline.name][1]
+
+    def _plain_context(self, pipeline: Pipeline, server: SecretStr) -> BuildContext:
+        config = servers_for_life().settings
+        store = Store.later(config, bucket_of(pipeline, config))
+        return BuildContext(pipeline, server, store, self.run_id, settings=config)
 
     def close(self) -> set[str]:
         """Close the run's rows with the status of its builds, and the incidents of the load_dates that it published.

@@ -33,6 +33,7 @@ from kpi_assets.errors import UsageError
 from kpi_assets.instance.processes import close_dead_runs
 from kpi_assets.instance.starters import live_sensor_name
 from kpi_assets.materialize.context import BuildContext
+from kpi_assets.materialize.erase import check_not_behind
 from kpi_assets.materialize.prepare import prepare
 from kpi_assets.materialize.tick import Seen, Tick, finish, tick
 from kpi_assets.materialize.upkeep import Upkeep
@@ -190,10 +191,11 @@ class _Watch:
         if not self._is_prepared:
             prepare(pipeline, servers.postgres)
             self._is_prepared = True
+        store = open_store(pipeline, servers.settings)
+        check_not_behind(BuildContext(pipeline, servers.postgres, store, "sensor", settings=servers.settings))
         close_dead_runs(instance)  # those of this machine; Dagster finds the others, which takes longer
         covered = set(live_load_dates(instance, pipeline))
         with connect(servers.postgres, pipeline.name, "live sensor") as connection:
-            store = open_store(pipeline, servers.settings)
             found = find_growing(pipeline, connection, store, pipeline.config.start_date, now.date(), now)
         return sorted(day for day, each in found.items() if not each.is_stuck and day not in covered), sorted(covered)
 

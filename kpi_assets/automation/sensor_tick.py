@@ -23,7 +23,9 @@ from kpi_assets.assets.run_tags import STATE
 from kpi_assets.automation.unfinished_runs import unfinished_load_dates
 from kpi_assets.embedded.stack import servers_for_life
 from kpi_assets.ledger import incidents, run_claims, runs
+from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.drop import orphans
+from kpi_assets.materialize.erase import check_not_behind
 from kpi_assets.materialize.prepare import prepare
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
@@ -101,6 +103,7 @@ class TickEvaluator:
         if not self._is_prepared:
             prepare(self.pipeline, server)
             self._is_prepared = True
+        check_not_behind(BuildContext(self.pipeline, server, store, "sensor", settings=servers.settings))
         # Read first: a run that ends during the tick is then in this list, or its result is in the ledger.
         unfinished, problems = unfinished_load_dates(instance, self.pipeline)
         result = TickResult(problems=[f"Run {run}: {problems[run]}" for run in problems if run not in self._reported])

@@ -2,8 +2,9 @@
 
 import sys
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Annotated
@@ -19,11 +20,12 @@ from kpi_assets.cli.selection import due_names, select_names
 from kpi_assets.cli.terminal import grid, out, say, styled
 from kpi_assets.cli.workspace import Workspace, open_workspace, pipeline_of
 from kpi_assets.errors import UsageError
+from kpi_assets.instance.dagster_tables import open_tables
 from kpi_assets.instance.storage import open_instance
 from kpi_assets.lake_places import object_url
 from kpi_assets.ledger.erasures import RecordedErasure
 from kpi_assets.materialize import erase as steps
-from kpi_assets.materialize import erased_decisions
+from kpi_assets.materialize import erased_decisions, files_anew
 from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.erase import Asked
 from kpi_assets.materialize.erased_decisions import Emptied
@@ -147,13 +149,13 @@ def _go_on(work: Workspace, context: BuildContext, backup_days: int) -> None:
         each.erasure: {"decisions": decisions[each.erasure].decisions, **steps.empty(context, each.erasure)}
         for each in left
     }
-    with suppress(KeyError):
-        _delete_runs(context)
-    refused = steps.write_files_anew(context)
-    for name in refused:
+    refused = _delete_runs(context, {each.erasure for each in left})
+    wiped = steps.write_files_anew(context)
+    vacuumed = work.stack is not None and work.stack.vacuum(context.store.bucket)
+    for table in [*refused, *wiped.refused]:
         say(
             styled("warning:", "yellow"),
-            f" {name} could not be written anew by this user: have its owner vacuum it full",
+            f" {table} could not be written anew by this user: have its owner vacuum it full",
         )
     # A load_date that was held before, and is held again, shows nobody.
     failed = steps.still_shown(context, left, [each.load_date for each in results if each.outcome != "published"])
@@ -167,8 +169,15 @@ def _go_on(work: Workspace, context: BuildContext, backup_days: int) -> None:
         raise typer.Exit(1)
     for each in left:
         kept_until = datetime.now(timezone.utc).date() + timedelta(days=backup_days)
-        kept = decisions[each.erasure].kept
-        key = steps.receipt(context, each, counts[each.erasure], refused, kept_until, kept)
+        key = steps.receipt(
+            context,
+            each,
+            counts[each.erasure],
+            replace(wiped, refused=[*refused, *wiped.refused]),
+            kept_until,
+            decisions[each.erasure].kept,
+            store_is_vacuumed=vacuumed,
+        )
         say(styled("through", "green"), f" erasure {each.erasure}: {object_url(context.store.bucket, key)}")
 
 
@@ -177,7 +186,7 @@ def _build_again(work: Workspace) -> list[Result]:
     pipeline, results = work.pipeline, list[Result]()
     first, last = pipeline.config.start_date, datetime.now(timezone.utc).date()
     names = select_names(pipeline, "")
-    with open_runner(work) as materialize:
+    with open_runner(work, erases=True) as materialize:
         for planned in load_date_statuses(work, first, last):
             if not planned.landed:  # most days of years may be so, and each look at one takes as long as many
                 continue
@@ -192,13 +201,24 @@ def _build_again(work: Workspace) -> list[Result]:
     return results
 
 
-def _delete_runs(context: BuildContext) -> None:
-    """Delete from Dagster the runs that saw the persons; ops keeps what happened."""
-    runs = {run for each in steps.bring_up_all(context) for run in each.runs}
+def _delete_runs(context: BuildContext, numbers: Collection[int]) -> list[str]:
+    """Delete from Dagster the runs that saw the persons of some erasures; ops keeps what happened.
+
+    Return the tables of Dagster whose files this user may not write anew.
+    """
+    every = steps.bring_up_all(context)
     with open_instance() as instance:
-        for run in runs:
+        for run in {run for each in every for run in each.runs}:
             if instance.has_run(run):
-                instance.delete_run(run)
+                with suppress(KeyError):  # somebody else has deleted it
+                    instance.delete_run(run)
+    if not any(each.runs for each in every if each.erasure in numbers):
+        return []
+    with open_tables() as (connection, tables):
+        files_anew.wait_for_rows(connection, context.on_progress, context.publish_timeout)
+        refused = files_anew.write_anew(connection, tables, context.on_progress, context.publish_timeout)
+        refused += files_anew.write_statistics_anew(connection, context.on_progress, context.publish_timeout)
+    return [f"{each} of Dagster" for each in refused]
 
 
 def _verify(context: BuildContext, number: int, values: Sequence[str]) -> None:

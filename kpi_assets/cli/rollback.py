@@ -16,6 +16,7 @@ from kpi_assets.cli.terminal import grid, out, say, styled
 from kpi_assets.cli.workspace import Workspace, open_workspace, pipeline_of
 from kpi_assets.errors import UsageError
 from kpi_assets.materialize.context import BuildContext
+from kpi_assets.materialize.erase import check_not_behind
 from kpi_assets.materialize.rollback import roll_back
 from kpi_assets.materialize.rolled_back import Moment, Planned, at_instant, before_run, last_with, plan
 from kpi_assets.materialize.rule import check_reason
@@ -68,6 +69,7 @@ def rollback(
         _preview(found, planned)
         _confirm(yes=yes)
         context = BuildContext(found, work.server, open_store(found, work.settings), str(uuid.uuid4()))
+        check_not_behind(context)
         done = roll_back(context, planned, reason, who(by))
         for ruling in done.rulings:
             say(styled("held", "yellow"), f" {ruling.asset}: what was there is kept out (ruling {ruling.ruling_id})")

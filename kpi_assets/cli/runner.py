@@ -34,8 +34,10 @@ from kpi_assets.instance import folder
 from kpi_assets.instance.processes import close_dead_runs, process_tags
 from kpi_assets.instance.storage import describe_failure, events_in_batches, open_instance
 from kpi_assets.ledger import run_states
-from kpi_assets.materialize.context import Progress
+from kpi_assets.materialize.context import BuildContext, Progress
+from kpi_assets.materialize.erase import check_not_behind
 from kpi_assets.model.names import Relation
+from kpi_assets.sources.store import open_store
 from kpi_assets.warehouse.connection import connect
 
 STOPPED_MESSAGE = "Stopped: what is published already stays; run the load_date again for the rest."
@@ -142,11 +144,17 @@ class Runner:
 
 
 @contextmanager
-def open_runner(work: Workspace, *, quiet: bool = False) -> Iterator[Callable[[date, Sequence[str]], Result]]:
+def open_runner(
+    work: Workspace, *, quiet: bool = False, erases: bool = False
+) -> Iterator[Callable[[date, Sequence[str]], Result]]:
     """Yield a function that runs load_dates of a pipeline whose servers are ready; the context ends its sessions.
 
-    If it is `quiet`, it does not show how the runs proceed.
+    If it is `quiet`, it does not show how the runs proceed. Raises UserError if the database has persons who were
+    erased, unless it `erases` them.
     """
+    if not erases:
+        store = open_store(work.pipeline, work.settings)
+        check_not_behind(BuildContext(work.pipeline, work.server, store, str(uuid.uuid4()), settings=work.settings))
     folder.prepare(work.settings)
     keep_ctrl_c_from_helpers()
     with open_instance() as instance:

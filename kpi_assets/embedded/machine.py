@@ -81,6 +81,7 @@ def postgres_conf(machine: Machine, port: int, cluster_name: str) -> str:
             f"{wal // MB}MB",
             "a load fits between two checkpoints: a quarter of the free disk, at most 8 GB",
         ),
+        ("wal_recycle", "off", "old segments are deleted, and not kept with what is in them: a person may be erased"),
         ("checkpoint_timeout", "30min", "checkpoints are triggered by the amount written, not by time"),
         (
             "shared_buffers",

@@ -6,7 +6,9 @@ of a home of an earlier version (rclone_home.py), and reading and writing object
 
 import http.client
 import re
+import secrets
 import signal
+import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +24,8 @@ from kpi_assets.errors import UserError
 REGION = "us-east-1"
 BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 TIMEOUT = 5  # seconds for an answer to one request
+VACUUM = 300  # seconds to free the bytes of deleted objects
+QUIET = 2  # times in a row that a vacuum finds nothing: one is passed over while SeaweedFS vacuums by itself
 PATIENCE = 60  # seconds for a new bucket: on a machine that is busy with other things, one request may be too late
 
 
@@ -122,6 +126,66 @@ class S3(Server):
         if status not in {200, 204}:
             raise OSError(f"the S3 answers a request to remove {key} with status {status}")
 
+    def vacuum(self, bucket: str) -> None:
+        """Free the bytes of the objects of a bucket that were replaced or deleted before this call. Raises UserError.
+
+        SeaweedFS marks them as deleted, one after another, about a second later. It writes the files of a bucket anew
+        without what is marked when that is a third of a file, which may never be. So an object is deleted last here:
+        once its bytes are gone, all the others are marked.
+        """
+        end, quiet = time.monotonic() + VACUUM, 0
+        file, last = self._delete_last(bucket)
+        while quiet < QUIET:
+            if time.monotonic() > end:
+                self._fail(f"does not free the bytes of deleted objects of {bucket} within {VACUUM} s")
+            before = self._files(bucket)
+            self._vacuum_once(bucket)
+            if _has(file, last):
+                time.sleep(PAUSE)
+            else:
+                quiet = quiet + 1 if self._files(bucket) == before else 0
+
+    def _delete_last(self, bucket: str) -> tuple[Path, bytes]:
+        """Put an object and delete it; return the file that has its bytes, and these. Raises UserError."""
+        body = secrets.token_hex(16).encode()
+        key = f"vacuum/{body.decode()}"
+        try:
+            status, _ = self._send("PUT", f"/{bucket}/{key}", body)
+            files = self._paths(bucket) if status == 200 else []
+            file = next((path for path in files if _has(path, body)), None)
+            if file is None:
+                raise OSError(f"it answers a request to write an object with status {status}")
+            self.remove(bucket, key)
+        except (OSError, http.client.HTTPException) as error:
+            raise UserError(f"The bytes of deleted objects of {bucket} could not be freed: {error}.") from error
+        return file, body
+
+    def _paths(self, bucket: str) -> list[Path]:
+        """Return the files with the bytes of a bucket's objects, the last written first."""
+        return sorted(self.home.s3_data.glob(f"{bucket}_*.dat"), key=lambda path: path.stat().st_mtime, reverse=True)
+
+    def _files(self, bucket: str) -> dict[str, int]:
+        """Return the names of these files, each with a number that the file keeps until it is written anew."""
+        return {path.name: path.stat().st_ino for path in self._paths(bucket)}
+
+    def _vacuum_once(self, bucket: str) -> None:
+        """Write the files of a bucket anew that have deleted bytes. Raises UserError."""
+        commands = f"lock\nvolume.vacuum -collection={bucket} -garbageThreshold=0.000000001\nunlock\n"
+        environment = {**weed.environment(self.home), "TMPDIR": str(self.home.s3_conf)}
+        inner = self._read_record().get("inner_ports", [])
+        command = weed.shell(weed.program(self._program), self.home, inner)
+        try:
+            said = subprocess.run(  # noqa: S603
+                command, input=commands, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=True
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            raise UserError(
+                f"The bytes of deleted objects of {bucket} could not be freed ({type(error).__name__}): run `kpi up`, "
+                "then give the command again."
+            ) from error
+        if wrong := [line for line in (said.stdout + said.stderr).splitlines() if "error" in line.lower()]:
+            raise UserError(f"The bytes of deleted objects of {bucket} could not be freed: {wrong[0].strip()}.")
+
     def _client(self) -> Any:
         import boto3  # noqa: PLC0415  takes half a second, and hardly anybody needs it here
 
@@ -137,7 +201,7 @@ class S3(Server):
     def _request(self, method: str, path: str) -> int:
         return self._send(method, path)[0]
 
-    def _send(self, method: str, path: str) -> tuple[int, bytes]:
+    def _send(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
         """Send one signed request; return status and body. A boto3 client takes longer to create than the servers."""
         # The import takes 0.1 s. Here it overlaps with the start of the servers, and is skipped if none is embedded.
         from botocore import auth, awsrequest, credentials  # noqa: PLC0415
@@ -146,12 +210,20 @@ class S3(Server):
         identity = credentials.Credentials(
             keys.s3_access_key_id.get_secret_value(), keys.s3_secret_access_key.get_secret_value()
         )
-        request = awsrequest.AWSRequest(method, self.url() + path)
+        request = awsrequest.AWSRequest(method, self.url() + path, data=body)
         auth.S3SigV4Auth(identity, "s3", REGION).add_auth(request)
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT)
         try:
-            connection.request(method, path, headers=dict(request.headers.items()))
+            connection.request(method, path, body, headers=dict(request.headers.items()))
             answer = connection.getresponse()
             return answer.status, answer.read()
         finally:
             connection.close()
+
+
+def _has(path: Path, body: bytes) -> bool:
+    """Return whether a file has these bytes."""
+    try:
+        return body in path.read_bytes()
+    except FileNotFoundError:  # SeaweedFS is replacing it
+        return True

@@ -181,6 +181,16 @@ class Stack:
         assert self._s3 is not None, "this stack has no S3"
         self._s3.make_bucket(name)
 
+    def vacuum(self, bucket: str) -> bool:
+        """Free the bytes of replaced and deleted objects on the embedded S3; return False if this stack has none.
+
+        Raises UserError.
+        """
+        if self._s3 is None:
+            return False
+        self._s3.vacuum(bucket)
+        return True
+
     def check_alive(self) -> None:
         """Raise UserError if a server has exited while it is in use."""
         for server in self._servers:

@@ -115,6 +115,13 @@ def command(weed: Path, place: Home, port: int, inner: Sequence[int]) -> list[st
     ]
 
 
+def shell(weed: Path, place: Home, inner: Sequence[int]) -> list[str]:
+    """Return the command line of its shell, which reads commands from stdin. It finds the keys in the configuration."""
+    ports = dict(zip(INNER_PORTS, inner, strict=True))
+    master = f"127.0.0.1:{ports['master.port']}.{ports['master.port.grpc']}"
+    return [str(weed), "-logtostderr", "-v=-1", f"-config_dir={place.s3_conf}", "shell", f"-master={master}"]
+
+
 def environment(place: Home) -> dict[str, str]:
     """Return its whole environment: the two keys make the only identity, and no variable of the user's gets in."""
     return {

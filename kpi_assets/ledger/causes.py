@@ -42,6 +42,43 @@ where p.publish_id = any(%s) and p.cause is not null and exists (
 """
 
 
+# Where the object, the SQL and the decisions are those of the publish before, persons who were erased since were left
+# out. What is made of such rows has the same cause.
+_LEFT_OUT = """
+update ops.publishes as p
+set cause = 'erasure', caused_by = array[p.publish_id], differences = jsonb_build_array(
+    jsonb_build_object('rank', 0, 'difference', 'erased', 'asset', p.asset, 'load_date', p.load_date)
+)
+where p.publish_id = any(%(publish_ids)s) and p.cause = 'rebuilt' and not exists (
+    select 1 from jsonb_object_keys(p.inputs) as i (name) where not starts_with(i.name, 'decisions.')
+) and exists (
+    select 1 from ops.erasures as e
+    where e.recorded_at <= p.published_at and e.recorded_at > (
+        select max(o.published_at) from ops.publishes as o
+        where o.asset = p.asset and o.load_date = p.load_date and o.publish_id < p.publish_id
+    )
+)
+"""
+_MADE_OF_LEFT_OUT = """
+update ops.publishes as p
+set cause = 'erasure', caused_by = f.caused_by, differences = f.differences
+from (
+    select
+        n.publish_id,
+        array_agg(distinct c.publish_id) as caused_by,
+        jsonb_agg(distinct d.said) as differences
+    from ops.publishes as n
+    cross join lateral jsonb_each_text(n.inputs) as i (name, publish_id)
+    inner join ops.publishes as r on r.publish_id = i.publish_id::bigint and r.cause = 'erasure'
+    cross join lateral unnest(r.caused_by) as c (publish_id)
+    cross join lateral jsonb_array_elements(r.differences) as d (said)
+    where n.publish_id = any(%(publish_ids)s) and n.cause = 'rebuilt' and i.name not like '%%@..%%'
+    group by n.publish_id
+) as f
+where p.publish_id = f.publish_id
+"""
+
+
 class Difference(NamedTuple):
     """What differs between two publishes, or in something that they were made from. The lowest `rank` counts most."""
 
@@ -76,7 +113,10 @@ def record_rollback(connection: Connection[Any], publish_ids: Sequence[int], roo
 
 
 def _record_erasures(connection: Connection[Any], publish_ids: Sequence[int]) -> None:
-    """Record that other objects or decisions are the cause because persons were erased from them, after `record`."""
+    """Record that rows are others because persons were erased from objects or decisions, or left out of loads.
+
+    Call it after `record`.
+    """
     connection.execute(
         "update ops.publishes as p set cause = 'erasure' where p.publish_id = any(%s) "
         "and p.cause in ('objects', 'decision') "
@@ -91,6 +131,8 @@ def _record_erasures(connection: Connection[Any], publish_ids: Sequence[int]) ->
         "and o.publish_id < (select max(c) from unnest(p.caused_by) as c))))",
         [list(publish_ids)],
     )
+    for statement in (_LEFT_OUT, _MADE_OF_LEFT_OUT):
+        connection.execute(statement, {"publish_ids": list(publish_ids)})
 
 
 @dataclass(frozen=True)

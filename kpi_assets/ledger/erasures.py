@@ -20,14 +20,18 @@ def recorded(connection: Connection[Any]) -> frozenset[str]:
     return frozenset(key for (key,) in connection.execute("select object_key from ops.erasures"))
 
 
-def record(connection: Connection[Any], found: Mapping[str, Erasure]) -> None:
-    """Record erasures by the keys of their objects; one that is recorded stays as it is."""
+def record(connection: Connection[Any], found: Mapping[str, Erasure], *, made_here: Collection[str] = ()) -> None:
+    """Record erasures by the keys of their objects; one that is recorded stays as it is.
+
+    Where rows were published before it is recorded, the database is behind it, but for those that are `made_here`.
+    """
     with connection.transaction():
         locks.await_turn(connection, "erasures")
         for key, each in found.items():
             new = connection.execute(
-                "insert into ops.erasures (erasure, kind, request, reason, erased_by, erased_at, keys, object_key) "
-                "values (%s, %s, %s, %s, %s, %s, %s, %s) on conflict do nothing",
+                "insert into ops.erasures "
+                "(erasure, kind, request, reason, erased_by, erased_at, keys, object_key, was_behind) "
+                "values (%s, %s, %s, %s, %s, %s, %s, %s, exists (select from ops.publishes)) on conflict do nothing",
                 [each.number, each.kind, each.request, each.reason, each.by, each.at, len(each.keys), key],
             ).rowcount
             if new:
@@ -44,6 +48,9 @@ def record(connection: Connection[Any], found: Mapping[str, Erasure]) -> None:
                         [key.replacement for key in each.keys],
                     ],
                 )
+        connection.execute(
+            "update ops.erasures set was_behind = false where was_behind and object_key = any(%s)", [list(made_here)]
+        )
 
 
 def kinds(connection: Connection[Any]) -> frozenset[str]:
@@ -67,11 +74,12 @@ class RecordedErasure:
     applied_at: datetime | None
     runs: list[str]
     receipt_sha256: str | None
+    was_behind: bool
 
 
 _COLUMNS = (
     "erasure, kind, request, reason, erased_by, erased_at, keys, object_key, recorded_at, applied_at, runs, "
-    "receipt_sha256"
+    "receipt_sha256, was_behind"
 )
 
 

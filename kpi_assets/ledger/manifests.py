@@ -3,7 +3,7 @@
 rows and sha256 are known once the objects were read.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import date
 from typing import Any
@@ -12,6 +12,7 @@ from psycopg import Connection
 from psycopg.rows import dict_row
 
 from kpi_assets.errors import UserError
+from kpi_assets.ledger.recorded import ObjectState
 from kpi_assets.model.manifest import Manifest, sha256_of_parts
 from kpi_assets.model.names import Relation
 
@@ -224,6 +225,46 @@ def of_published(connection: Connection[Any], tables: Iterable[Relation]) -> lis
         [[str(relation) for relation in tables]],
     ).fetchall()
     return [(Manifest(*state), sha256) for sha256, *state in rows]
+
+
+# A decision may have put another record in the place of one that the object still has. An object whose rewriting was
+# interrupted has still to be compared with what was to be written.
+_WHOLLY_LOADED = """
+select coalesce(o.key, m.key), coalesce(o.size_bytes, m.size_bytes), coalesce(o.etag, m.etag)
+from ops.published as p
+inner join unnest(%(load_dates)s::date[], %(rows)s::bigint[]) as c (load_date, rows) on c.load_date = p.load_date
+inner join ops.pipeline_runs as r on r.id = p.build_id and r.rows_extracted = c.rows
+inner join ops.manifests as m
+on m.object = %(object)s and m.load_date = p.load_date and m.manifest_hash = p.manifest_hash
+left join ops.manifest_parts as o using (manifest_id)
+where p.asset = %(asset)s and p.code_version = %(code_version)s and p.inputs = '{}'
+and m.bucket = %(bucket)s and m.sha256 is not null and not exists (
+    select 1 from ops.manifest_links as l
+    where l.bucket = m.bucket and l.key = coalesce(o.key, m.key) and l.done_at is null
+)
+"""
+
+
+def wholly_loaded(
+    connection: Connection[Any], relation: Relation, rows: Mapping[date, int], *, bucket: str, code_version: str
+) -> set[ObjectState]:
+    """The objects each record of which is a row of a raw table, given how many rows load_dates of the table have.
+
+    That is so if a load_date has as many rows as the build that is published has read records from its objects, by the
+    same code and without a decision.
+    """
+    found = connection.execute(
+        _WHOLLY_LOADED,
+        {
+            "asset": str(relation),
+            "object": relation.table,
+            "load_dates": list(rows),
+            "rows": list(rows.values()),
+            "bucket": bucket,
+            "code_version": code_version,
+        },
+    )
+    return {ObjectState.of(*state) for state in found}
 
 
 def of_publish(connection: Connection[Any], name: str, load_date: date, manifest_hash: str) -> Manifest | None:

@@ -3,7 +3,8 @@
 1. The erasure is written to S3, so that no load brings the persons back from now on.
 2. The objects that hold them are written again without them (rewrite.py), and then the decisions (erased_decisions.py).
 3. The load_dates are built again, as after any other delivery; that is the caller's, who has Dagster.
-4. What ops keeps of values of earlier builds is emptied, and the files of tables are written anew.
+4. Rows that are kept of earlier publishes are dropped, what ops has of values of earlier builds is emptied, and the
+   files of tables are written anew.
 5. A receipt says what was proven, with the sha256 of the receipt before.
 
 Belongs here: these steps but the builds, and the proof that nobody is left. Not here: loads (erasures.py).
@@ -14,25 +15,24 @@ import json
 import secrets
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime, timezone
 from typing import Any
 
-import psycopg
 from psycopg import Connection, sql
 
 from kpi_assets.errors import UsageError, UserError
 from kpi_assets.ledger import erased_values, manifest_links, runs
 from kpi_assets.ledger import erasures as ledger
 from kpi_assets.ledger.erasures import RecordedErasure
-from kpi_assets.materialize import erased_decisions, keep
+from kpi_assets.materialize import erased_decisions, files_anew, keep
 from kpi_assets.materialize import rewrite as rewriting
 from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.erasures import bring_up, erased_of, salt_of, salted_of
 from kpi_assets.model.erasure import SHORTEST, ErasedKey, Erasure, mark_of
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.model.records import Record
 from kpi_assets.model.sentences import known_names
 from kpi_assets.model.subject_tables import Holder, holders_of
 from kpi_assets.model.table import Table
@@ -43,9 +43,11 @@ from kpi_assets.sources.refusals import LakeError
 from kpi_assets.sources.store import Store
 from kpi_assets.waiting import Waits
 from kpi_assets.warehouse import erased as rows
+from kpi_assets.warehouse import quarantine
 from kpi_assets.warehouse.connection import UNLOGGED, connect
 from kpi_assets.warehouse.ddl import identifier
 from kpi_assets.warehouse.erased import Erased
+from kpi_assets.warehouse.files_anew import end_wal
 from kpi_assets.warehouse.provision import BUILDS
 
 MOST_PERSONS = 100_000
@@ -55,8 +57,16 @@ _OPS = ("publishes", "quarantine", "data_quality_results", "pipeline_runs", "ale
 _NOT_LOOKED_AT = (
     "files and numbers that left the pipeline: exports, caches of BI tools, e-mails",
     "the source that delivers the objects",
-    "backups and the WAL of the server before this receipt",
+    "backups of the server from before this receipt",
 )
+_WAL = {
+    True: "deleted",
+    False: "segments from before this receipt are there until the server has deleted them or written over them",
+}
+_STORE = {
+    True: "vacuumed: the bytes of the old objects are gone from its disk",
+    False: "ask whoever runs it when the bytes of objects that were replaced are gone from its disks",
+}
 
 
 @dataclass(frozen=True)
@@ -126,7 +136,7 @@ def keys_of(context: BuildContext, kind: str, values: Sequence[str]) -> tuple[Er
 
 
 def count(context: BuildContext, kind: str, keys: Sequence[ErasedKey]) -> list[Counted]:
-    """Return how many records are about persons who are not erased yet, by table; every object is read."""
+    """Return how many records are about persons who are not erased yet, by table."""
     found = []
     for table in subject_tables(context.pipeline, kind):
         decided = erased_decisions.by_object(context, table)
@@ -134,7 +144,7 @@ def count(context: BuildContext, kind: str, keys: Sequence[ErasedKey]) -> list[C
             erased = Erased(table, salted_of(context, [kind]), rows.keys_aside(connection, kind, keys))
             of_objects = [
                 len(rewriting.find(context, connection, table, manifest, erased, decided.get(manifest.key, ())))
-                for _, manifest in rewriting.objects_of(context, table)
+                for manifest in rewriting.objects_to_read(context, connection, table, erased)
             ]
         found.append(Counted(table.relation, sum(each > 0 for each in of_objects), sum(of_objects)))
     return found
@@ -153,19 +163,37 @@ def write(context: BuildContext, asked: Asked, keys: Sequence[ErasedKey]) -> int
         mark_of(salt_of(context.settings or settings())),
         tuple(keys),
     )
-    number, _ = objects.add(context.store, erasure)
-    bring_up_all(context)
+    number, key = objects.add(context.store, erasure)
+    bring_up_all(context, made_here=[key])
     return number
 
 
-def bring_up_all(context: BuildContext) -> list[RecordedErasure]:
+def bring_up_all(context: BuildContext, *, made_here: Collection[str] = ()) -> list[RecordedErasure]:
     """Record the erasures that lie on S3, and return all that are recorded."""
     table = next((each for each in context.pipeline.tables.values() if each.header.subject), None)
     if table is None:
         return []
     with context.session(table, "erase") as connection:
-        bring_up(context, connection)
+        bring_up(context, connection, made_here=made_here)
         return ledger.every(connection)
+
+
+def check_not_behind(context: BuildContext) -> None:
+    """Raise UserError if the database has persons who were erased, because it was restored from before that.
+
+    The erasures on S3 are recorded, so that `kpi serve`, which may not know S3, refuses too.
+    """
+    left = [each.erasure for each in bring_up_all(context) if each.was_behind and each.applied_at is None]
+    if left:
+        raise UserError(f"Nothing is built for {context.pipeline.name}, since {_left(context.pipeline, left)}.")
+
+
+def _left(pipeline: Pipeline, numbers: Sequence[int]) -> str:
+    """Return the sentence about erasures that are not through, without its end."""
+    which = f"erasure {numbers[0]} is"
+    if len(numbers) > 1:
+        which = f"erasures {', '.join(map(str, sorted(numbers)))} are"
+    return f"{which} not applied to this database: `kpi erase {pipeline.name} --apply` goes on"
 
 
 def behind(pipeline: Pipeline, store: Store, connection: Connection[Any]) -> str:
@@ -180,10 +208,7 @@ def behind(pipeline: Pipeline, store: Store, connection: Connection[Any]) -> str
     for number, entry in objects.find(store):
         if entry.key not in known and objects.read(store, number, entry).pipeline == pipeline.name:
             left.append(number)
-    if not left:
-        return ""
-    which = f"erasure {left[0]} is" if len(left) == 1 else f"erasures {', '.join(map(str, sorted(left)))} are"
-    return f"{which} not applied to this database: `kpi erase {pipeline.name} --apply` goes on"
+    return _left(pipeline, left) if left else ""
 
 
 def rewrite_objects(
@@ -197,7 +222,7 @@ def rewrite_objects(
         with context.own_session(table, f"erase {table.relation}") as connection:
             erased = erased_of(context, connection, table)
             assert erased is not None, "the erasure is recorded"
-            for _, manifest in rewriting.objects_of(context, table):
+            for manifest in rewriting.objects_to_read(context, connection, table, erased):
                 on_records = decided.get(manifest.key, ())
                 done = rewriting.rewrite(context, connection, table, manifest, erased, erasure.erasure, on_records)
                 on_object(manifest.key, done.records_erased if done else 0)
@@ -240,61 +265,78 @@ def still_shown(context: BuildContext, erasures: Sequence[RecordedErasure], load
 
 
 def empty(context: BuildContext, number: int) -> dict[str, int]:
-    """Drop the rows that are kept of the load_dates that were built again, and empty what ops has of their values.
+    """Drop the rows that are kept of tables with rows about persons, and empty what ops has of values of the persons.
 
-    Return the counts. A candidate that was held before is gone: each build of a load_date drops those of earlier ones.
+    Return the counts. Kept rows of any load_date may be about the persons, since other rows may have taken their place
+    before the erasure. A candidate that was held before is gone: each build of a load_date drops those of earlier ones.
     """
     names = _holders(context)
-    with context.ledger_session("erase") as connection:
-        rebuilt = erased_values.rebuilt(connection, number, names)
-    for asset, load_date in rebuilt:
-        table = context.pipeline.tables[Relation.parse(asset)]
-        with context.own_session(table, "erase") as connection, connection.transaction():
-            keep.drop_all(connection, [table.relation], load_date, f"erasure {number}")
+    for relation, holder in holders_of(context.pipeline).items():
+        with context.own_session(holder.table, "erase") as connection, connection.transaction():
+            keep.drop_all(connection, [relation], None, erased_values.dropped_by(number))
     with context.ledger_session("erase") as connection:
         ledger.note_runs(connection, number, erased_values.runs_of(connection, number, names))
-        return erased_values.empty(connection, number, names)
+        counts = erased_values.empty(connection, number, names)
+    found = _in_quarantine(context)
+    with context.ledger_session("erase") as connection:
+        counts["quarantine"] += erased_values.empty_quarantine(connection, number, found)
+    return counts
+
+
+def _in_quarantine(context: BuildContext) -> list[int]:
+    """Return the rows of the quarantine in which a word is the key of an erased person, of any load_date."""
+    found, holders = list[int](), holders_of(context.pipeline)
+    for raw in (each for each in holders if context.pipeline.tables[each].header.subject):
+        names = [str(relation) for relation, holder in holders.items() if raw in holder.raw]
+        table = context.pipeline.tables[raw]
+        with context.own_session(table, "erase") as connection:
+            if erased := erased_of(context, connection, table):
+                records = [
+                    Record(number, text, None, "set aside")
+                    for number, text in erased_values.quarantined(connection, names)
+                ]
+                with connection.transaction():
+                    found += quarantine.find_erased(connection, erased, records)
+    return found
 
 
 def _holders(context: BuildContext) -> list[str]:
     return [str(relation) for relation in holders_of(context.pipeline)]
 
 
-def write_files_anew(context: BuildContext) -> list[str]:
-    """Write the files of tables anew in which dead rows of persons may lie; return the tables that this user may not.
+@dataclass(frozen=True)
+class Wiped:
+    """What was done about bytes of rows that are gone: the tables that this user may not write anew, and the WAL."""
+
+    refused: Sequence[str] = ()
+    wal: bool = False  # whether no WAL is left that was written before
+
+
+def write_files_anew(context: BuildContext) -> Wiped:
+    """Write the files of tables anew in which dead rows of persons may lie, and have the WAL deleted.
 
     Rows of partitions are gone with their files. The statistics of the planner hold values, too.
     """
-    refused = []
+    refused, timeout = list[str](), context.publish_timeout
+    with connect(context.server, context.pipeline.name, "erase") as connection:
+        files_anew.wait_for_rows(connection, context.on_progress, timeout)
     for relation, holder in holders_of(context.pipeline).items():
         if holder.table.storage.stores_rows:
             with context.own_session(holder.table, "erase") as connection:
-                full = "" if holder.table.storage.sliceable else "full, "
-                refused += _vacuumed(connection, relation, f"({full}analyze)")
+                full = not holder.table.storage.sliceable
+                refused += files_anew.write_anew(connection, [relation], context.on_progress, timeout, full=full)
     with connect(context.server, context.pipeline.name, "erase") as connection:
-        for name in _OPS:
-            refused += _vacuumed(connection, Relation("ops", name), "(full, analyze)")
-        refused += _vacuumed(connection, Relation("pg_catalog", "pg_statistic"), "(full)")
-        with suppress(psycopg.errors.InsufficientPrivilege):
-            connection.execute("checkpoint")
-    return refused
+        of_ops = [Relation("ops", name) for name in _OPS]
+        refused += files_anew.write_anew(connection, of_ops, context.on_progress, timeout)
+        refused += files_anew.write_statistics_anew(connection, context.on_progress, timeout)
+        return Wiped(refused, end_wal(connection))
 
 
-def _vacuumed(connection: Connection[Any], relation: Relation, words: str) -> list[str]:
-    found = connection.execute("select to_regclass(%s)", [str(relation)]).fetchone()
-    if found is None or found[0] is None:
-        return []
-    may = connection.execute(
-        "select pg_has_role(relowner, 'usage') from pg_class where oid = to_regclass(%s)", [str(relation)]
-    ).fetchone()
-    if not may or not may[0]:
-        return [str(relation)]
-    connection.execute(sql.SQL(f"vacuum {words} {{}}").format(identifier(relation)))
-    return []
+def prove(context: BuildContext, *, every_object: bool = False) -> list[str]:
+    """Look for erased persons in every object and table; return a sentence for each place where one is left.
 
-
-def prove(context: BuildContext) -> list[str]:
-    """Look for erased persons in objects, decisions and tables; return a sentence for each place where one is left."""
+    An object is not read if the rows that were made of it prove that it has nobody, unless `every_object` is read.
+    """
     left, holders = list[str](), holders_of(context.pipeline)
     # As the login: who builds tables may not know whom the hashes name.
     with connect(context.server, context.pipeline.name, "erase", more=UNLOGGED) as connection:
@@ -303,7 +345,10 @@ def prove(context: BuildContext) -> list[str]:
     for table in (each.table for each in holders.values() if each.table.header.subject):
         with context.own_session(table, "erase") as connection:
             if erased := erased_of(context, connection, table):
-                for _, manifest in rewriting.objects_of(context, table):
+                to_read = rewriting.objects_to_read(context, connection, table, erased)
+                if every_object:
+                    to_read = (manifest for _, manifest in rewriting.objects_of(context, table))
+                for manifest in to_read:
                     if found := rewriting.find(context, connection, table, manifest, erased):
                         left.append(f"{manifest.url} has {len(found)} records of erased persons")
     return [*left, *erased_decisions.left(context)]
@@ -362,7 +407,7 @@ def _namesakes(
                 with context.own_session(table, "erase") as connection:
                     named = rows.keys_aside(connection, subject.kind, asked)
                     others = Erased(table, {subject.kind: salted_of(context, [kind])[kind]}, named)
-                    for _, manifest in rewriting.objects_of(context, table):
+                    for manifest in rewriting.objects_to_read(context, connection, table, others):
                         records = rewriting.find(context, connection, table, manifest, others).values()
                         found |= {bytes.fromhex(hash_) for of in records for hash_ in of.values()}
     return found
@@ -372,9 +417,11 @@ def receipt(
     context: BuildContext,
     erasure: RecordedErasure,
     counts: Mapping[str, int],
-    refused: Sequence[str],
+    wiped: Wiped,
     kept_until: date,
     kept: Sequence[str] = (),
+    *,
+    store_is_vacuumed: bool = False,
 ) -> str:
     """Write the receipt to S3, and note in the ledger that the erasure is through; return its key.
 
@@ -402,7 +449,9 @@ def receipt(
         "emptied": dict(counts),
         "versions_of_decisions_kept": list(kept),
         "dagster_runs_deleted": now.runs,
-        "files_not_written_anew": list(refused),
+        "files_not_written_anew": list(wiped.refused),
+        "wal": _WAL[wiped.wal],
+        "object_store": _STORE[store_is_vacuumed],
         "last_wal_position": wal[0] if wal else None,
         "gone_from_backups_by": kept_until.isoformat(),
         "not_looked_at": list(_NOT_LOOKED_AT),
@@ -451,7 +500,7 @@ def broken_receipts(context: BuildContext, erasures: Sequence[RecordedErasure]) 
 
 
 def verify(context: BuildContext, erasure: RecordedErasure, values: Sequence[str]) -> list[str]:
-    """Look again for the persons of an erasure: in objects, decisions and tables, and as text in decisions and ops.
+    """Look again for the persons of an erasure, in every object, in decisions and tables, and as text in these and ops.
 
     Return where they are left. A text that also names somebody of another kind tells nothing. An identifier of fewer
     than SHORTEST_SEARCHED letters is not searched as text, since it stands anywhere.
@@ -465,7 +514,7 @@ def verify(context: BuildContext, erasure: RecordedErasure, values: Sequence[str
     left = [f"{len(keys - known)} identifiers were never erased"] if keys - known else []
     return [
         *left,
-        *prove(context),
+        *prove(context, every_object=True),
         *_texts_left(context, erasure.kind, [each for each in values if len(each) >= SHORTEST_SEARCHED]),
     ]
 

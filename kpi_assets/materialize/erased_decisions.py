@@ -62,11 +62,11 @@ def take_out(context: BuildContext, erasure: int) -> Emptied:
             wait_for_lock(connection, lock, PHASE, context.on_progress)
             try:
                 lines = _lines(context, connection, holder, found)
+                if lines:  # first: who is interrupted after the last line is emptied finds none to begin again with
+                    ledger.forget(connection, holder.table.relation, found.load_date, mask_of(context), erasure)
                 for entry in (each for each in found.entries if each.key in lines):
                     kept += objects.empty_lines(context.store, entry, lines[entry.key]).kept
                     count += len(lines[entry.key])
-                if lines:
-                    ledger.forget(connection, holder.table.relation, found.load_date, mask_of(context), erasure)
             finally:
                 unlock(connection, lock)
     return Emptied(count, tuple(kept))

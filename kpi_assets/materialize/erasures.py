@@ -64,8 +64,13 @@ def erased_of(context: BuildContext, connection: Connection[Any], table: Table) 
     return Erased(table, salted_of(context, found))
 
 
-def bring_up(context: BuildContext, connection: Connection[Any]) -> Mapping[str, Erasure]:
-    """Record the erasures of the pipeline that lie on S3 and that the ledger lacks; return them by their keys."""
+def bring_up(
+    context: BuildContext, connection: Connection[Any], *, made_here: Collection[str] = ()
+) -> Mapping[str, Erasure]:
+    """Record the erasures of the pipeline that lie on S3 and that the ledger lacks; return them by their keys.
+
+    The ledger is behind each of them that is not `made_here`, by its key.
+    """
     known = ledger.recorded(connection)
     new = {}
     for number, entry in objects.find(context.store):
@@ -81,7 +86,8 @@ def bring_up(context: BuildContext, connection: Connection[Any]) -> Mapping[str,
                     f"{key} was made with another salt than KPI_ERASURE_SALT, so that its persons cannot be "
                     "recognized: set that to what it was then."
                 )
-        ledger.record(connection, new)
+    if new or made_here:
+        ledger.record(connection, new, made_here=made_here)
     return new
 
 

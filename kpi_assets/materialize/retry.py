@@ -78,13 +78,15 @@ def block_publishes(
     acquire_with_retry(acquire, f"waiting for a publish into {relation}", on_progress)
 
 
-def wait_for_snapshots(connection: Connection[Any], done: str, on_progress: Progress, timeout: float) -> None:
+def wait_for_snapshots(
+    connection: Connection[Any], done: str, on_progress: Progress, timeout: float, *, ours: bool = False
+) -> None:
     """Wait for transactions with an older snapshot, to which a swapped partition would look empty.
 
-    Raises WarehouseError if one is still open after `timeout` seconds; `done` is the participle of its message,
-    such as "published".
+    Those of `ours` take a new snapshot for each statement, and are waited for only if asked. Raises WarehouseError if
+    one is still open after `timeout` seconds; `done` is the participle of its message, such as "published".
     """
-    then = snapshots.open_snapshots(connection)
+    then = snapshots.open_snapshots(connection, ours=ours)
     phase = "waiting for transactions with older snapshots"
 
     def holders() -> str:

@@ -21,6 +21,7 @@ from psycopg import Connection
 from kpi_assets.ledger import manifest_links as ledger
 from kpi_assets.ledger import manifests
 from kpi_assets.ledger.manifest_links import Link
+from kpi_assets.ledger.recorded import ObjectState
 from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.erasures import mask_of
 from kpi_assets.model.decision import Decision
@@ -34,8 +35,9 @@ from kpi_assets.sources.local_copy import LocalCopy
 from kpi_assets.sources.refusals import LakeError
 from kpi_assets.sources.store import PART
 from kpi_assets.warehouse import quarantine
+from kpi_assets.warehouse.connection import one_snapshot
 from kpi_assets.warehouse.decided_records import DecidedRecords
-from kpi_assets.warehouse.erased import Erased
+from kpi_assets.warehouse.erased import Erased, rows_without
 
 _LATEST = timedelta(days=400)  # after today: objects with later dates are those of no pipeline
 
@@ -81,6 +83,29 @@ def objects_of(context: BuildContext, table: Table) -> Iterator[tuple[date, Mani
                     entry.last_modified,
                 ),
             )
+
+
+def objects_to_read(
+    context: BuildContext, connection: Connection[Any], table: Table, erased: Erased
+) -> Iterator[Manifest]:
+    """Yield the objects of a table that may have erased persons; the others are passed by unread. Raises LakeError.
+
+    The rows of a load_date prove that an object has nobody. The publish names the state of the object that was read,
+    and S3 lists that state, so it has the same bytes. The build read as many records as there are rows now, by the
+    header as it is and without a decision. Since `rows_accounted` held, each record is one of these rows, and no row is
+    about an erased person. One of these is broken by a record in the quarantine (also if a decision on it is not built
+    yet), a person who was left out, rows that were dropped, and an object that was replaced since or never published.
+    Rows that somebody changed by hand prove nothing; `kpi recheck` finds them, and `kpi erase --verify` reads every
+    object.
+    """
+    with one_snapshot(connection):  # so that the rows are those of the publish
+        counted = rows_without(connection, erased)
+        proven = manifests.wholly_loaded(
+            connection, table.relation, counted, bucket=context.store.bucket, code_version=table.code_version
+        )
+    for _, manifest in objects_of(context, table):
+        if ObjectState.of(manifest.key, manifest.size_bytes, manifest.etag) not in proven:
+            yield manifest
 
 
 def find(

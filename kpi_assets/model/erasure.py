@@ -17,7 +17,7 @@ from kpi_assets.errors import UserError
 
 SHORTEST = 10  # characters of a reason
 _WORDS = ("pipeline", "kind", "request", "reason", "by", "at", "salt", "keys")
-_ALIAS = "erased-"
+ALIAS = "erased-"  # how what stands in the place of a key begins
 
 
 class ErasureError(UserError):
@@ -61,7 +61,7 @@ class ErasedKey:
     @property
     def replacement(self) -> str:
         """What stands in the place of the key."""
-        return _ALIAS + self.alias
+        return ALIAS + self.alias
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ _TEXTS = {
     "object": "the source object of {} was replaced",
     "came": "the source object of {} came",
     "gone": "the source object of {} was taken away",
+    "erased": "persons were erased from {}",
     "decision": "it was decided on rows of {} that were set aside",
     "own_sql": "its SQL was changed",
     "sql": "the SQL of {} was changed",

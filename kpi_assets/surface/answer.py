@@ -41,6 +41,10 @@ RENDERS = 4  # answers that are made at once
 PATIENCE = 30.0  # seconds that making one may take
 AWAY_ERRORS = (WarehouseError, psycopg.OperationalError, psycopg.InterfaceError)
 _TOO_LONG = ("It took too long", "Ask for less: fewer load_dates, or fewer rows.")
+_BEHIND = (
+    "The database {0!r} was restored from before persons were erased, and still has them: `kpi erase {0} --apply` "
+    "erases them."
+)
 _AWAY = "The warehouse does not answer now. The page comes back as soon as it does."
 
 
@@ -73,7 +77,8 @@ class Reading:
     def of(self, pipeline: Pipeline) -> Connection[Any]:
         """Return the session on a pipeline's database, in its snapshot.
 
-        Raises Problem (503) if the server does not answer, or if the pipeline was never run (see `has`).
+        Raises Problem (503) if the server does not answer, if the pipeline was never run (see `has`), or if persons who
+        were erased are in it.
         """
         assert pipeline.name in self._names, f"the ETag would not follow {pipeline.name}: name it in answer()"
         if self._is_over:
@@ -82,19 +87,27 @@ class Reading:
             try:
                 connection = self._held.enter_context(self._databases.lend(pipeline.name))
                 self._held.enter_context(one_snapshot(connection))
-                self.versions[pipeline.name] = self._reader.read(connection, pipeline, self.now)
+                version = self.versions[pipeline.name] = self._reader.read(connection, pipeline, self.now)
             except NotPreparedError as error:
                 raise Problem(503, "Nothing is published yet", str(error)) from None
+            if version.is_behind:
+                raise Problem(503, "Nothing is shown now", _BEHIND.format(pipeline.name))
             self._open[pipeline.name] = connection
         return self._open[pipeline.name]
 
     def has(self, pipeline: Pipeline) -> bool:
-        """Whether the pipeline has a database. Without one it was never run, and there is nothing to read."""
+        """Whether the pipeline has a database. Without one it was never run, and there is nothing to read.
+
+        Raises Problem (503) if persons who were erased are in it, and nothing else was asked for.
+        """
         if pipeline.name in self._open:
             return True
         try:
             self.of(pipeline)
         except Problem:
+            found = self.versions.get(pipeline.name)
+            if found and found.is_behind and len(self._names) == 1:
+                raise
             return False
         return True
 

@@ -34,7 +34,9 @@ select
     (select count(*) || '-' || count(ended_at) from ops.releases) as releases,
     (select count(delivered_at) from ops.alert_deliveries) as delivered,
     (select count(*) || '-' || coalesce(sum(hashtext(measure_version)), 0) from ops.kpi_values{of_values}) as measured,
-    (select count(*) || '-' || count(revoked_at) from ops.rulings) as ruled
+    (select count(*) || '-' || count(revoked_at) from ops.rulings) as ruled,
+    (select count(*) || '-' || count(applied_at) from ops.erasures) as erased,
+    exists (select 1 from ops.erasures where was_behind and applied_at is null) as is_behind
 """
 _OF_DAYS = _VERSION.format(of_publishes="", of_builds="", of_values="")
 # Where every tick publishes, only the last rows are counted: no transaction takes so long that it ends before them.
@@ -61,6 +63,8 @@ class Version(NamedTuple):
     delivered: int = 0
     measured: str = ""  # `kpi measures --refresh` computes values anew, without a publish
     ruled: str = ""  # `kpi revoke` takes back by whose word something is published, without a publish
+    erased: str = ""  # `kpi erase` empties what ops has of persons, without a publish
+    is_behind: bool = False  # it was restored from before an erasure, and has the persons still
     late: tuple[str, ...] = ()  # it changes with the clock alone
     built: tuple[str, ...] = ()  # through which minute the KPIs are built whose freshness counts in minutes
     hour: str = ""  # pages say how long ago something was

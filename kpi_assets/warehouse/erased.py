@@ -7,19 +7,19 @@ Belongs here: the SQL. Not here: which persons are erased (ledger/erasures.py), 
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from psycopg import Connection, sql
 
-from kpi_assets.model.erasure import ErasedKey, Salted
+from kpi_assets.model.erasure import ALIAS, ErasedKey, Salted
 from kpi_assets.model.names import LOAD_DATE, Relation
 from kpi_assets.model.query import digest
 from kpi_assets.model.subject import Subject
 from kpi_assets.model.table import Table
 from kpi_assets.warehouse import candidates
 from kpi_assets.warehouse.candidates import Candidate
-from kpi_assets.warehouse.ddl import identifier
+from kpi_assets.warehouse.ddl import identifier, types_of
 from kpi_assets.warehouse.input_errors import input_error
 from kpi_assets.warehouse.provision import BUILDS
 
@@ -96,6 +96,43 @@ def find(connection: Connection[Any], candidate: Candidate, erased: Erased, land
         if new:
             newly[subject.kind] = new
     return Persons(rows, newly)
+
+
+def rows_without(connection: Connection[Any], erased: Erased) -> dict[date, int]:
+    """Return how many rows each load_date of a raw table has, of those in which no row may be about an erased person.
+
+    The quick hash alone decides, so that a load_date may be missing that has nobody. One is missing, too, if a row has
+    another key in the place of that of a person who was erased before: its object may still have the person.
+    """
+    table, subjects = erased.table, list(erased.subjects)
+    if not {each.column for each in subjects} <= types_of(connection, table.relation).keys():
+        return {}
+    joins, nobody = list[sql.Composable](), list[sql.Composable]()
+    for number, each in enumerate(subjects):
+        column, alias = sql.Identifier("c", each.column), sql.Identifier(f"k{number}")
+        joins.append(
+            sql.SQL(
+                "left join (select distinct quick from {keys} where kind = {kind}) as {alias} "
+                "on {alias}.quick = hashtextextended({value}, {seed}::bigint)"
+            ).format(
+                keys=erased.keys,
+                kind=sql.Literal(each.kind),
+                alias=alias,
+                value=key_of(each, column),
+                seed=sql.Placeholder(f"seed_{each.kind}"),
+            )
+        )
+        nobody.append(sql.SQL("count({}.quick) = 0").format(alias))
+        nobody.append(
+            sql.SQL("count(*) filter (where starts_with({}::text, {})) = 0").format(column, sql.Literal(ALIAS))
+        )
+    query = sql.SQL("select c.{day}, count(*) from {table} as c {joins} group by c.{day} having {nobody}").format(
+        day=sql.Identifier(LOAD_DATE),
+        table=identifier(table.relation),
+        joins=sql.SQL(" ").join(joins),
+        nobody=sql.SQL(" and ").join(nobody),
+    )
+    return dict(connection.execute(query, erased.parameters).fetchall())
 
 
 def make_again(connection: Connection[Any], candidate: Candidate, erased: Erased) -> int:

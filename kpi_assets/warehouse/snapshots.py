@@ -22,7 +22,7 @@ select a.pid, l.virtualtransaction as transaction, a.backend_xmin::text as xmin,
 from pg_stat_activity as a
 inner join pg_locks as l on l.pid = a.pid and l.locktype = 'virtualxid' and l.granted and l.mode = 'ExclusiveLock'
 where a.datname = current_database() and a.pid <> pg_backend_pid() and a.backend_xmin is not null
-and a.usename is not null and not starts_with(coalesce(a.application_name, ''), %s)
+and a.usename is not null and (%(ours)s or not starts_with(coalesce(a.application_name, ''), %(name)s))
 """
 
 
@@ -46,12 +46,13 @@ def as_others(application: str) -> str:
     return application.replace(OURS, "kpi_", 1) if application.startswith(OURS) else application
 
 
-def open_snapshots(connection: Connection[Any]) -> set[Snapshot]:
-    """Return the snapshots that transactions of other clients hold in this database."""
+def open_snapshots(connection: Connection[Any], *, ours: bool = False) -> set[Snapshot]:
+    """Return the snapshots that transactions of other clients, and `ours`, hold in this database."""
     with connection.cursor(row_factory=class_row(Snapshot)) as cursor:
-        return set(cursor.execute(_SNAPSHOTS, [OURS]).fetchall())
+        return set(cursor.execute(_SNAPSHOTS, {"ours": ours, "name": OURS}).fetchall())
 
 
 def still_open(connection: Connection[Any], then: Collection[Snapshot]) -> list[Snapshot]:
     """Return those of the snapshots `then` that the same transactions still hold."""
-    return sorted(set(then) & open_snapshots(connection), key=lambda snapshot: snapshot.pid) if then else []
+    found = set(then) & open_snapshots(connection, ours=True) if then else set()
+    return sorted(found, key=lambda snapshot: snapshot.pid)

@@ -59,6 +59,7 @@ def test_the_server_runs_with_the_chosen_settings(home: Path):
         "unix_socket_directories": "",
         "wal_level": "minimal",
         "max_wal_senders": "0",
+        "wal_recycle": "off",
         "fsync": "on",
         "full_page_writes": "on",
         "synchronous_commit": "on",

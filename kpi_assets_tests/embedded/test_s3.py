@@ -67,6 +67,24 @@ def test_objects_are_written_listed_read_and_deleted(s3: Any):
     assert keys(s3) == []
 
 
+def test_the_bytes_of_what_was_replaced_or_deleted_are_gone_from_the_disk_after_a_vacuum(
+    stack: Stack, s3: Any, fresh: Path
+):
+    def on_disk(*bodies: bytes) -> list[bytes]:
+        files = [path.read_bytes() for path in fresh.rglob("*") if path.is_file()]
+        return [body for body in bodies if any(body in file for file in files)]
+
+    old, deleted, new, other = b"canary 7f31 of old", b"canary 7f31 deleted", b"in its place", b"another" * 100_000
+    for key, body in (("a", old), ("b", deleted), ("c", other), ("a", new)):
+        s3.put_object(Bucket="lake", Key=key, Body=body)
+    s3.delete_object(Bucket="lake", Key="b")
+    assert on_disk(old, deleted, new) == [old, deleted, new]
+    assert stack.vacuum("lake")
+    assert on_disk(old, deleted, new) == [new]
+    assert s3.get_object(Bucket="lake", Key="c")["Body"].read() == other
+    assert stack.vacuum("lake"), "there is nothing to do"
+
+
 def test_an_object_can_be_uploaded_in_parts(s3: Any):
     body = os.urandom(20 << 20)
     parts = TransferConfig(multipart_threshold=5 << 20, multipart_chunksize=5 << 20)

@@ -15,7 +15,7 @@ from kpi_assets.materialize.erase import Asked, Counted
 from kpi_assets.model.erasure import ErasedKey
 from kpi_assets.model.names import Relation
 from kpi_assets.sources import erasures as objects
-from kpi_assets_tests.materialize.test_erasures import FOUR, HEADER, RAW, deliver
+from kpi_assets_tests.materialize.test_erasures import FOUR, HEADER, RAW, deliver, erase
 from kpi_assets_tests.pipeline_harness import DAY, NEXT, PipelineHarness
 
 MART = """\
@@ -136,15 +136,19 @@ def test_each_step_can_be_done_again(lab: PipelineHarness) -> None:
     assert set(steps.empty(context, 1).values()) == {0}
     assert "bob@x.org" not in lab.rows(texts)[0][0]
     assert "eve@x.org" in lab.rows(texts)[0][0]  # of the latest build, which has no erased person
-    assert steps.write_files_anew(context) == []
+    wiped = steps.write_files_anew(context)
+    assert wiped.refused == []
 
     until = date(2026, 1, 4)
-    key = steps.receipt(context, erasure, counts, [], until)
+    wiped = replace(wiped, wal=False)
+    key = steps.receipt(context, erasure, counts, wiped, until, ["one version"], store_is_vacuumed=True)
     body = lab.s3.get_object(Bucket=lab.bucket, Key=key)["Body"].read()
-    assert steps.receipt(context, erasure, {}, [], until) == key  # its ledger row was not written yet
+    assert steps.receipt(context, erasure, {}, wiped, until) == key  # its ledger row was not written yet
     assert lab.s3.get_object(Bucket=lab.bucket, Key=key)["Body"].read() == body
     said = json.loads(body)
     assert (said["persons"], said["gone_from_backups_by"], said["receipt_before"]) == (2, "2026-01-04", None)
+    assert said["versions_of_decisions_kept"] == ["one version"]
+    assert (said["wal"].split()[0], said["object_store"].split()[0]) == ("segments", "vacuumed:")
     assert said["rebuilt"] == [f"marts.spent of {DAY}", f"raw.customers of {DAY}"]
     with lab.session() as session:
         assert steps.behind(context.pipeline, context.store, session) == ""
@@ -245,6 +249,64 @@ def test_a_key_is_found_however_it_is_spelled(lab: PipelineHarness) -> None:
         "marts.spent has 2 rows of erased persons",
         f"s3://{lab.bucket}/raw/customers/load_date={DAY}/customers.csv has 2 records of erased persons",
     ]
+
+
+def test_the_cause_is_the_erasure_too_if_a_build_came_before_the_object_was_written_again(lab: PipelineHarness) -> None:
+    context, erasure = begun(lab)
+    build(lab)
+    steps.rewrite_objects(context, erasure, lambda _key, _erased: None)
+    build(lab)
+    causes = "select asset, cause, differences -> 0 ->> 'difference' from ops.publishes order by publish_id"
+    assert lab.rows(causes) == [
+        *(("raw.customers", None, None), ("marts.spent", None, None)),
+        *(("raw.customers", "erasure", "erased"), ("marts.spent", "erasure", "erased")),
+        *(("raw.customers", None, None), ("marts.spent", None, None)),
+    ]
+    by = "select caused_by from ops.publishes where cause = 'erasure' order by publish_id"
+    assert lab.rows(by) == [([3],), ([3],)]
+
+
+def test_what_was_kept_or_set_aside_before_a_correction_goes_too(lab: PipelineHarness) -> None:
+    yaml = lab.folder / "pipeline.yaml"
+    yaml.write_text(yaml.read_text() + "rollback: {keep: 2, days: 14}\n")
+    deliver(lab, FOUR[0], FOUR[2])
+    build(lab)
+    kept = "select count(*) from ops.versions where relation is not null"
+    assert lab.rows(kept) == [(2,)]
+    context, erasure = begun(lab)
+    steps.rewrite_objects(context, erasure, lambda _key, _erased: None)
+    assert steps.prove(context) != []  # the kept rows
+    assert steps.empty(context, 1)["quarantine"] == 1
+    assert steps.prove(context) == []
+    assert lab.rows(kept) == [(0,)]
+    assert lab.rows("select checksum from ops.versions order by 1") == [("erased 1",), ("erased 2",)]
+    assert sorted(lab.rows("select left(record, 7) from ops.quarantine")) == [("5,eve@x",), ("removed",)]
+
+
+def test_a_database_with_rows_is_behind_an_erasure_that_was_not_made_in_it(lab: PipelineHarness) -> None:
+    context = lab.prepared()
+    steps.check_not_behind(context)
+    begun(lab)
+    steps.check_not_behind(context)
+    erase(lab, "3")
+    erase(lab, "1")
+    for _ in range(2):
+        with pytest.raises(UserError) as error:
+            steps.check_not_behind(context)
+        assert str(error.value) == (
+            f"Nothing is built for {lab.name}, since erasures 2, 3 are not applied to this database: "
+            f"`kpi erase {lab.name} --apply` goes on."
+        )
+    with lab.session() as session:
+        for number in (2, 3):
+            ledger.finish(session, number, "0" * 64)
+    steps.check_not_behind(context)
+
+
+def test_a_database_without_rows_is_not_behind(lab: PipelineHarness) -> None:
+    lab.rows("with all_of_them as (delete from ops.publishes returning 1) select count(*) from all_of_them")
+    erase(lab, "3")
+    steps.check_not_behind(lab.prepared())
 
 
 def test_what_nobody_can_be_is_refused_by_its_place(lab: PipelineHarness) -> None:

@@ -161,6 +161,55 @@ def test_an_erased_decision_alone_is_the_cause_of_other_rows(lab: PipelineHarnes
     assert [each for (each,) in lab.rows(cause)] == [None, "decision", "erasure"]
 
 
+@pytest.mark.parametrize("is_built", [False, True])
+@pytest.mark.parametrize(
+    ("was", "now"), [("9,eve@x.org,all", "4,eve@x.org,6.00"), ("4,dan@x.org,much", "9,eve@x.org,6.00")]
+)
+def test_an_object_on_whose_records_somebody_has_decided_is_read(
+    lab: PipelineHarness, was: str, now: str, *, is_built: bool
+) -> None:
+    """Its rows alone would not prove that nobody is in it, whether a record was or became one about the person."""
+    deliver(lab, *FOUR[::2], was)
+    build(lab)
+    decide(lab, "raw.customers", on_line("correct", 4, was, now))
+    if is_built:
+        assert lab.build("raw.customers").rows == 3
+    context = lab.prepared()
+    keys = steps.keys_of(context, "customer", ASKED.values)
+    assert [each.records for each in steps.count(context, "customer", keys)] == [1]
+    context = erased(lab)
+    assert body(lab, KEY) == f"customer_id,email,spent\n{FOUR[0]}\n{FOUR[2]}\n"
+    assert erased_decisions.take_out(context, 1) == Emptied(1)
+    build(lab)
+    assert steps.prove(context) == []
+
+
+def test_a_build_between_the_erasure_and_the_emptied_decision_has_the_erasure_as_its_cause(
+    lab: PipelineHarness,
+) -> None:
+    deliver(lab, *FOUR[::2], BAD[3])
+    build(lab)
+    decide(lab, "raw.customers", on_line("correct", 4, BAD[3], "4,eve@x.org,1.50"))
+    build(lab)
+    context = lab.prepared()
+    steps.write(context, ASKED, steps.keys_of(context, "customer", ASKED.values))
+    build(lab)
+    [erasure] = steps.bring_up_all(context)
+    steps.rewrite_objects(context, erasure, lambda _key, _erased: None)
+    assert erased_decisions.take_out(context, 1) == Emptied(1)
+    build(lab)
+    causes = (
+        "select asset, cause, differences -> 0 ->> 'difference' from ops.publishes where asset !~ '^(s3|decisions)' "
+    )
+    tables = ("raw.customers", "stg.clean")
+    assert lab.rows(f"{causes} order by publish_id") == [
+        *((name, None, None) for name in tables),
+        *((name, "decision", "decision") for name in tables),
+        *((name, "erasure", "erased") for name in tables),
+        *((name, None, None) for name in tables),
+    ]
+
+
 def test_a_decision_on_an_object_that_is_gone_goes_by_its_words(lab: PipelineHarness) -> None:
     build(lab)
     key = decide(lab, "raw.customers", on_line("discard", 6, BAD[0]), on_line("discard", 7, BAD[1]))
@@ -190,6 +239,28 @@ def test_who_was_killed_between_two_objects_of_decisions_goes_on(
     assert [body(lab, key) == "\n" for key in keys] == [True, False]
     assert erased_decisions.take_out(context, 1) == Emptied(1)
     assert [body(lab, key) for key in keys] == ["\n", "\n"]
+
+
+def test_who_was_killed_after_the_last_object_of_decisions_has_left_nothing_that_confirms_a_guess(
+    lab: PipelineHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(lab)
+    key = decide(lab, "raw.customers", on_line("discard", 6, BAD[0]))
+    lab.build("raw.customers")
+    hashes = "select manifest_hash, checksum from ops.publishes where asset = 'decisions.raw__customers'"
+    [(known, _)] = lab.rows(hashes)
+    context, empty = erased(lab), objects.empty_lines
+
+    def killed(*given: Any) -> Any:
+        empty(*given)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(objects, "empty_lines", killed)
+        erased_decisions.take_out(context, 1)
+    assert body(lab, key) == "\n"
+    assert erased_decisions.take_out(context, 1) == Emptied()
+    assert known not in [each for row in lab.rows(hashes) for each in row]
 
 
 def test_earlier_versions_of_decisions_are_gone_too(lab: PipelineHarness) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -9,10 +10,11 @@ import pytest
 from kpi_assets.ledger.manifest_links import Link
 from kpi_assets.materialize import rewrite as rewriting
 from kpi_assets.materialize.erasures import erased_of
-from kpi_assets.materialize.rewrite import objects_of, rewrite
+from kpi_assets.materialize.rewrite import objects_to_read, rewrite
 from kpi_assets.sources.refusals import LakeError
 from kpi_assets_tests.materialize.test_erasures import FOUR, HEADER, RAW, accounted, deliver, erase
 from kpi_assets_tests.pipeline_harness import DAY, NEXT, PipelineHarness
+from kpi_assets_tests.sales_api import FILES, SalesPipeline
 
 KEY = f"raw/customers/load_date={DAY}/customers.csv"
 
@@ -31,9 +33,29 @@ def rewritten(lab: PipelineHarness, table: str = "raw.customers") -> list[Link]:
         erased = erased_of(context, connection, of_table)
         assert erased
         found = [
-            rewrite(context, connection, of_table, manifest, erased, 1) for _, manifest in objects_of(context, of_table)
+            rewrite(context, connection, of_table, manifest, erased, 1)
+            for manifest in objects_to_read(context, connection, of_table, erased)
         ]
     return [each for each in found if each]
+
+
+def land(lab: PipelineHarness, day: date, *rows: str) -> None:
+    lab.put(f"raw/customers/load_date={day}/customers.csv", (HEADER + "".join(f"{row}\n" for row in rows)).encode())
+
+
+def read(lab: PipelineHarness, table: str = "raw.customers") -> list[str]:
+    """Return the keys of the objects that an erasure reads."""
+    context = lab.prepared()
+    of_table = context.pipeline.table(table)
+    with context.session(of_table, "erase") as connection:
+        erased = erased_of(context, connection, of_table)
+        assert erased
+        return [each.key for each in objects_to_read(context, connection, of_table, erased)]
+
+
+def days_read(lab: PipelineHarness) -> list[int]:
+    """Return the same as days after DAY."""
+    return [(date.fromisoformat(key.split("/")[2].removeprefix("load_date=")) - DAY).days for key in read(lab)]
 
 
 def body(lab: PipelineHarness, key: str = KEY) -> str:
@@ -193,3 +215,111 @@ def test_rows_that_stay_have_the_same_values_in_the_object_as_a_load_gave_them(l
     assert body(lab) == f"{HEADER}{FOUR[0]}\nerased-000000000000,,2.00\n{FOUR[2]}\n{FOUR[3]}\n"
     assert lab.build("raw.customers").checksum == before.checksum
     assert rewritten(lab) == []
+
+
+def test_an_object_is_passed_by_unread_only_if_its_rows_prove_that_it_has_nobody(lab: PipelineHarness) -> None:
+    others = (FOUR[0], FOUR[2])
+    days = [DAY + timedelta(days=number) for number in range(9)]
+    for day in days[:8]:
+        land(lab, day, *others)
+    land(lab, days[1], *FOUR)  # the person
+    land(lab, days[2], *others, "5,eve@x.org,much")  # a record in quarantine
+    for day in days[:7]:
+        lab.build("raw.customers", day)
+    land(lab, days[3], *others[::-1])  # replaced since
+    lab.rows(f"delete from raw.customers where load_date = '{days[4]}' and customer_id = 1 returning 1")
+    lab.rows(f"delete from raw.customers where load_date = '{days[5]}' returning 1")  # as retention drops them
+    decided = '{"decisions.raw__customers": 1}'
+    lab.rows(f"update ops.publishes set inputs = '{decided}' where load_date = '{days[6]}' returning 1")
+    # That of days[7] was never published.
+    erase(lab, "2")
+    land(lab, days[8], *FOUR)
+    assert not lab.build("raw.customers", days[8]).held  # it left the person out
+    assert days_read(lab) == [1, 2, 3, 4, 5, 6, 7, 8]
+
+    erase(lab, "3")
+    assert days_read(lab) == [0, 1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_rows_that_were_made_by_another_header_prove_nothing(lab: PipelineHarness) -> None:
+    deliver(lab, *FOUR)
+    erase(lab, "9")
+    assert read(lab) == [KEY]  # there is no table yet
+    lab.build("raw.customers")
+    assert read(lab) == []
+    lab.file("raw/customers.sql", RAW.replace("type: bigint", "type: text"))
+    assert read(lab) == [KEY]
+
+
+def test_each_of_several_objects_is_passed_by_if_all_of_their_records_are_rows(lab: PipelineHarness) -> None:
+    lab.file("raw/parts.sql", RAW.replace("customers/load_date={load_date}/customers.csv", "parts/{load_date}/*.csv"))
+    keys = [f"raw/parts/{DAY}/{name}.csv" for name in ("a", "b")]
+    for key, rows in zip(keys, (FOUR[:2], FOUR[2:]), strict=True):
+        lab.put(key, (HEADER + "\n".join(rows) + "\n").encode())
+    lab.build("raw.parts")
+    erase(lab, "9")
+    assert read(lab, "raw.parts") == []
+    lab.put(keys[1], (HEADER + FOUR[2] + "\n").encode())
+    assert read(lab, "raw.parts") == keys[1:]
+    lab.build("raw.parts")
+    erase(lab, "1")
+    assert read(lab, "raw.parts") == keys
+
+
+def test_an_object_is_read_if_another_key_stands_for_a_person_in_its_rows(lab: PipelineHarness) -> None:
+    lab.file("raw/customers.sql", RAW.replace("type: bigint", "type: text").replace("@end", "erase: values\n@end"))
+    deliver(lab, *FOUR)
+    erase(lab, "2")
+    lab.build("raw.customers")
+    assert read(lab) == [KEY]
+    erase(lab, "9")
+    land(lab, NEXT, *FOUR[2:])
+    lab.build("raw.customers", NEXT)
+    assert read(lab) == [KEY]
+
+
+def test_who_was_interrupted_goes_on_although_the_load_date_was_built_meanwhile(
+    lab: PipelineHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deliver(lab, *FOUR)
+    lab.build("raw.customers")
+    erase(lab, "2")
+
+    def killed(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(rewriting.ledger, "forget", killed)
+        rewritten(lab)
+    lab.build("raw.customers")
+    [link] = rewritten(lab)
+    assert counts(link) == (4, 1, 3)
+    old = "select count(*) from ops.manifests where length(etag) < 64"
+    assert lab.rows(old) == [(1,)]  # that of the new object
+    assert read(lab) == []
+
+
+def test_an_object_that_an_api_gave_stays_as_it_was_but_for_the_persons(sales: SalesPipeline) -> None:
+    raw = FILES["raw/north_sales.sql"].replace("grain: [record_no]", "grain: [sale_id]")
+    raw = raw.replace("  position: record_no\n", "").replace("columns:", "subject: {buyer: sale_id}\ncolumns:")
+    sales.file("raw/north_sales.sql", raw.replace("description: Sale.}", "description: Sale., pii: id}"))
+    day, key = sales.day, sales.key("north", sales.day)
+    assert {*sales.run(day).values()} == {"published"}
+    asked = sales.s3.head_object(Bucket=sales.bucket, Key=key)["Metadata"]
+    erase(sales, "2", kind="buyer")
+
+    [link] = rewritten(sales, "raw.north_sales")
+
+    assert counts(link) == (3, 1, 2)
+    pages = [
+        b'{"data": [{"sale_id": 1, "amount": "0.50"}], "total": 3}',
+        b'{"data": [{"sale_id": 3, "amount": "2.50"}], "total": 3}',
+    ]
+    assert sales.body("north", day) == b"".join(pages)
+    assert sales.s3.head_object(Bucket=sales.bucket, Key=key)["Metadata"] == asked
+    sales.api.asked.clear()
+    assert {*sales.run(day).values()} == {"published"}
+    assert sales.api.of("north") == []
+    north = f"select sale_id from marts.all_sales where load_date = '{day}' and shop = 'north' order by 1"
+    assert sales.rows(north) == [(1,), (3,)]
+    assert read(sales, "raw.north_sales") == []
