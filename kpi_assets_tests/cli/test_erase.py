@@ -222,3 +222,23 @@ def test_who_is_killed_between_two_steps_goes_on(erased: Shop) -> None:
     assert sum(each["erased"] for each in receipt["objects"]) == total
     assert all(each["records_before"] - each["erased"] == each["records_after"] for each in receipt["objects"])
     erased("erase", NAME, "--verify", number, "--ids", erased.ids)
+
+
+@pytest.mark.nightly
+def test_nobody_comes_back_if_the_database_is_lost(erased: Shop) -> None:
+    published = (
+        "select asset, load_date, rows, checksum from ops.published where asset not like 'decisions.%' order by 1, 2"
+    )
+    numbers = "select erasure, kind, request, reason, erased_by, erased_at, keys, object_key from ops.erasures order by 1"
+    before, erasures = erased.rows(published), erased.rows(numbers)
+    receipts = [erased.body(f"erasures/{number:04}.receipt.json") for number, *_ in erasures]
+    erased.kpi.execute(f"drop database {NAME} with (force)", database="postgres")
+
+    erased("backfill", NAME, "--from", DAY, "--to", HELD, code=3)
+
+    assert erased.rows(published) == before, "S3 has the same rows, without the persons"
+    assert erased.rows(numbers) == erasures
+    assert erased.tables_with_canary() == []
+    erased("erase", NAME, "--apply")
+    erased("erase", NAME, "--verify", 1, "--ids", erased.ids)
+    assert [erased.body(f"erasures/{number:04}.receipt.json") for number, *_ in erasures] == receipts
