@@ -62,9 +62,9 @@ test-servers: $(READY_DEV) ## run the core's tests on other PostgreSQL servers: 
 	@for bin in $(SERVERS); do echo "The core's tests on $$($$bin/postgres --version), $$bin"; \
 		KPI_TEST_POSTGRES_BIN=$$bin $(BIN)/pytest $(addprefix kpi_assets_tests/,materialize warehouse ledger) || exit 1; done
 
-mutants: $(READY_DEV) ## break the code and list the breaks that no test notices: make mutants MODULES="warehouse/audit materialize" [SAMPLE=5] [SEED=1] [AGAIN=report]
+mutants: $(READY_DEV) ## break the code and list the breaks that no test notices: make mutants MODULES="warehouse/audit materialize" [SAMPLE=5 | TOGETHER=60] [SEED=1] [AGAIN=report]
 	@test -n "$(MODULES)" || { echo "Name the modules: make mutants MODULES=\"warehouse/audit materialize\""; exit 1; }
-	@$(BIN)/python -m kpi_assets_tests.mutants $(MODULES) --sample $(or $(SAMPLE),0) --seed $(or $(SEED),1) $(if $(AGAIN),--again $(AGAIN))
+	@$(BIN)/python -m kpi_assets_tests.mutants $(MODULES) $(if $(TOGETHER),--together $(TOGETHER),--sample $(or $(SAMPLE),0)) --seed $(or $(SEED),1) $(if $(AGAIN),--again $(AGAIN))
 
 soak: $(READY_DEV) ## kill runs, services and servers of three pipelines at random, and check what is published: make soak [MINUTES=20] [SEED=1]
 	@$(BIN)/python -m kpi_assets_tests.e2e.soak --acts 3 --minutes $(or $(MINUTES),20) --seed $(or $(SEED),1)

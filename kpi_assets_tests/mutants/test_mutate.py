@@ -1,8 +1,10 @@
 """The mutants of a source: which changes are made, each in one place."""
 
+from collections import Counter
+
 import pytest
 
-from kpi_assets_tests.mutants.__main__ import ROOT, modules_of, sampled
+from kpi_assets_tests.mutants.__main__ import ROOT, drawn, interval, modules_of, report, sampled
 from kpi_assets_tests.mutants.mapping import files_of
 from kpi_assets_tests.mutants.mutate import mutants_of
 
@@ -66,6 +68,49 @@ def test_a_sample_is_the_same_for_the_same_seed_and_module() -> None:
     assert sampled("warehouse/audit", source, 5, seed=2) != first
     assert sampled("warehouse/locks", source, 5, seed=1) != first
     assert sampled("warehouse/audit", source, 0, seed=1) == mutants_of(source)
+
+
+def test_mutants_drawn_together_are_in_proportion_to_those_of_each_module() -> None:
+    sources = {
+        "warehouse/audit": "\n".join(f"a{number} = {number}" for number in range(300)),
+        "warehouse/locks": "",
+        "sources/store": "\n".join(f"a{number} = {number}" for number in range(100)),
+    }
+    first = drawn(sources, 100, seed=1)
+    counts = {module: len(mutants) for module, mutants in first.items()}
+    assert sum(counts.values()) == 100
+    assert 65 < counts["warehouse/audit"] < 85
+    assert counts["warehouse/locks"] == 0
+    assert all(mutants == sorted(set(mutants)) for mutants in first.values())
+    assert drawn(sources, 100, seed=1) == first
+    assert drawn(sources, 100, seed=2) != first
+    assert drawn(sources, 1000, seed=1) == {module: mutants_of(source) for module, source in sources.items()}
+
+
+@pytest.mark.parametrize(
+    ("noticed", "whole", "between"),
+    [(8, 10, (0.490, 0.943)), (50, 50, (0.929, 1)), (0, 10, (0, 0.278)), (900, 1000, (0.880, 0.917))],
+)
+def test_the_interval_of_a_sample_is_that_of_wilson(noticed: int, whole: int, between: tuple[float, float]) -> None:
+    assert interval(noticed, whole) == pytest.approx(between, abs=0.0006)
+
+
+def test_an_estimate_is_told_by_package_with_its_interval(capsys: pytest.CaptureFixture[str]) -> None:
+    scores = {
+        "warehouse/audit": Counter(killed=5, survived=2),
+        "warehouse/kinds/rows": Counter({"killed": 2, "timed out": 1}),
+        "sources/store": Counter[str](),
+    }
+    report(scores, estimated=True)
+    assert capsys.readouterr().out.splitlines() == [
+        "warehouse                 80%  8 of 10 killed, 1 of them by time  (95 %: 49% to 94%)",
+        "sources                     -  0 of 0 killed, 0 of them by time",
+        "together                  80%  8 of 10 killed, 1 of them by time  (95 %: 49% to 94%)",
+    ]
+    report(scores, estimated=False)
+    assert capsys.readouterr().out.splitlines()[0] == (
+        "warehouse/audit           71%  5 of 7 killed, 0 of them by time"
+    )
 
 
 def test_every_module_of_the_core_has_tests() -> None:
