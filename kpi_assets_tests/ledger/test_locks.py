@@ -81,7 +81,7 @@ def test_who_releases_the_lock_of_a_session_that_was_ended_hears_what_ended_it(
         assert take_run(one, DAY)
         shared.rows(f"select pg_terminate_backend({one.info.backend_pid})")
         reason = "terminating connection" if is_noticed else "the object is gone"
-        with pytest.raises((psycopg.OperationalError, OSError), match=reason):  # noqa: PT012
+        with pytest.raises((psycopg.OperationalError, OSError), match=reason):
             try:
                 if is_noticed:
                     one.execute("select 1")
