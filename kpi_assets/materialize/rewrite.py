@@ -141,8 +141,8 @@ def rewrite(
     """Write an object again without erased persons; return what was done, or None if it has none.
 
     `decisions` are those on its records. Where the ledger `was_behind` the erasure, the object may have been written
-    again before, and the ledger forgets every other state of it. Raises LakeError if the object cannot be read or is replaced meanwhile; then
-    nothing was written.
+    again before, and the ledger forgets every other state of it. Raises LakeError if the object cannot be read or is
+    replaced meanwhile; then nothing was written.
     """
     mask = mask_of(context)
     known = ledger.of_object(connection, manifest.bucket, manifest.key)

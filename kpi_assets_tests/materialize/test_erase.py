@@ -315,7 +315,7 @@ def test_a_database_with_rows_is_behind_an_erasure_that_was_not_made_in_it(lab: 
     steps.check_not_behind(context)
 
 
-def test_a_database_that_is_behind_forgets_what_it_knew_of_objects_that_were_written_again(
+def test_a_database_that_is_behind_forgets_objects_that_were_written_again(
     lab: PipelineHarness,
 ) -> None:
     digests = "select etag, sha256, manifest_hash from ops.manifests where manifest_hash in (select manifest_hash from "
