@@ -139,7 +139,7 @@ def _go_on(work: Workspace, context: BuildContext, backup_days: int) -> None:
         links = steps.rewrite_objects(context, each, lambda _key, _erased: None)
         erased = sum(link.records_erased for link in links)
         say(f"erasure {each.erasure}: {erased:,} records are gone from {len(links):,} objects")
-        decisions[each.erasure] = emptied = erased_decisions.take_out(context, each.erasure)
+        decisions[each.erasure] = emptied = erased_decisions.take_out(context, each.erasure, was_behind=each.was_behind)
         if emptied.decisions:
             say(f"erasure {each.erasure}: {emptied.decisions:,} decisions on records or rows are gone")
         for sentence in emptied.kept:

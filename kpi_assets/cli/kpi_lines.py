@@ -1,6 +1,6 @@
 """Lines of `kpi show` about a KPI: whether its numbers are final, what readers were shown before, and why it changed.
 
-Not here: the clauses (read/said.py and read/restated.py).
+Not here: the clauses (read/said.py and monitoring/reasons.py).
 """
 
 from datetime import date, datetime, timezone

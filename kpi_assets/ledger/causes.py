@@ -4,7 +4,7 @@ It is found when the load_date is published, by comparing the publish with the o
 from. Who asks later is told the same, also if what was compared is gone by then.
 
 Belongs here: recording causes, and reading what was recorded, also of final numbers that were restated. Not here: the
-comparison (ops.differences and ops.causes in migrations/), and how causes are said to readers (read/restated.py).
+comparison (ops.differences and ops.causes in migrations/), and how causes are said (monitoring/reasons.py).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -131,8 +131,10 @@ def _record_erasures(connection: Connection[Any], publish_ids: Sequence[int]) ->
         "and o.publish_id < (select max(c) from unnest(p.caused_by) as c))))",
         [list(publish_ids)],
     )
-    for statement in (_LEFT_OUT, _MADE_OF_LEFT_OUT):
-        connection.execute(statement, {"publish_ids": list(publish_ids)})
+    words = {"publish_ids": list(publish_ids)}
+    connection.execute(_LEFT_OUT, words)
+    while connection.execute(_MADE_OF_LEFT_OUT, words).rowcount:  # a view is published together with the views on it
+        pass
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,6 @@ class Restated:
     kpi: str
     load_date: date
     run_id: str
-    cause: Cause
     differences: Sequence[Difference]
     measures: Sequence[tuple[str, Decimal | None, Decimal | None]]
 
@@ -151,7 +152,7 @@ class Restated:
 # What lacked something was not final, however late it was.
 _RESTATED = """
 select
-    n.publish_id, n.asset, n.load_date, n.run_id, n.cause, n.differences, r.measures, r.was, r."is"
+    n.publish_id, n.asset, n.load_date, n.run_id, n.differences, r.measures, r.was, r."is"
 from unnest(%(kpis)s::text[], %(after_days)s::integer[]) as k (kpi, after_days)
 inner join ops.publishes as n on n.asset = k.kpi and n.cause is not null
 inner join lateral (
@@ -186,11 +187,11 @@ def restated(connection: Connection[Any], after_days: Mapping[str, int], news: t
     ).fetchall()
     return [
         Restated(
-            *(publish_id, kpi, load_date, run_id, cause),
+            *(publish_id, kpi, load_date, run_id),
             differences(found),
             [*zip(measures, was or (), now or (), strict=True)],
         )
-        for publish_id, kpi, load_date, run_id, cause, found, measures, was, now in rows
+        for publish_id, kpi, load_date, run_id, found, measures, was, now in rows
     ]
 
 

@@ -111,12 +111,19 @@ def try_lock(connection: Connection[Any], name: str, *, shared: bool = False) ->
 
 
 def unlock(connection: Connection[Any], name: str) -> None:
-    """Release a lock if this session holds it; the lock of another session stays."""
-    connection.execute(
-        "with gone as (delete from ops.locks where name = %s and pid = pg_backend_pid() returning token) "
-        "select pg_advisory_unlock(token) from gone",
-        [name],
-    )
+    """Release a lock if this session holds it; the lock of another session stays.
+
+    The locks of a session that has ended are gone. Then nothing is raised, so that what ended it is told.
+    """
+    try:
+        connection.execute(
+            "with gone as (delete from ops.locks where name = %s and pid = pg_backend_pid() returning token) "
+            "select pg_advisory_unlock(token) from gone",
+            [name],
+        )
+    except psycopg.OperationalError:
+        if not connection.closed:
+            raise
 
 
 def release_all(connection: Connection[Any]) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from psycopg import Connection
 from psycopg.rows import class_row
@@ -340,12 +340,17 @@ def record_load_date_removal(connection: Connection[Any], relations: Iterable[Re
     )
 
 
-def lacking(connection: Connection[Any], inputs: Mapping[str, int], load_date: date) -> list[str]:
-    """What the publishes lack that a build reads; of a history, all its load_dates up to this one."""
+def of_inputs(
+    connection: Connection[Any], said: Literal["lacks", "rulings"], inputs: Mapping[str, int], load_date: date
+) -> list[Any]:
+    """What is said of the publishes that a build reads, each once; of a history, of all its load_dates up to this one.
+
+    `lacks`: what was due in their windows and not there. `rulings`: those by which they are published.
+    """
     names = {InputName.parse(name): publish_id for name, publish_id in inputs.items()}
     rows = connection.execute(
-        "select distinct unnest(lacks) from ops.publishes where publish_id = any(%s) union "
-        "select distinct unnest(lacks) from ops.publishes where lacks <> '{}' and superseded_at is null "
+        f"select distinct unnest({said}) from ops.publishes where publish_id = any(%s) union "  # noqa: S608
+        f"select distinct unnest({said}) from ops.publishes where {said} <> '{{}}' and superseded_at is null "
         "and asset = any(%s) and load_date <= %s order by 1",
         [
             [publish_id for name, publish_id in names.items() if not name.is_up_to],
@@ -353,7 +358,7 @@ def lacking(connection: Connection[Any], inputs: Mapping[str, int], load_date: d
             load_date,
         ],
     ).fetchall()
-    return [name for (name,) in rows]
+    return [each for (each,) in rows]
 
 
 def record(

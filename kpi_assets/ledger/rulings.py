@@ -3,7 +3,7 @@
 Who builds may not write there, and does it by functions of the schema, which repeat what S3 says.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -13,7 +13,7 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from kpi_assets.ledger.publishes import Publish
-from kpi_assets.model.names import InputName, Relation
+from kpi_assets.model.names import Relation
 from kpi_assets.model.ruling import Ruling, RulingKind
 
 
@@ -62,75 +62,67 @@ _COLUMNS = (
 
 def every(connection: Connection[Any]) -> list[RecordedRuling]:
     """All rulings, the latest load_date first."""
-    with connection.cursor(row_factory=class_row(RecordedRuling)) as cursor:
-        return cursor.execute(
-            f"select {_COLUMNS} from ops.rulings order by load_date desc, asset, object_key"  # noqa: S608
-        ).fetchall()
+    return _read(connection, "order by load_date desc, asset, object_key")
 
 
 def of_id(connection: Connection[Any], ruling_id: int) -> RecordedRuling | None:
     """The ruling with this number; None if there is none."""
-    with connection.cursor(row_factory=class_row(RecordedRuling)) as cursor:
-        return cursor.execute(
-            f"select {_COLUMNS} from ops.rulings where ruling_id = %s",  # noqa: S608
-            [ruling_id],
-        ).fetchone()
+    return next(iter(_read(connection, "where ruling_id = %s", ruling_id)), None)
 
 
 def of_key(connection: Connection[Any], object_key: str) -> RecordedRuling | None:
     """The ruling of this object; None if it is not recorded."""
-    with connection.cursor(row_factory=class_row(RecordedRuling)) as cursor:
-        return cursor.execute(
-            f"select {_COLUMNS} from ops.rulings where object_key = %s",  # noqa: S608
-            [object_key],
-        ).fetchone()
+    return next(iter(_read(connection, "where object_key = %s", object_key)), None)
 
 
 def keeping_out(connection: Connection[Any], publish: Publish) -> RecordedRuling | None:
     """The ruling that keeps the build of a publish out; None if nobody does."""
-    with connection.cursor(row_factory=class_row(RecordedRuling)) as cursor:
-        return cursor.execute(
-            f"select {_COLUMNS} from ops.rulings where kind = 'hold' and revoked_at is null "  # noqa: S608
-            "and (asset, load_date, manifest_hash, code_version, rows, checksum) = (%s, %s, %s, %s, %s, %s) "
-            "order by object_key limit 1",
-            [
-                *(publish.asset, publish.load_date, publish.manifest_hash, publish.code_version),
-                *(publish.rows, publish.checksum),
-            ],
-        ).fetchone()
+    found = _read(
+        connection,
+        "where kind = 'hold' and revoked_at is null "
+        "and (asset, load_date, manifest_hash, code_version, rows, checksum) = (%s, %s, %s, %s, %s, %s) "
+        "order by object_key limit 1",
+        *(publish.asset, publish.load_date, publish.manifest_hash, publish.code_version),
+        *(publish.rows, publish.checksum),
+    )
+    return next(iter(found), None)
 
 
 def shown(connection: Connection[Any], first: date, last: date) -> list[RecordedRuling]:
     """The rulings by which the tables of a range of load_dates are published now, without those that they inherit."""
-    with connection.cursor(row_factory=class_row(RecordedRuling)) as cursor:
-        return cursor.execute(
-            f"select {_COLUMNS} from ops.rulings as r where r.load_date between %s and %s and exists ("  # noqa: S608
-            "select 1 from ops.publishes as p where p.asset = r.asset and p.load_date = r.load_date "
-            "and p.superseded_at is null and r.ruling_id = any(p.rulings)) order by load_date, asset, object_key",
-            [first, last],
-        ).fetchall()
+    return _read(
+        connection,
+        "where r.load_date between %s and %s and exists (select 1 from ops.publishes as p "
+        "where p.asset = r.asset and p.load_date = r.load_date and p.superseded_at is null "
+        "and r.ruling_id = any(p.rulings)) order by load_date, asset, object_key",
+        *(first, last),
+    )
 
 
 def expired_unused(connection: Connection[Any], within: timedelta) -> list[RecordedRuling]:
     """The waivers that expired within this time up to now, and by which nothing was ever published."""
-    with connection.cursor(row_factory=class_row(RecordedRuling)) as cursor:
-        return cursor.execute(
-            f"select {_COLUMNS} from ops.rulings where kind = 'waive' and used_at is null "  # noqa: S608
-            "and revoked_at is null and expires_at <= clock_timestamp() and expires_at > clock_timestamp() - %s "
-            "order by load_date, asset, object_key",
-            [within],
-        ).fetchall()
+    return _read(
+        connection,
+        "where kind = 'waive' and used_at is null and revoked_at is null and expires_at <= clock_timestamp() "
+        "and expires_at > clock_timestamp() - %s order by load_date, asset, object_key",
+        within,
+    )
 
 
 def of_publish(connection: Connection[Any], table: Relation, load_date: date) -> list[RecordedRuling]:
     """The rulings by which a table of a load_date, or what it was made from, is published now."""
+    return _read(
+        connection,
+        "where ruling_id in (select unnest(p.rulings) from ops.publishes as p "
+        "where p.asset = %s and p.load_date = %s and p.superseded_at is null) order by load_date, asset, object_key",
+        *(str(table), load_date),
+    )
+
+
+def _read(connection: Connection[Any], which: str, *values: object) -> list[RecordedRuling]:
+    """Return rows of ops.rulings, which is `r` in `which`."""
     with connection.cursor(row_factory=class_row(RecordedRuling)) as cursor:
-        return cursor.execute(
-            f"select {_COLUMNS} from ops.rulings where ruling_id in (select unnest(p.rulings) "  # noqa: S608
-            "from ops.publishes as p where p.asset = %s and p.load_date = %s and p.superseded_at is null) "
-            "order by load_date, asset, object_key",
-            [str(table), load_date],
-        ).fetchall()
+        return cursor.execute(f"select {_COLUMNS} from ops.rulings as r {which}", values).fetchall()  # noqa: S608
 
 
 def used(connection: Connection[Any], table: Relation, load_date: date) -> frozenset[str]:
@@ -182,22 +174,6 @@ def take(connection: Connection[Any], object_key: str) -> int | None:
     assert row is not None
     found: int | None = row[0]
     return found
-
-
-def inherited(connection: Connection[Any], inputs: Mapping[str, int], load_date: date) -> list[int]:
-    """The rulings of the publishes that a build reads; of a history, those of all its load_dates up to this one."""
-    names = {InputName.parse(name): publish_id for name, publish_id in inputs.items()}
-    rows = connection.execute(
-        "select distinct unnest(rulings) from ops.publishes where publish_id = any(%s) union "
-        "select distinct unnest(rulings) from ops.publishes where rulings <> '{}' and superseded_at is null "
-        "and asset = any(%s) and load_date <= %s order by 1",
-        [
-            [publish_id for name, publish_id in names.items() if not name.is_up_to],
-            [str(name.relation) for name in names if name.is_up_to],
-            load_date,
-        ],
-    ).fetchall()
-    return [ruling for (ruling,) in rows]
 
 
 def mark_waived(connection: Connection[Any], build_id: int, checks: Collection[str], ruling_id: int) -> None:

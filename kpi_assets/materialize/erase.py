@@ -224,7 +224,10 @@ def rewrite_objects(
             assert erased is not None, "the erasure is recorded"
             for manifest in rewriting.objects_to_read(context, connection, table, erased):
                 on_records = decided.get(manifest.key, ())
-                done = rewriting.rewrite(context, connection, table, manifest, erased, erasure.erasure, on_records)
+                done = rewriting.rewrite(
+                    *(context, connection, table, manifest, erased, erasure.erasure, on_records),
+                    was_behind=erasure.was_behind,
+                )
                 on_object(manifest.key, done.records_erased if done else 0)
     with context.ledger_session("erase") as connection:
         return manifest_links.of_erasure(connection, erasure.erasure)

@@ -53,8 +53,11 @@ def by_object(context: BuildContext, table: Table) -> Mapping[str, Sequence[Deci
     return found
 
 
-def take_out(context: BuildContext, erasure: int) -> Emptied:
-    """Empty every decision about an erased person; safe to repeat. Raises LakeError and DecisionError."""
+def take_out(context: BuildContext, erasure: int, *, was_behind: bool = False) -> Emptied:
+    """Empty every decision about an erased person; safe to repeat. Raises LakeError and DecisionError.
+
+    Where the ledger `was_behind` the erasure, decisions may have been emptied before: it forgets what S3 has no more.
+    """
     count, kept = 0, list[str]()
     for holder, found in _decided(context):
         with _session(context, holder) as connection:
@@ -62,7 +65,10 @@ def take_out(context: BuildContext, erasure: int) -> Emptied:
             wait_for_lock(connection, lock, PHASE, context.on_progress)
             try:
                 lines = _lines(context, connection, holder, found)
-                if lines:  # first: who is interrupted after the last line is emptied finds none to begin again with
+                known = ledger.current(connection, holder.table.relation, found.load_date) if was_behind else None
+                is_gone = known is not None and known.manifest_hash != found.hash
+                # First: who is interrupted after the last line is emptied finds none to begin again with.
+                if lines or is_gone:
                     ledger.forget(connection, holder.table.relation, found.load_date, mask_of(context), erasure)
                 for entry in (each for each in found.entries if each.key in lines):
                     kept += objects.empty_lines(context.store, entry, lines[entry.key]).kept

@@ -130,8 +130,7 @@ def _alone(context: BuildContext, connection: Connection[Any], name: str) -> Ite
     try:
         yield
     finally:
-        if not connection.closed:
-            locks.unlock(connection, name)
+        locks.unlock(connection, name)
 
 
 def _metadata(answer: Fetched) -> Mapping[str, str]:

@@ -160,7 +160,7 @@ def _content(audited: AuditedCandidate) -> Content:
 def _ruled(connection: Connection[Any], audited: AuditedCandidate) -> list[int]:
     """Return the rulings of a publish: its own, and those of what it was made from. Raises WaiverGoneError."""
     candidate = audited.candidate
-    found = rulings.inherited(connection, audited.inputs.publish_ids, candidate.load_date)
+    found = publishes.of_inputs(connection, "rulings", audited.inputs.publish_ids, candidate.load_date)
     if candidate.is_added:
         table = candidate.table.relation
         before = publishes.current(connection, [table], candidate.load_date).get(table)
@@ -178,7 +178,7 @@ def _ruled(connection: Connection[Any], audited: AuditedCandidate) -> list[int]:
 def _lacking(connection: Connection[Any], audited: AuditedCandidate) -> list[str]:
     """Return what a publish lacks: what was not there of its own window, and what the publishes lack that it reads."""
     candidate, inputs = audited.candidate, audited.inputs
-    found = publishes.lacking(connection, inputs.publish_ids, candidate.load_date)
+    found = publishes.of_inputs(connection, "lacks", inputs.publish_ids, candidate.load_date)
     if candidate.is_added:
         before = publishes.current(connection, [candidate.table.relation], candidate.load_date)
         found += [name for each in before.values() for name in each.lacks]

@@ -135,11 +135,14 @@ def rewrite(
     erased: Erased,
     erasure: int,
     decisions: Sequence[Decision] = (),
+    *,
+    was_behind: bool = False,
 ) -> Link | None:
     """Write an object again without erased persons; return what was done, or None if it has none.
 
-    `decisions` are those on its records. Raises LakeError if the object cannot be read or is replaced meanwhile; then
-    nothing was written.
+    `decisions` are those on its records. Where the ledger `was_behind` the erasure, the object may have been written
+    again before, and the ledger forgets every other state of it. Raises LakeError if the object cannot be read or is
+    replaced meanwhile; then nothing was written.
     """
     mask = mask_of(context)
     known = ledger.of_object(connection, manifest.bucket, manifest.key)
@@ -155,6 +158,8 @@ def rewrite(
                 ledger.forget(connection, old, mask, open_link.erasure)
             return _finished(context, connection, now, found, open_link)
         if not found.erased:
+            for old in manifests.others(connection, now) if was_behind else ():
+                ledger.forget(connection, old, mask, erasure)
             return None
         gone = found.taken_out(table)
         with _contents(opened, gone, found.instead(table)) as copy:

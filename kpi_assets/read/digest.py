@@ -14,10 +14,10 @@ from psycopg import Connection
 from kpi_assets.alerts.message import HEADING
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.model.titles import day
 from kpi_assets.read import said
 from kpi_assets.read.kpis import KpiState, read_kpis
 from kpi_assets.read.tiles import Tile, tile_of
-from kpi_assets.read.titles import day
 
 NEWS = timedelta(days=1)  # how old a restatement may be to be told
 OLDEST = timedelta(days=400)  # a measure may be compared with a load_date that lies so far back

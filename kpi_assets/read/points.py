@@ -16,9 +16,9 @@ from psycopg import Connection
 from kpi_assets.ledger import causes
 from kpi_assets.ledger.causes import Cause
 from kpi_assets.model.names import InputName
+from kpi_assets.monitoring.reasons import Gap, reason
 from kpi_assets.read.asked import Asked, compares_of
 from kpi_assets.read.kpi_state import Point, Restatement
-from kpi_assets.read.restated import Gap, reason
 from kpi_assets.read.turns import growing_names, read_turns
 from kpi_assets.read.waivers import read_waivers
 

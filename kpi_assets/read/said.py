@@ -16,9 +16,9 @@ from kpi_assets.model.measure import Measure
 from kpi_assets.model.names import is_object
 from kpi_assets.model.number_format import write
 from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.model.titles import asset_title, day
 from kpi_assets.read.kpis import FailedCheck, KpiGate, KpiState, Point, Stop, Waived
 from kpi_assets.read.said_of_checks import found_by
-from kpi_assets.read.titles import asset_title, day
 
 # Of banners; the other states need none.
 _ORDER: Sequence[KpiGate] = ("held", "failed", "late", "waived", "waiting", "running")

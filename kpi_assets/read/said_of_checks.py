@@ -17,8 +17,8 @@ from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.quality import CHECK as QUALITY
 from kpi_assets.model.ruling import NOT_RULED_OUT
 from kpi_assets.model.table import Table
+from kpi_assets.model.titles import asset_title
 from kpi_assets.read.kpi_state import FailedCheck
-from kpi_assets.read.titles import asset_title
 
 
 @dataclass(frozen=True)

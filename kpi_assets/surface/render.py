@@ -15,9 +15,10 @@ from urllib.parse import urlencode
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from kpi_assets.model import titles
 from kpi_assets.model.number_format import write
 from kpi_assets.printable import printable
-from kpi_assets.read import said, titles
+from kpi_assets.read import said
 from kpi_assets.surface.draw.lines import short
 from kpi_assets.surface.draw.shapes import bar
 from kpi_assets.surface.files import code_hash

@@ -40,7 +40,7 @@ def test_one_retailer_that_is_down_holds_back_the_star_and_no_other_raw_table(de
     down = part(demo, "2. ")
     assert "failed s3.retailer_2_sales: API retailer_2 of retail, GET http://127.0.0.1:" in down
     # Sales name customers, so what a retailer answers is not quoted.
-    assert "its answer is no document with the list 'transactions' ((masked)): look at what it answers" in down
+    assert "its answer is no document with the list 'transactions' (masked): look at what it answers" in down
     assert "\npublished raw.retailer_1_sales, raw.retailer_3_sales\nwaiting 12 tables" in down
     assert f"{DAILY}, load_date 2025-07-01" in part(demo, "What a reader sees now")
 

@@ -9,7 +9,7 @@ from psycopg import Connection
 
 from kpi_assets.cli.kpi_lines import find_kpi, say_finality, say_restated
 from kpi_assets.embedded.stack import Stack
-from kpi_assets.read.titles import day
+from kpi_assets.model.titles import day
 from kpi_assets_tests.final_kpis import declare_final
 from kpi_assets_tests.read.kpi_shop import MORE_THINGS, KpiShop
 

@@ -17,7 +17,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from kpi_assets.embedded.stack import Stack
-from kpi_assets.read.titles import day
+from kpi_assets.model.titles import day
 from kpi_assets.settings import settings
 from kpi_assets_tests.e2e.browser import BROWSER, DRIVER, Browser
 from kpi_assets_tests.surface.server import Client, serving

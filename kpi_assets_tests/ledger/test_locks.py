@@ -73,6 +73,25 @@ def test_a_lock_ends_with_its_session(shared: PipelineHarness, two: Sessions) ->
     eventually(lambda: take_build(two[0], THINGS, DAY))
 
 
+@pytest.mark.parametrize("is_noticed", [True, False])
+def test_who_releases_the_lock_of_a_session_that_was_ended_hears_what_ended_it(
+    shared: PipelineHarness, two: Sessions, *, is_noticed: bool
+) -> None:
+    with shared.session() as one:
+        assert take_run(one, DAY)
+        shared.rows(f"select pg_terminate_backend({one.info.backend_pid})")
+        reason = "terminating connection" if is_noticed else "the object is gone"
+        with pytest.raises((psycopg.OperationalError, OSError), match=reason):
+            try:
+                if is_noticed:
+                    one.execute("select 1")
+                raise OSError("the object is gone")
+            finally:
+                locks.unlock(one, locks.run_lock(DAY))
+        assert one.closed
+    eventually(lambda: take_run(two[0], DAY))
+
+
 @pytest.mark.parametrize(("relation", "day", "free"), [(THINGS, DAY, False), (THINGS, NEXT, True), (LABELS, DAY, True)])
 def test_only_one_session_builds_a_table_for_a_load_date(
     two: Sessions, relation: Relation, day: date, free: bool

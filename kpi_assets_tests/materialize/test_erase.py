@@ -12,6 +12,7 @@ from kpi_assets.ledger.erasures import RecordedErasure
 from kpi_assets.materialize import erase as steps
 from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.erase import Asked, Counted
+from kpi_assets.materialize.erasures import mask_of
 from kpi_assets.model.erasure import ErasedKey
 from kpi_assets.model.names import Relation
 from kpi_assets.sources import erasures as objects
@@ -174,6 +175,17 @@ def test_the_cause_of_what_is_built_again_is_the_erasure(lab: PipelineHarness) -
     ]
 
 
+def test_the_cause_of_views_on_views_is_the_erasure_too(lab: PipelineHarness) -> None:
+    header = MART.replace("@end", "storage: view\n@end")
+    lab.file("marts/spent.sql", header)
+    lab.file("marts/spent_again.sql", header.replace("raw.customers", "marts.spent"))
+    lab.build("marts.spent_again")
+    begun(lab)
+    lab.build("raw.customers")  # before the object was written again: persons are left out, and nothing else differs
+    causes = "select asset, cause from ops.published where asset like 'marts.%' or asset = 'raw.customers' order by 1"
+    assert lab.rows(causes) == [(each, "erasure") for each in ("marts.spent", "marts.spent_again", "raw.customers")]
+
+
 def test_a_fact_of_a_version_that_is_gone_is_found(lab: PipelineHarness) -> None:
     lab.file("marts/people.sql", PEOPLE)
     lab.file("marts/facts.sql", FACTS)
@@ -301,6 +313,25 @@ def test_a_database_with_rows_is_behind_an_erasure_that_was_not_made_in_it(lab: 
         for number in (2, 3):
             ledger.finish(session, number, "0" * 64)
     steps.check_not_behind(context)
+
+
+def test_a_database_that_is_behind_forgets_objects_that_were_written_again(
+    lab: PipelineHarness,
+) -> None:
+    digests = "select etag, sha256, manifest_hash from ops.manifests where manifest_hash in (select manifest_hash from "
+    digests += "ops.publishes where asset = 'raw.customers') order by manifest_id"
+    [known] = lab.rows(digests)
+    erase(lab, "2")
+    deliver(lab, *FOUR[:1], *FOUR[2:], "5,eve@x.org,much")  # as the erasure did whose database is lost
+    context = lab.prepared()
+    [erasure] = steps.bring_up_all(context)
+    assert erasure.was_behind
+    for _ in range(2):
+        assert steps.rewrite_objects(context, erasure, lambda _key, _erased: None) == []
+        mask = mask_of(context)
+        masked = [(mask(etag), mask(sha256), mask(hash_)[:16]) for etag, sha256, hash_ in [known]]
+        assert lab.rows(digests) == masked
+    assert lab.rows("select erasure from ops.publishes where asset = 'raw.customers'") == [(1,)]
 
 
 def test_a_database_without_rows_is_not_behind(lab: PipelineHarness) -> None:

@@ -45,7 +45,7 @@ def test_what_it_was_what_it_is_and_why_are_told_once(shop: TwoSourcePipeline) -
     details = [
         f"{NAME} of {shop.day} was final since {shop.day + timedelta(days=4)}",
         "Weight: 20.5 → 30.5 kg",
-        f"the cause: other objects (raw.things of {shop.day})",
+        "the cause: the source object of things was replaced",
     ]
     assert told(shop) == [("restated", NAME, shop.day, last_publish(shop), details, False)]
 

@@ -274,6 +274,7 @@ _TESTS = {
         "materialize/test_json.py",
     ),
     "model/checks/fields": ("materialize/test_json.py",),
+    "monitoring/reasons": ("read/test_reasons.py",),
     "monitoring/restated": ("monitoring/test_restated.py", "materialize/test_rollback.py"),
     "model/checks/final": ("materialize/test_final.py", "model/test_versions.py"),
     "sources/formats/base": ("materialize/test_other_formats.py",),

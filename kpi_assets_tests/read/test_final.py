@@ -2,8 +2,8 @@
 
 from datetime import datetime, timedelta, timezone
 
+from kpi_assets.model.titles import day
 from kpi_assets.read import said
-from kpi_assets.read.titles import day
 from kpi_assets_tests.final_kpis import BY_DAY, OVER_A_WINDOW, begin, declare_final
 from kpi_assets_tests.read.kpi_shop import KpiShop
 

@@ -4,10 +4,10 @@ from datetime import timedelta
 from decimal import Decimal
 
 from kpi_assets.materialize.rule import revoke
+from kpi_assets.model.titles import day
 from kpi_assets.read import said
 from kpi_assets.read.digest import digest_of
 from kpi_assets.read.kpis import FailedCheck, KpiState
-from kpi_assets.read.titles import day
 from kpi_assets_tests.pipeline_harness import DOUBLED
 from kpi_assets_tests.read.kpi_shop import KpiShop
 from kpi_assets_tests.two_source_pipeline import THINGS

@@ -14,9 +14,22 @@ from kpi_assets.model.names import quoted
 from kpi_assets.model.results import CheckResult
 from kpi_assets.model.table_ref import THIS
 
-_BEFORE = RowsBefore()
-_FIRST = "not judged: no earlier load_date is published"
-_OTHER_KEY = "not judged: {} was published without {}"
+BEFORE = RowsBefore()
+
+
+def rows_before(facts: AuditFacts, grain: tuple[str, ...]) -> Earlier | str:
+    """Return the rows of the load_date before, to be compared by their keys; why there are none, if so."""
+    before: Earlier | None = facts.looked_up.get(BEFORE)
+    if before is None:
+        return "not judged: no earlier load_date is published"
+    if lacking := [name for name in grain if name not in before.types]:
+        return without(before, ", ".join(lacking))
+    return before
+
+
+def without(before: Earlier, what: str) -> str:
+    """Return the sentence about a load_date that was published without what would be compared."""
+    return f"not judged: {before.load_date} was published without {what}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,16 +45,13 @@ class MaxChanged(TableCheck):
     @property
     def needs(self) -> tuple[RowsBefore]:
         """The rows of the load_date before."""
-        return (_BEFORE,)
+        return (BEFORE,)
 
     def result(self, measured: Measured, facts: AuditFacts) -> CheckResult:
         """Count all keys in one query; fail if more than the share are changed or absent, with a few of them."""
-        before: Earlier | None = facts.looked_up.get(_BEFORE)
-        if before is None:
-            return self.judged(passed=True, metric=None, threshold=self.at_most, message=_FIRST)
-        if lacking := [name for name in self.grain if name not in before.types]:
-            reason = _OTHER_KEY.format(before.load_date, ", ".join(lacking))
-            return self.judged(passed=True, metric=None, threshold=self.at_most, message=reason)
+        before = rows_before(facts, self.grain)
+        if isinstance(before, str):
+            return self.judged(passed=True, metric=None, threshold=self.at_most, message=before)
         if before.changes:
             _, new, changed, absent = before.changes
             keys = measured.rows - new + absent

@@ -6,7 +6,7 @@ Not here: when they are final (model/kpi.py), and what is published (materialize
 from dataclasses import dataclass, replace
 
 from kpi_assets.model.checks.base import AuditFacts, Earlier, FinalChecksum, Measured, RowsBefore, TableCheck
-from kpi_assets.model.checks.changed_keys import bad_keys, count_keys
+from kpi_assets.model.checks.changed_keys import BEFORE, bad_keys, count_keys, rows_before, without
 from kpi_assets.model.header import Header
 from kpi_assets.model.kpi import Final
 from kpi_assets.model.names import quoted
@@ -15,7 +15,6 @@ from kpi_assets.model.strict_yaml import Lines
 from kpi_assets.model.wait import Wait
 
 FINAL = "final"
-_BEFORE = RowsBefore()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,19 +58,15 @@ class UnchangedDays(TableCheck):
     @property
     def needs(self) -> tuple[RowsBefore]:
         """The rows of the load_date before."""
-        return (_BEFORE,)
+        return (BEFORE,)
 
     def result(self, measured: Measured, facts: AuditFacts) -> CheckResult:
         """Compare the rows by their keys, in one query."""
-        before: Earlier | None = facts.looked_up.get(_BEFORE)
-        if before is None:
-            return self.judged(passed=True, metric=None, message="not judged: no earlier load_date is published")
-        if lacking := [name for name in self.grain if name not in before.types]:
-            reason = f"not judged: {before.load_date} was published without {', '.join(lacking)}"
-            return self.judged(passed=True, metric=None, message=reason)
+        before = rows_before(facts, self.grain)
+        if isinstance(before, str):
+            return self.judged(passed=True, metric=None, message=before)
         if before.lacks:
-            reason = f"not judged: {before.load_date} was published without {before.lacks[0]}"
-            return self.judged(passed=True, metric=None, message=reason)
+            return self.judged(passed=True, metric=None, message=without(before, before.lacks[0]))
         through = self.final.through(before.load_date)
         final = self._final_rows(before, facts)
         _, absent, changed = measured.first_row(count_keys(final, self.grain))

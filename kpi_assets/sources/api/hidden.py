@@ -44,6 +44,11 @@ class Hidden:
             text = text[: max(0, len(text) - max(map(len, self._forms), default=0))]
         return printable(excerpt.cut(" ".join(text.split()), QUOTED))
 
+    def in_brackets(self, start: bytes, *, is_whole: bool) -> str:
+        """Return an excerpt in brackets, which a masked one has already."""
+        text = self.excerpt(start, is_whole=is_whole)
+        return text if text == MASKED else f"({text})"
+
     def out_of(self, text: str) -> str:
         """Return the text without the secrets; nothing of it if they are there in a form of another kind."""
         for form in self._forms:

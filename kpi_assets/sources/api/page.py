@@ -49,8 +49,8 @@ def read_page(answer: Answer, spool: Spool, call: Call, records: str | None, hid
     if problem and blocks.have_ended:
         raise FailedError("its answer was cut off")
     if problem:
-        shown = hidden.excerpt(problem.encode(), is_whole=True)
-        raise RefusedError(f"its answer cannot be read ({shown}): {_LOOK}")
+        shown = hidden.in_brackets(problem.encode(), is_whole=True)
+        raise RefusedError(f"its answer cannot be read {shown}: {_LOOK}")
     if reader.values > 1:
         raise RefusedError(f"its answer is several documents, one after another: {_LOOK}")
     part = range(spool.page_size) if records is None else reader.list_bytes
@@ -111,10 +111,10 @@ def _check_start(spool: Spool, records: str | None, hidden: Hidden) -> None:
     if start == (b"[" if records is None else b"{"):
         return
     head = next(spool.page())[:_HEAD]
-    shown = hidden.excerpt(head, is_whole=len(head) == spool.page_size)
+    shown = hidden.in_brackets(head, is_whole=len(head) == spool.page_size)
     if records is None:
-        raise RefusedError(f"its answer is no array of records ({shown}): name the field of its list in records")
-    raise RefusedError(f"its answer is no document with the list {records!r} ({shown}): {_LOOK}")
+        raise RefusedError(f"its answer is no array of records {shown}: name the field of its list in records")
+    raise RefusedError(f"its answer is no document with the list {records!r} {shown}: {_LOOK}")
 
 
 def _total(call: Call, document: dict[str, Any]) -> int | None:

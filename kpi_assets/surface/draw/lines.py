@@ -6,7 +6,7 @@ from datetime import date
 from decimal import Decimal
 from itertools import groupby
 
-from kpi_assets.read import titles
+from kpi_assets.model import titles
 from kpi_assets.surface.draw.scale import Axis
 from kpi_assets.surface.draw.shapes import is_drawn, px
 

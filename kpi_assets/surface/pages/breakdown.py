@@ -16,9 +16,9 @@ from psycopg import Connection
 from kpi_assets.model.kpi import Chart
 from kpi_assets.model.measure import Measure
 from kpi_assets.model.number_format import NOTHING, write
+from kpi_assets.model.titles import day
 from kpi_assets.read.breakdown import Breakdown, bars_before, read_breakdown
 from kpi_assets.read.kpis import KpiState, Point
-from kpi_assets.read.titles import day
 from kpi_assets.surface import draw
 from kpi_assets.surface.draw.columns import fits
 from kpi_assets.surface.render import name_of

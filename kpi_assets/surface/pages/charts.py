@@ -9,9 +9,9 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 from kpi_assets.model.number_format import write
+from kpi_assets.model.titles import asset_title, day
 from kpi_assets.read.kpis import KpiState, Point, Stop
 from kpi_assets.read.tiles import Tile
-from kpi_assets.read.titles import asset_title, day
 from kpi_assets.surface import draw
 from kpi_assets.surface.draw.lines import short
 from kpi_assets.surface.render import clock, things

@@ -16,11 +16,11 @@ from kpi_assets.errors import UserError
 from kpi_assets.model.measure import Measure
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.table import Table
+from kpi_assets.model.titles import day
 from kpi_assets.read import said
 from kpi_assets.read.kpis import KpiState, Point, find_kpi, read_kpis
 from kpi_assets.read.lineage import read_lineage
 from kpi_assets.read.tiles import RestatedValue, tile_of
-from kpi_assets.read.titles import day
 from kpi_assets.settings import Settings
 from kpi_assets.surface import draw
 from kpi_assets.surface.answer import Body, Problem, Reading, answer

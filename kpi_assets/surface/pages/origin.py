@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.model.titles import asset_title, day
 from kpi_assets.read.lineage import CheckOnTheWay, Lineage, Node
-from kpi_assets.read.titles import asset_title, day
 from kpi_assets.surface.render import count, size, things
 
 _MOST_FILES = 12  # of one stage

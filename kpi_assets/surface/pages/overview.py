@@ -13,11 +13,11 @@ from fastapi import APIRouter, Request, Response
 from psycopg import Connection
 
 from kpi_assets.model.pipeline import Pipeline
+from kpi_assets.model.titles import day
 from kpi_assets.read.kpis import KpiState, find_kpi, read_kpis
 from kpi_assets.read.newest import newest_load_date
 from kpi_assets.read.said import Banner, banners
 from kpi_assets.read.tiles import Tile, tiles_of
-from kpi_assets.read.titles import day
 from kpi_assets.surface import draw
 from kpi_assets.surface.answer import Body, Problem, Reading, answer
 from kpi_assets.surface.pages.charts import days_of, lead_of, newest_publish, spark_of

@@ -15,9 +15,9 @@ from fastapi import APIRouter, Request, Response
 from kpi_assets.model.column_types import NUMBERS, base_of
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.question import Parameter, Question
+from kpi_assets.model.titles import asset_title, day
 from kpi_assets.read.ask import Answer, NoAnswerError, find_days, prepare_question
 from kpi_assets.read.ask import answer as read_answer
-from kpi_assets.read.titles import asset_title, day
 from kpi_assets.surface import draw
 from kpi_assets.surface.answer import Body, Problem, Reading, answer
 from kpi_assets.surface.pages.words import pipeline_title

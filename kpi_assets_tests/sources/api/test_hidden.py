@@ -93,3 +93,8 @@ def test_nothing_of_an_answer_about_persons_is_quoted() -> None:
     hidden = Hidden([], is_personal=True)
     assert hidden.excerpt(b'{"email": "canary@example.org"}', is_whole=True) == "(masked)"
     assert hidden.excerpt(b"", is_whole=True) == "", "there is nothing to mask"
+
+
+@pytest.mark.parametrize(("is_personal", "shown"), [(True, "(masked)"), (False, "([])")])
+def test_an_excerpt_stands_in_one_pair_of_brackets(*, is_personal: bool, shown: str) -> None:
+    assert Hidden([], is_personal=is_personal).in_brackets(b"[]", is_whole=True) == shown

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pyarrow.parquet as pq
 import pytest
 
-from kpi_assets.read.titles import day
+from kpi_assets.model.titles import day
 from kpi_assets.settings import settings
 from kpi_assets_tests.final_kpis import BY_DAY, begin, declare_final
 from kpi_assets_tests.read.kpi_shop import KPI, KpiShop

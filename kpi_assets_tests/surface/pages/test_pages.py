@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 import pytest
 
+from kpi_assets.model.titles import day
 from kpi_assets.read.rows import read_rows
-from kpi_assets.read.titles import day
 from kpi_assets.surface.draw.lines import short
 from kpi_assets.surface.render import clock
 from kpi_assets_tests.pipeline_harness import DOUBLED

@@ -7,7 +7,7 @@ import pytest
 
 from kpi_assets.embedded.stack import Stack
 from kpi_assets.materialize.rollback import roll_back
-from kpi_assets.read.titles import day
+from kpi_assets.model.titles import day
 from kpi_assets.settings import settings
 from kpi_assets_tests.materialize.kept_pipeline import KeptPipeline, things
 from kpi_assets_tests.surface.server import Client, serving

@@ -1,6 +1,6 @@
 """What readers call days, tables and objects.
 
-Not here: sentences (said.py), and numbers (model/number_format.py).
+Not here: sentences (read/said.py), and numbers (number_format.py).
 """
 
 from datetime import date

@@ -6,7 +6,7 @@ import pytest
 
 from kpi_assets.ledger.causes import Difference
 from kpi_assets.model.pipeline import Pipeline
-from kpi_assets.read.restated import reason
+from kpi_assets.monitoring.reasons import reason
 
 DAY, BEFORE = date(2024, 3, 6), date(2024, 3, 5)
 

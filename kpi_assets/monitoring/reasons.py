@@ -1,7 +1,7 @@
-"""Why a load_date was published again with other rows, as a clause for readers.
+"""Why a load_date was published again with other rows, as a clause for readers and alerts.
 
-Belongs here: the words for what differs. Not here: what differs, which the ledger says (ledger/causes.py), and which
-publishes readers are told of (points.py).
+Belongs here: the words for what differs. Not here: what differs, which the ledger says (ledger/causes.py), which
+publishes readers are told of (read/points.py), and which alerts there are (restated.py).
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from typing import Literal
 from kpi_assets.ledger.causes import Difference
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
-from kpi_assets.read.titles import asset_title, day
+from kpi_assets.model.titles import asset_title, day
 
 Gap = Literal["removed", "dropped"] | None  # why readers saw nothing of a load_date between two publishes of it
 _NAMED = 3  # reasons
