@@ -229,7 +229,7 @@ def test_nobody_comes_back_if_the_database_is_lost(erased: Shop) -> None:
     published = (
         "select asset, load_date, rows, checksum from ops.published where asset not like 'decisions.%' order by 1, 2"
     )
-    numbers = "select erasure, kind, request, reason, erased_by, erased_at, keys, object_key from ops.erasures order by 1"
+    numbers = "select erasure, kind, request, erased_by, erased_at, keys, object_key from ops.erasures order by 1"
     before, erasures = erased.rows(published), erased.rows(numbers)
     receipts = [erased.body(f"erasures/{number:04}.receipt.json") for number, *_ in erasures]
     erased.kpi.execute(f"drop database {NAME} with (force)", database="postgres")
