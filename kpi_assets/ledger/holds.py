@@ -1,4 +1,7 @@
-"""Holds, ops.holds: the inputs of each held build, so that it is not built again from the same inputs."""
+"""Holds, ops.holds: the inputs of each held build, so that it is not built again from the same inputs.
+
+Also what its checks compared it with, since other rows there may let it pass.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,6 +12,7 @@ from psycopg import Connection
 from psycopg.types.json import Json
 
 from kpi_assets.ledger.publishes import Publish
+from kpi_assets.ledger.recorded import OTHER_COMPARED
 from kpi_assets.ledger.runs import Status
 from kpi_assets.model.excerpt import RECORD, cut
 from kpi_assets.model.names import Relation
@@ -25,22 +29,25 @@ def record(
     code_version: str,
     checks_version: str = "",
     inputs: Mapping[str, int] = NOTHING,
+    compared: Mapping[str, int] = NOTHING,
     rows: int | None = None,
     checksum: str | None = None,
 ) -> None:
     """Record the inputs of a build that is about to be closed as held, and its candidate if it has one.
 
-    `inputs` are as in publishes.record.
+    `inputs` are as in publishes.record, and so is `compared`: the earlier load_dates with which a failed check has
+    compared the build.
     """
     connection.execute(
-        "insert into ops.holds (build_id, manifest_hash, code_version, checks_version, inputs, rows, checksum) "
-        "values (%s, %s, %s, %s, %s, %s, %s)",
+        "insert into ops.holds (build_id, manifest_hash, code_version, checks_version, inputs, compared, rows, "
+        "checksum) values (%s, %s, %s, %s, %s, %s, %s, %s)",
         [
             build_id,
             manifest_hash,
             code_version,
             checks_version,
             Json(dict(inputs)),
+            Json(dict(compared)),
             rows,
             checksum,
         ],
@@ -76,27 +83,37 @@ def record_rolled_back(
 
 @dataclass(frozen=True)
 class LastBuild:
-    """The latest build of a table and load_date; the last three fields are those of a held one."""
+    """The latest build of a table and load_date; the last four fields are those of a held one."""
 
     status: Status
     at: datetime  # when it ended; when it began if it has not ended
     code_version: str | None
     checks_version: str | None
     inputs: Mapping[str, int] | None
+    is_compared_otherwise: bool  # whether its checks would compare it with other rows now
+
+
+_LAST_BUILDS = f"""
+select
+    w.job, b.status, b.at, h.code_version, h.checks_version, h.inputs,
+    h.build_id is not null and {OTHER_COMPARED.format(build="b", asset="w.job")}
+from unnest(%s::text[]) as w (job)
+cross join lateral (
+    select r.id, r.status, r.load_date, coalesce(r.ended_at, r.started_at) as at
+    from ops.pipeline_runs as r
+    where r.job = w.job and r.load_date = %s
+    order by r.id desc
+    limit 1
+) as b
+left join ops.holds as h on h.build_id = b.id and b.status = 'held'
+"""  # noqa: S608
 
 
 def last_builds(
     connection: Connection[Any], relations: Iterable[Relation], load_date: date
 ) -> dict[Relation, LastBuild]:
     """The latest build of each of several tables, as `last_build` returns it; tables without one are absent."""
-    rows = connection.execute(
-        "select w.job, b.status, b.at, h.code_version, h.checks_version, h.inputs "
-        "from unnest(%s::text[]) as w (job) cross join lateral ("
-        "select r.id, r.status, coalesce(r.ended_at, r.started_at) as at from ops.pipeline_runs as r "
-        "where r.job = w.job and r.load_date = %s order by r.id desc limit 1) as b "
-        "left join ops.holds as h on h.build_id = b.id and b.status = 'held'",
-        [[str(relation) for relation in relations], load_date],
-    ).fetchall()
+    rows = connection.execute(_LAST_BUILDS, [[str(relation) for relation in relations], load_date]).fetchall()
     return {Relation.parse(job): LastBuild(*found) for job, *found in rows}
 
 

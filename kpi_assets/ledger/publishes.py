@@ -202,6 +202,21 @@ def earlier_rows(
     return [int(found) for (found,) in rows]
 
 
+def earlier(
+    connection: Connection[Any], relation: Relation, load_date: date, *, every: int = 1, count: int = 1
+) -> dict[str, int]:
+    """The publishes of the `count` latest earlier load_dates that lie a multiple of `every` days back, as inputs.
+
+    Load_dates count whose rows retention dropped since.
+    """
+    rows = connection.execute(
+        "select load_date, max(publish_id) from ops.publishes where asset = %s and load_date < %s "
+        "and (%s - load_date) %% %s = 0 and removed_at is null group by load_date order by load_date desc limit %s",
+        [str(relation), load_date, load_date, every, count],
+    ).fetchall()
+    return {str(InputName(relation, day)): publish_id for day, publish_id in rows}
+
+
 def latest_before(
     connection: Connection[Any], relation: Relation, load_date: date
 ) -> tuple[date, Publish | None] | None:

@@ -45,7 +45,7 @@ class Hold:
     object: ObjectState | None  # None if it read no object
     code_version: str
     checks_version: str
-    other_inputs: bool  # whether an input was published with other rows since, or more load_dates of its window were
+    other_inputs: bool  # whether something was published since that a build now would read or be compared with
     decided: str = NO_DECISIONS  # the hash of the decisions on its rows that it read
 
     @property
@@ -189,6 +189,19 @@ _OTHER_PREVIOUS = """
     having not {inputs} ? ({asset} || '@' || max(r.load_date))
 )
 """
+# Whether a load_date with which a check compared the held build `{build}` of the table `{asset}` was published with
+# other rows since, or one that lies between them. Its hold is `h`.
+OTHER_COMPARED = f"""
+h.compared <> '{{{{}}}}' and (
+    {_OTHER_INPUTS.format(inputs="h.compared")}
+    or exists (
+        select 1
+        from ops.publishes as r
+        where r.asset = {{asset}} and r.load_date < {{build}}.load_date and r.removed_at is null
+        having not h.compared ? ({{asset}} || '@' || max(r.load_date))
+    )
+)
+"""  # noqa: S608
 _PUBLISHED = f"""
 with {_LAST}, {_UNDUE}, compared as (
     select l.load_date, l.asset, l.dropped_at is not null as dropped, l.dropped_at is null and l.rows > 0 as stored,
@@ -249,6 +262,7 @@ select
         {_OTHER_INPUTS.format(inputs="h.inputs")}
         or {_MORE_LOAD_DATES.format(build="l", asset="l.item", inputs="h.inputs")}
         or {_OTHER_PREVIOUS.format(build="l", asset="l.item", inputs="h.inputs")}
+        or {OTHER_COMPARED.format(build="l", asset="l.item")}
     ) as other_inputs,
     m.key, m.size_bytes, m.etag, d.manifest_hash as decided
 from latest as l

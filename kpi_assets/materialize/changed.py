@@ -76,7 +76,7 @@ def need(
     if last and last.status == "held" and last.inputs is not None:
         versions = (last.code_version, last.checks_version)
         is_same = versions == (table.code_version, table.checks_version) and _of_tables(last.inputs) == wanted
-        return "none" if is_same else "now"
+        return "none" if is_same and not last.is_compared_otherwise else "now"
     publish = publishes.current(connection, [table.relation], load_date).get(table.relation)
     if publish is None:
         return "now"

@@ -4,7 +4,7 @@ Belongs here: one query for each kind of need (model/checks/base.py), executed o
 Not here: facts that a build has at hand (audit.py), and the use that a check makes of a fact (model/checks/).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
@@ -56,8 +56,7 @@ class FactLookup:
 
     def _answer(self, need: Need) -> Any:
         if isinstance(need, EarlierRows):
-            # On the same weekday, month ends are too far apart to be compared.
-            every = need.every if self.pipeline.calendars[self.table.relation].is_by_weekday else 1
+            every = _every(self.pipeline, self.table, need)
             return publishes.earlier_rows(
                 self.connection, self.table.relation, self.load_date, every=every, count=need.count
             )
@@ -100,3 +99,25 @@ class FactLookup:
             return None
         relation = identifier(need.relation)
         return dense_key_range(self.connection, relation, need.column, self.load_date, publish.rows)
+
+
+def compared_with(
+    connection: Connection[Any], pipeline: Pipeline, table: Table, load_date: date, names: Collection[str]
+) -> dict[str, int]:
+    """Return the earlier publishes of a table with which these of its checks compare a build, as inputs.
+
+    The load_date before is always one of them, so that another one that comes between is noticed.
+    """
+    needs = [need for check in table.checks if check.name in names for need in check.needs]
+    rows = [(_every(pipeline, table, need), need.count) for need in needs if isinstance(need, EarlierRows)]
+    if not rows and not any(isinstance(need, RowsBefore) for need in needs):
+        return {}
+    found = dict[str, int]()
+    for every, count in [(1, 1), *rows]:
+        found |= publishes.earlier(connection, table.relation, load_date, every=every, count=count)
+    return found
+
+
+def _every(pipeline: Pipeline, table: Table, need: EarlierRows) -> int:
+    """Return how many days lie between the load_dates: on the same weekday, month ends are too far apart."""
+    return need.every if pipeline.calendars[table.relation].is_by_weekday else 1

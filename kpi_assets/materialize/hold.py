@@ -7,6 +7,7 @@ from psycopg import Connection
 
 from kpi_assets.ledger import holds, manifests, runs
 from kpi_assets.materialize.audit import AuditedCandidate
+from kpi_assets.materialize.check_facts import compared_with
 from kpi_assets.materialize.context import BuildContext
 from kpi_assets.model.manifest import NO_OBJECT
 from kpi_assets.model.ruling import NOT_RULED_OUT
@@ -15,10 +16,10 @@ from kpi_assets.model.ruling import NOT_RULED_OUT
 def hold(context: BuildContext, connection: Connection[Any], audited: AuditedCandidate) -> None:
     """Record in the ledger and the run log which checks hold the build, and which inputs it read."""
     candidate, table = audited.candidate, audited.candidate.table
-    failed = ", ".join(
-        f"{result.name} ({result.message})" if result.name == NOT_RULED_OUT else result.name
-        for result in audited.audit.results
-        if result.blocks_publish
+    results = [result for result in audited.audit.results if result.blocks_publish]
+    failed = {result.name for result in results}
+    said = ", ".join(
+        f"{result.name} ({result.message})" if result.name == NOT_RULED_OUT else result.name for result in results
     )
     place = ""
     if table.has_object and audited.filled.manifest_hash != NO_OBJECT:
@@ -32,6 +33,7 @@ def hold(context: BuildContext, connection: Connection[Any], audited: AuditedCan
         code_version=table.code_version,
         checks_version=table.checks_version,
         inputs=audited.inputs.publish_ids,
+        compared=compared_with(connection, context.pipeline, table, candidate.load_date, failed),
         rows=audited.audit.rows,
         checksum=audited.audit.checksum,
     )
@@ -41,6 +43,6 @@ def hold(context: BuildContext, connection: Connection[Any], audited: AuditedCan
         "held",
         layer=context.pipeline.layer(table.relation),
         counts=replace(audited.counts, loaded=0),
-        error=f"held by {failed}; {place}the candidate is kept as {candidate.relation}",
+        error=f"held by {said}; {place}the candidate is kept as {candidate.relation}",
         candidate=str(candidate.relation),
     )

@@ -475,7 +475,7 @@ class _Case:
             if len(who) == 1 and "" not in who:
                 return who.pop()
             return "somebody decided on it since"
-        return "what it reads, its SQL or its checks have changed since"
+        return "what it reads or is compared with, its SQL or its checks have changed since"
 
     def _objects_of(self, names: Sequence[str]) -> list[str]:
         """Return the names of the objects that some tables read."""

@@ -12,7 +12,7 @@ STATES: tuple[State, ...] = get_args(State)
 # Why a table is stale. If several reasons apply to a load_date, the first one is named.
 #   objects   its object was never read, or was replaced since it was read, or an API is asked for it now
 #   lost      the ledger calls it published, but its rows are gone from the database
-#   released  it was held, and what it reads, its SQL or its checks have changed since
+#   released  it was held, and what it reads or is compared with, its SQL or its checks have changed since
 #   decisions somebody decided on its rows, or ruled on a build of it, since it was built
 #   inputs    it was built from rows that were replaced since
 #   window    an earlier load_date that it reads now, of its window or of itself, was published after it was built

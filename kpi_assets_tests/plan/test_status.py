@@ -10,6 +10,7 @@ from kpi_assets_tests.pipeline_harness import DOUBLED
 from kpi_assets_tests.two_source_pipeline import HEAVY, LABELS, THINGS, WEIGHED, TwoSourcePipeline
 
 MORE = b"thing_id,name,weight\n1,anvil,20.50\n2,feather,\n3,saw,1.00\n"
+FEWER = "checks:\n  min_rows: {of_previous: 0.5}\n@end"
 BLOCKS = "checks:\n  light: {bad_rows: 'select * from {this} where weight > 20'}\n@end"
 
 
@@ -157,7 +158,7 @@ def test_a_held_table_is_due_when_its_sql_or_its_checks_change(shop: TwoSourcePi
     assert status_of(shop) == (
         "stale",
         "released",
-        "Held, and what it reads, its SQL or its checks have changed since: marts.weighed.",
+        "Held, and what it reads or is compared with, its SQL or its checks have changed since: marts.weighed.",
     )
     assert is_due(shop)
 
@@ -196,6 +197,45 @@ def test_a_row_without_its_parent_holds_until_the_parent_comes(shop: TwoSourcePi
     assert shop.rows(weighed) == [(1, "20.50"), (3, "1.00")]
     assert shop.rows(metric) == [(0, "")]
     assert shop.status().state == "published"
+
+
+def things(count: int) -> bytes:
+    return b"thing_id,name,weight\n" + b"".join(b"%d,saw,1.00\n" % number for number in range(count))
+
+
+def test_a_held_table_is_due_when_it_would_be_compared_with_other_rows(shop: TwoSourcePipeline) -> None:
+    shop.file("marts/weighed.sql", WEIGHED.replace("@end", FEWER))
+    last = shop.next
+    for day, count in ((shop.day, 6), (last, 2)):
+        shop.land(day, things(count))
+        shop.run(day)
+    [held] = shop.plan(last, last)
+    assert (held.state, "marts.weighed: held by min_rows" in held.reason) == ("held", True)
+
+    shop.build("marts.weighed", shop.day)
+    assert [each.state for each in shop.plan(last, last)] == ["held"], "the same rows were published again"
+
+    shop.land(things=things(4))
+    assert set(shop.run().values()) == {"published"}
+    [due] = shop.plan(last, last)
+    assert (due.state, due.stale_reason, due.tables_to_build) == ("stale", "released", ())
+    assert due.is_due(rebuild_on_sql_change=False)
+    assert set(shop.run(last).values()) == {"published"}
+    assert [each.state for each in shop.plan(last, last)] == ["published"]
+
+
+def test_a_held_table_is_due_when_a_load_date_comes_with_which_it_would_be_compared(shop: TwoSourcePipeline) -> None:
+    shop.file("marts/weighed.sql", WEIGHED.replace("@end", FEWER))
+    last = shop.next + timedelta(days=1)
+    for day, count in ((shop.day, 6), (last, 2)):
+        shop.land(day, things(count))
+        shop.run(day)
+    assert [each.state for each in shop.plan(last, last)] == ["held"]
+
+    shop.land(shop.next, things(3))
+    assert set(shop.run(shop.next).values()) == {"published"}
+    assert [each.stale_reason for each in shop.plan(last, last)] == ["released"]
+    assert set(shop.run(last).values()) == {"published"}
 
 
 def test_a_held_table_is_due_when_the_environment_changes_its_minimum_rows(shop: TwoSourcePipeline) -> None:
