@@ -131,10 +131,8 @@ def _record_erasures(connection: Connection[Any], publish_ids: Sequence[int]) ->
         "and o.publish_id < (select max(c) from unnest(p.caused_by) as c))))",
         [list(publish_ids)],
     )
-    words = {"publish_ids": list(publish_ids)}
-    connection.execute(_LEFT_OUT, words)
-    while connection.execute(_MADE_OF_LEFT_OUT, words).rowcount:  # a view is published together with the views on it
-        pass
+    for statement in (_LEFT_OUT, _MADE_OF_LEFT_OUT):
+        connection.execute(statement, {"publish_ids": list(publish_ids)})
 
 
 @dataclass(frozen=True)

@@ -175,17 +175,6 @@ def test_the_cause_of_what_is_built_again_is_the_erasure(lab: PipelineHarness) -
     ]
 
 
-def test_the_cause_of_views_on_views_is_the_erasure_too(lab: PipelineHarness) -> None:
-    header = MART.replace("@end", "storage: view\n@end")
-    lab.file("marts/spent.sql", header)
-    lab.file("marts/spent_again.sql", header.replace("raw.customers", "marts.spent"))
-    lab.build("marts.spent_again")
-    begun(lab)
-    lab.build("raw.customers")  # before the object was written again: persons are left out, and nothing else differs
-    causes = "select asset, cause from ops.published where asset like 'marts.%' or asset = 'raw.customers' order by 1"
-    assert lab.rows(causes) == [(each, "erasure") for each in ("marts.spent", "marts.spent_again", "raw.customers")]
-
-
 def test_a_fact_of_a_version_that_is_gone_is_found(lab: PipelineHarness) -> None:
     lab.file("marts/people.sql", PEOPLE)
     lab.file("marts/facts.sql", FACTS)
