@@ -132,7 +132,7 @@ def _erase(context: BuildContext, days: Sequence[date], person: int, holding: in
     left = timed("prove", lambda: steps.prove(context))
     if left or len(links) != holding:
         sys.exit(f"{len(links)} objects were written again, and not {holding}: {left}")
-    steps.receipt(context, erasure, {}, steps.Wiped(), days[-1])
+    steps.receipt(context, erasure, steps.Wiped(), days[-1])
     said = ", ".join(f"{name} {each:.2f} s" for name, each in seconds.items())
     out.print(f"{counted.records} records in {counted.objects} of {len(days)} objects: {said}")
     return {"records": counted.records, "objects": len(links), "seconds": seconds}

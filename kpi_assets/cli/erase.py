@@ -145,10 +145,8 @@ def _go_on(work: Workspace, context: BuildContext, backup_days: int) -> None:
         for sentence in emptied.kept:
             say(styled("warning:", "yellow"), f" {sentence}")
     results = _build_again(work)
-    counts = {
-        each.erasure: {"decisions": decisions[each.erasure].decisions, **steps.empty(context, each.erasure)}
-        for each in left
-    }
+    for each in left:
+        steps.empty(context, each.erasure)
     refused = _delete_runs(context, {each.erasure for each in left})
     wiped = steps.write_files_anew(context)
     vacuumed = work.stack is not None and work.stack.vacuum(context.store.bucket)
@@ -172,7 +170,6 @@ def _go_on(work: Workspace, context: BuildContext, backup_days: int) -> None:
         key = steps.receipt(
             context,
             each,
-            counts[each.erasure],
             replace(wiped, refused=[*refused, *wiped.refused]),
             kept_until,
             decisions[each.erasure].kept,

@@ -10,6 +10,7 @@ from typing import Any
 
 from psycopg import Connection
 from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
 
 from kpi_assets.ledger import locks
 from kpi_assets.model.erasure import Erasure
@@ -75,11 +76,12 @@ class RecordedErasure:
     runs: list[str]
     receipt_sha256: str | None
     was_behind: bool
+    emptied: dict[str, int]
 
 
 _COLUMNS = (
     "erasure, kind, request, reason, erased_by, erased_at, keys, object_key, recorded_at, applied_at, runs, "
-    "receipt_sha256, was_behind"
+    "receipt_sha256, was_behind, emptied"
 )
 
 
@@ -96,6 +98,16 @@ def note_runs(connection: Connection[Any], erasure: int, runs: Collection[str]) 
         "update ops.erasures set runs = array(select distinct unnest(runs || %s::text[]) order by 1) "
         "where erasure = %s",
         [list(runs), erasure],
+    )
+
+
+def note_emptied(connection: Connection[Any], erasure: int, counts: Mapping[str, int]) -> None:
+    """Add what was emptied now to what earlier attempts have emptied."""
+    connection.execute(
+        "update ops.erasures as e set emptied = (select jsonb_object_agg(s.name, s.total) from ("
+        "select c.name, sum(c.count::bigint) as total from (select * from jsonb_each_text(e.emptied) "
+        "union all select * from jsonb_each_text(%s)) as c (name, count) group by c.name) as s) where erasure = %s",
+        [Jsonb(dict(counts)), erasure],
     )
 
 

@@ -270,8 +270,9 @@ def still_shown(context: BuildContext, erasures: Sequence[RecordedErasure], load
 def empty(context: BuildContext, number: int) -> dict[str, int]:
     """Drop the rows that are kept of tables with rows about persons, and empty what ops has of values of the persons.
 
-    Return the counts. Kept rows of any load_date may be about the persons, since other rows may have taken their place
-    before the erasure. A candidate that was held before is gone: each build of a load_date drops those of earlier ones.
+    Return the counts, which the ledger notes too. Kept rows of any load_date may be about the persons, since other rows
+    may have taken their place before the erasure. A candidate that was held before is gone: each build of a load_date
+    drops those of earlier ones.
     """
     names = _holders(context)
     for relation, holder in holders_of(context.pipeline).items():
@@ -279,10 +280,14 @@ def empty(context: BuildContext, number: int) -> dict[str, int]:
             keep.drop_all(connection, [relation], None, erased_values.dropped_by(number))
     with context.ledger_session("erase") as connection:
         ledger.note_runs(connection, number, erased_values.runs_of(connection, number, names))
-        counts = erased_values.empty(connection, number, names)
+        with connection.transaction():
+            counts = erased_values.empty(connection, number, names)
+            ledger.note_emptied(connection, number, counts)
     found = _in_quarantine(context)
-    with context.ledger_session("erase") as connection:
-        counts["quarantine"] += erased_values.empty_quarantine(connection, number, found)
+    with context.ledger_session("erase") as connection, connection.transaction():
+        of_persons = erased_values.empty_quarantine(connection, number, found)
+        ledger.note_emptied(connection, number, {"quarantine": of_persons})
+    counts["quarantine"] += of_persons
     return counts
 
 
@@ -419,7 +424,6 @@ def _namesakes(
 def receipt(
     context: BuildContext,
     erasure: RecordedErasure,
-    counts: Mapping[str, int],
     wiped: Wiped,
     kept_until: date,
     kept: Sequence[str] = (),
@@ -449,7 +453,7 @@ def receipt(
         "persons": erasure.keys,
         "objects": [_object(each) for each in links],
         "rebuilt": [f"{asset} of {load_date}" for asset, load_date in rebuilt],
-        "emptied": dict(counts),
+        "emptied": {"decisions": 0, **now.emptied},
         "versions_of_decisions_kept": list(kept),
         "dagster_runs_deleted": now.runs,
         "files_not_written_anew": list(wiped.refused),

@@ -18,6 +18,7 @@ from psycopg import Connection
 
 from kpi_assets.lake_places import object_url
 from kpi_assets.ledger import decisions as ledger
+from kpi_assets.ledger import erasures
 from kpi_assets.ledger.locks import build_lock, unlock
 from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.decisions import PHASE
@@ -72,6 +73,7 @@ def take_out(context: BuildContext, erasure: int, *, was_behind: bool = False) -
                     ledger.forget(connection, holder.table.relation, found.load_date, mask_of(context), erasure)
                 for entry in (each for each in found.entries if each.key in lines):
                     kept += objects.empty_lines(context.store, entry, lines[entry.key]).kept
+                    erasures.note_emptied(connection, erasure, {"decisions": len(lines[entry.key])})
                     count += len(lines[entry.key])
             finally:
                 unlock(connection, lock)

@@ -142,13 +142,14 @@ def test_each_step_can_be_done_again(lab: PipelineHarness) -> None:
 
     until = date(2026, 1, 4)
     wiped = replace(wiped, wal=False)
-    key = steps.receipt(context, erasure, counts, wiped, until, ["one version"], store_is_vacuumed=True)
+    key = steps.receipt(context, erasure, wiped, until, ["one version"], store_is_vacuumed=True)
     body = lab.s3.get_object(Bucket=lab.bucket, Key=key)["Body"].read()
-    assert steps.receipt(context, erasure, {}, wiped, until) == key  # its ledger row was not written yet
+    assert steps.receipt(context, erasure, wiped, until) == key  # its ledger row was not written yet
     assert lab.s3.get_object(Bucket=lab.bucket, Key=key)["Body"].read() == body
     said = json.loads(body)
     assert (said["persons"], said["gone_from_backups_by"], said["receipt_before"]) == (2, "2026-01-04", None)
     assert said["versions_of_decisions_kept"] == ["one version"]
+    assert said["emptied"] == {"decisions": 0, **counts}, "of both attempts"
     assert (said["wal"].split()[0], said["object_store"].split()[0]) == ("segments", "vacuumed:")
     assert said["rebuilt"] == [f"marts.spent of {DAY}", f"raw.customers of {DAY}"]
     with lab.session() as session:

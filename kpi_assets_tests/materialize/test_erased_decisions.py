@@ -239,6 +239,7 @@ def test_who_was_killed_between_two_objects_of_decisions_goes_on(
     assert [body(lab, key) == "\n" for key in keys] == [True, False]
     assert erased_decisions.take_out(context, 1) == Emptied(1)
     assert [body(lab, key) for key in keys] == ["\n", "\n"]
+    assert lab.rows("select emptied from ops.erasures") == [({"decisions": 2},)]
 
 
 def test_who_was_killed_after_the_last_object_of_decisions_has_left_nothing_that_confirms_a_guess(
