@@ -97,10 +97,12 @@ format: $(READY_DEV) ## format Python and SQL
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
 	@$(BIN)/sqlfluff fix --quiet sql kpi_assets_tests/e2e/sql
 
+OF_SPARK := kpi_assets_tests/model/portable
 lock: $(READY) ## resolve pyproject.toml and uv into the lock files
 	@echo "uv==$(UV_VERSION)" | $(BIN)/uv pip compile $(COMPILE) - -o requirements-uv.lock
 	@$(BIN)/uv pip compile $(COMPILE) --extra local pyproject.toml -o requirements.lock
 	@$(BIN)/uv pip compile $(COMPILE) --extra local --extra parquet --extra zstd --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	@for name in spark java; do $(BIN)/uv pip compile $(COMPILE) -c requirements-dev.lock $(OF_SPARK)/$$name.in -o $(OF_SPARK)/$$name.lock || exit 1; done
 
 clean: ## remove the virtual environment and the embedded stack's state
 	@test ! -x $(BIN)/kpi || $(BIN)/kpi down

@@ -1,11 +1,11 @@
 """The page of portable SQL: what means the same on another engine, and what is refused with the way to write it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from kpi_assets.docs.markdown import page_of, table, word
 from kpi_assets.model.portable.aggregates import KINDS
 from kpi_assets.model.portable.expressions import RULES
-from kpi_assets.model.portable.refusals import REFUSALS
+from kpi_assets.model.portable.refusals import OF_OBJECTS, OF_TABLES, REFUSALS, Refusal
 from kpi_assets.model.portable.types import PORTABLE
 
 _INTRO = """
@@ -25,8 +25,14 @@ Columns have one of these types: {", ".join(map(word, PORTABLE))}.
 - A division of numbers other than whole ones, and `avg`, have their digits only when they are rounded: by
   `round(…, n)` or a cast to `numeric(p,n)` with n up to 6. Before that they may be compared, negated, multiplied by an
   exact number or added to one. What is divided may have 22 digits before the point, less those after the point of the
-  divisor, and the result 20; the engine fails where they are larger. A divisor may count up to 5,000,000,000 units of
-  its last digit: beyond that, a quotient within 10⁻¹⁶ of a half may be rounded to the other side.
+  divisor, and the result 20; the engine fails where they are larger.
+- Up to 12 places are allowed where what is divided has at most 16 digits before the point by its type, less those
+  after the point of the divisor: `n::numeric(22,12) / m` of two integers. The result may then have 16 digits before the
+  point.
+- Postgres rounds a quotient twice: first to the digits that it chooses, which are 20 after the point below 1, 16 below
+  10,000, 12 below 10⁸, and so on. The engine rounds it first to 16, or to 20 where 12 places are allowed. So a quotient
+  that lies almost at a half may be rounded to the other side once its divisor counts more than 5·10ᵏ units of its last
+  digit, where k is the lesser of these digits, less the places, less 1: 5,000,000,000 for 6 places of 16.
 - Values that Postgres alone has, `NaN` and infinity, are in no column of an engine. The open end of a `range` is
   translated as a condition that is never true.
 """
@@ -44,6 +50,27 @@ The examples read the columns `n` (integer), `b` (bigint), `d` (numeric(10,2)), 
 and `moment` (timestamp) of a table `probes.values_of` with the grain `id`. A percent sign is doubled, as in all files.
 """
 
+_HEADS = ("refused", "because", "example", "portable")
+_OF_TABLES = """
+Of a table, this is refused whatever its SQL says, because an engine would compute the rows and Postgres does more
+with them:
+"""
+_OF_OBJECTS = """
+Of the objects of a raw table, an engine reads Parquet, and CSV line by line. Of a CSV with a value that goes on in the
+next line, no record is loaded. This is refused:
+"""
+_PORTABLE = """
+These are portable, as far as the SQL in them is:
+
+- a table that carries on, which reads its own rows of `%(previous_load_date)s`;
+- a window: `lookback`, with `versions: latest` or `rows: all`;
+- all checks, `reconcile` with the expressions of `sum`, `here` and `counted` and the conditions of `dropped` and
+  `changed` included.
+
+Questions and live views are not looked at, because readers ask them on Postgres. A question that is to read what an
+engine has computed reads a KPI of it.
+"""
+
 
 def page() -> str:
     """Return the page as Markdown."""
@@ -58,10 +85,15 @@ def page() -> str:
         _CLAUSES,
         "## What is refused",
         _REFUSED,
-        table(("refused", "because", "example", "portable"), _refusals()),
+        table(_HEADS, _rows(REFUSALS.values())),
+        _OF_TABLES,
+        table(_HEADS, _rows(OF_TABLES.values())),
+        _OF_OBJECTS,
+        table(_HEADS, _rows(OF_OBJECTS.values())),
+        _PORTABLE,
     )
 
 
-def _refusals() -> Iterator[tuple[str, str, str, str]]:
-    for each in REFUSALS.values():
+def _rows(refusals: Iterable[Refusal]) -> Iterator[tuple[str, str, str, str]]:
+    for each in refusals:
         yield each.what, each.why, word(each.example), word(each.instead) if each.instead else "no way"

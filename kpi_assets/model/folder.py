@@ -7,7 +7,7 @@ meaning of the words of a file (header.py, query.py, checks/), and checks agains
 import re
 import stat
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 
@@ -232,7 +232,8 @@ def _read_table(
     if own.found:
         return None
     at = {name: lines.of("columns", name) for name in header.columns}
-    return Table(folder.name, relation, path, header, query, checks, rules, calendar, delivery_calendar, at)
+    table = Table(folder.name, relation, path, header, query, checks, rules, calendar, delivery_calendar, at)
+    return replace(table, word_lines={word: lines.of(word) for word in header.model_fields_set})
 
 
 def _query_of(

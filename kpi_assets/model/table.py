@@ -55,6 +55,8 @@ class Table:
     lines: Mapping[str, int] = field(default_factory=dict, compare=False)  # column -> its line in the file
     pii: Pii = Pii()  # its personal columns: declared, or made of those of the tables that it reads
 
+    word_lines: Mapping[str, int] = field(default_factory=dict, compare=False)  # word of the header -> its line
+
     def line_of(self, column: str) -> int:
         """Return the line of the file on which a column is declared."""
         return self.lines.get(column, 1)

@@ -27,7 +27,7 @@ from kpi_assets_tests.new_check_words import registered
 SHIPPED = {
     "marts.dim_products": ("ea878df6b975cd77", "bc1c1c35d8fa1a09", None),
     "marts.fact_order_items": ("7426b8945d888bf0", "e1b52047b74f15fd", None),
-    "marts.fact_orders": ("8e0f725aabfba20b", "4f135f33c219036b", None),
+    "marts.fact_orders": ("c16f0722792ead31", "4f135f33c219036b", None),
     "marts.kpi_orders_by_dow": ("f69e2ba37070e304", "f62428a97ec194d2", None),
     "marts.kpi_orders_by_dow_28d": ("ff59ec751aeb0ed1", "7b5848c911df40d1", None),
     "marts.kpi_products_reorder": ("9b5cef5096eb9b56", "d82340006f62093a", None),

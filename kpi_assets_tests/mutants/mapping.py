@@ -309,9 +309,17 @@ _TESTS = {
     **dict.fromkeys(
         [
             f"model/portable/{name}"
-            for name in ("types", "refusals", "expressions", "aggregates", "statement", "problems")
+            for name in (
+                *("types", "refusals", "values", "numbers", "dates", "texts", "expressions", "aggregates"),
+                *("statement", "problems", "raw_words"),
+            )
         ],
-        ("model/portable/test_probes.py", "model/portable/test_fixtures.py", "cli/test_check.py"),
+        (
+            "model/portable/test_probes.py",
+            "model/portable/test_fixtures.py",
+            "model/portable/test_problems.py",
+            "cli/test_check.py",
+        ),
     ),
     "model/repeats": ("model/test_growing.py",),
     "model/live_run": ("model/test_growing.py",),

@@ -8,21 +8,11 @@ from typing import Protocol
 
 from sqlglot import exp
 
-from kpi_assets.model.portable.expressions import (
-    Scope,
-    Value,
-    call,
-    cast,
-    condition,
-    constant,
-    divided,
-    exact,
-    is_by_bytes,
-    refused,
-    together,
-)
+from kpi_assets.model.portable.numbers import divided, exact
 from kpi_assets.model.portable.refusals import NotPortableError
-from kpi_assets.model.portable.types import BIGINT, BOOLEAN, DATE, DIGITS, QUOTIENT, TEXT, TIMESTAMP, numeric
+from kpi_assets.model.portable.texts import is_by_bytes
+from kpi_assets.model.portable.types import BIGINT, BOOLEAN, DATE, DIGITS, TEXT, TIMESTAMP, numeric
+from kpi_assets.model.portable.values import Scope, Value, call, cast, condition, constant, refused, together
 
 _ORDERED = (exp.RowNumber, exp.Lag, exp.Lead, exp.FirstValue, exp.LastValue)
 _RANKS: Mapping[type[exp.Expr], str] = {exp.RowNumber: "row_number", exp.Rank: "rank", exp.DenseRank: "dense_rank"}
@@ -83,7 +73,7 @@ class Aggregates:
 
     def _summed(self, value: Value, node: exp.Expr, *, distinct: bool, most: int = DIGITS) -> Value:
         """Return a sum in a type that holds it; a sum that is too large for the engine raises there."""
-        if value.type == QUOTIENT:
+        if value.type.is_quotient:
             raise NotPortableError("quotient", node)
         if not value.type.is_exact:
             raise NotPortableError("operands", node)
@@ -100,7 +90,7 @@ class Aggregates:
     def _average(self, node: exp.Expr) -> Value:
         what, distinct = _argument(node)
         value = self._scope.value(what)
-        if value.type != QUOTIENT and not value.type.is_exact:
+        if not value.type.is_number:
             raise NotPortableError("operands", node)
         total = exact(self._summed(value, node, distinct=distinct, most=_OF_AVERAGE), self._scope)
         count = call("nullif", self._counted(value.sql.copy(), distinct=distinct), constant(0))

@@ -1,18 +1,22 @@
 """Problems: what of a pipeline another engine would refuse, as errors with file and line.
 
-Belongs here: which SELECTs and columns of a table are looked at, and with which sources. Not here: the rules.
+Belongs here: which words, SELECTs and columns of a table are looked at, and with which sources. Questions and live
+views are not looked at: readers ask them on Postgres. Not here: the rules.
 """
 
 from collections.abc import Iterator, Mapping
 
+from kpi_assets.model.checks.reconcile import Reconcile
 from kpi_assets.model.names import BATCH, LOAD_DATE, Relation
 from kpi_assets.model.pipeline import Pipeline
-from kpi_assets.model.portable.refusals import NotPortableError
+from kpi_assets.model.portable.raw_words import refused_words
+from kpi_assets.model.portable.refusals import OF_OBJECTS, OF_TABLES, NotPortableError
 from kpi_assets.model.portable.statement import AUDITED, Portable, Source, source, translate
 from kpi_assets.model.portable.types import PORTABLE, Engine, declared
-from kpi_assets.model.query import Query, line_of
+from kpi_assets.model.query import Query, line_of, parse_query
 from kpi_assets.model.strict_yaml import ModelError
 from kpi_assets.model.table import Table
+from kpi_assets.model.table_ref import THIS
 
 
 def sources_of(pipeline: Pipeline, table: Table, query: Query) -> dict[Relation, Source]:
@@ -44,13 +48,40 @@ def problems(pipeline: Pipeline, engine: Engine) -> Iterator[ModelError]:
 
 
 def _of_table(pipeline: Pipeline, table: Table, engine: Engine) -> Iterator[ModelError]:
+    for key, line, what in _beside_sql(pipeline, table):
+        yield ModelError(table.path, line, f"{what} is not portable, because {OF_TABLES[key].sentence}")
+    for key, column, what in refused_words(table):
+        line = table.line_of(column) if column else table.word_lines["source"]
+        yield ModelError(table.path, line, f"{what} is not portable, because {OF_OBJECTS[key].sentence}")
     for name, type_ in table.readable_types.items():
         if declared(type_) is None:
             line = table.lines.get(name, 1)
             text = f"the column {name} is not portable, because no other engine holds a {type_} as Postgres does"
             yield ModelError(table.path, line, f"{text}: declare one of {', '.join(PORTABLE)}")
-    for query in table.queries:
+    for query in (*table.queries, *_counted_here(table)):
         try:
             translated(pipeline, table, query, engine)
         except NotPortableError as refused:
             yield ModelError(table.path, line_of(refused.node, query.line), str(refused))
+
+
+def _beside_sql(pipeline: Pipeline, table: Table) -> Iterator[tuple[str, int, str]]:
+    """Yield (key of the refusal, line, what is refused) of what Postgres does with the rows besides the SELECT."""
+    if table.header.history:
+        yield "history", table.word_lines["storage"], "storage: history"
+    for relation, line in table.mentions.items():
+        if relation in pipeline.tables and pipeline.tables[relation].header.history:
+            yield "history_read", line, f"reading the history {relation}"
+    if table.stream:
+        yield "stream", table.word_lines["source"], "a stream"
+    elif table.grows:
+        yield "grows", table.query.line if table.query else 1, "a table that grows"
+    if table.rules:
+        yield "rules", table.word_lines["quarantine"], "quarantine.rules"
+
+
+def _counted_here(table: Table) -> Iterator[Query]:
+    """Yield what checks compute over the build in the scan that they share, as queries."""
+    for check in table.checks:
+        if isinstance(check, Reconcile):
+            yield parse_query(f"select {check.here} as here from {THIS}", table.path, check.line)  # noqa: S608

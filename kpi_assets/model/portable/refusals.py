@@ -1,7 +1,7 @@
 """Refusals: what is not portable, why, an example, and the portable way to write it.
 
-The reference page and the tests are made from this list; each example is refused for its reason, and each portable way
-is translated and gives on every engine what it gives on Postgres. Not here: finding what is refused.
+The reference page and the tests are made from these lists; each example is refused for its reason, and each portable
+way is translated and gives on every engine what it gives on Postgres. Not here: finding what is refused.
 """
 
 from dataclasses import dataclass
@@ -65,10 +65,11 @@ REFUSALS = {
         "sum(round(d / 3, 6))",
     ),
     "places": Refusal(
-        "a quotient rounded to more than 6 places",
-        "so many digits of a quotient are not the same on each engine",
-        "round(d / 3, 9)",
-        "round(d / 3, 6)",
+        "a quotient rounded to more than 6 places, or to more than 12 where what is divided has, less the digits after "
+        "the point of the divisor, at most 16 before its own",
+        "an engine has no place for so many digits of a quotient",
+        "round(b / 3.0, 12)",
+        "round(b::numeric(16,0) / 3, 12)",
     ),
     "large_quotient": Refusal(
         "a division of numbers with more than 16 places, or by one with more than 12, or of quotients",
@@ -204,6 +205,92 @@ REFUSALS = {
         "any function or operator that the list above does not name",
         "it is not known to mean the same on each engine",
         "md5(t)",
+    ),
+}
+
+# What Postgres does with the rows of a table besides its SELECT. The examples are parts of headers and SELECTs.
+OF_TABLES = {
+    "history": Refusal(
+        "a history",
+        "Postgres makes and keeps its versions",
+        "storage: history",
+        "storage: partitions",
+    ),
+    "history_read": Refusal(
+        "reading a history, also by a check",
+        "its versions stay on Postgres, and one SELECT cannot read both",
+        "from marts.customers",
+        "from marts.customer_days where load_date = %(load_date)s",
+    ),
+    "stream": Refusal(
+        "the raw table of a stream",
+        "its batches are added within Postgres",
+        "source: {stream: clicks, object: raw/clicks/load_date={load_date}/, format: ndjson}",
+        "source: {object: raw/clicks/load_date={load_date}/clicks.parquet, format: parquet}",
+    ),
+    "grows": Refusal(
+        "a table that grows",
+        "its batches are added within Postgres",
+        "where load_date = %(load_date)s and batch = %(batch)s",
+        "where load_date = %(load_date)s",
+    ),
+    "rules": Refusal(
+        "rules that set rows aside",
+        "the rows wait in Postgres for a decision",
+        "quarantine: {rows: 5, rules: {not_null: [name]}}",
+        "checks: {not_null: [name]}",
+    ),
+}
+
+# How the objects of a raw table are written. The examples are words of headers.
+OF_OBJECTS = {
+    "format": Refusal(
+        "objects in JSON",
+        "one record may have several lines, and an engine reads line by line",
+        "source: {format: json}",
+        "source: {format: parquet}",
+    ),
+    "encoding": Refusal(
+        "another encoding than UTF-8",
+        "an engine reads bytes as UTF-8",
+        "source: {encoding: cp1252}",
+        "source: {encoding: utf-8}",
+    ),
+    "compression": Refusal(
+        "packed objects",
+        "an engine cannot read a part of one",
+        "source: {format: csv, compression: gzip}",
+        "source: {format: parquet}",
+    ),
+    "extra": Refusal(
+        "keeping the fields that are no column",
+        "they are one JSON, which engines write differently",
+        "source: {extra: keep}",
+        "source: {extra: ignore}",
+    ),
+    "comment": Refusal(
+        "the position of records between comments",
+        "an engine counts lines, and comments are lines too",
+        'source: {comment: "#", position: record_number}',
+        'source: {comment: "#"}',
+    ),
+    "column_format": Refusal(
+        "a format of dates",
+        "engines have other words for formats",
+        "day: {type: date, format: M/D/YYYY}",
+        "day: {type: date}",
+    ),
+    "column_allow": Refusal(
+        "NaN and infinity",
+        "no column of an engine holds them",
+        'amount: {type: "numeric(12,2)", allow: [nan]}',
+        'amount: {type: "numeric(12,2)", null: ["", NaN]}',
+    ),
+    "column_round": Refusal(
+        "rounding while reading",
+        "each engine rounds in its own way",
+        'amount: {type: "numeric(12,2)", round: half_even}',
+        'amount: {type: "numeric(12,6)"}',
     ),
 }
 

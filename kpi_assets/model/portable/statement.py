@@ -14,14 +14,13 @@ from sqlglot.optimizer.qualify import qualify
 from kpi_assets.model.lookback import WINDOW_START
 from kpi_assets.model.names import BATCH, LOAD_DATE, PREVIOUS, Relation
 from kpi_assets.model.portable.aggregates import KINDS, Aggregates, ordered
-from kpi_assets.model.portable.expressions import RULES, Value, check_words, coerced, condition, refused, together
+from kpi_assets.model.portable.expressions import RULES, check_words
 from kpi_assets.model.portable.refusals import REFUSALS, NotPortableError
 from kpi_assets.model.portable.types import (
     BIGINT,
     BOOLEAN,
     DATE,
     NULL,
-    QUOTIENT,
     TEXT,
     UNKNOWN,
     Engine,
@@ -29,6 +28,7 @@ from kpi_assets.model.portable.types import (
     common,
     declared,
 )
+from kpi_assets.model.portable.values import Value, coerced, condition, refused, together
 from kpi_assets.model.table_ref import THIS, as_parsed
 
 AUDITED = Relation("", THIS)  # the build that the query of a check audits
@@ -87,7 +87,7 @@ def translate(
     assert isinstance(query, exp.Query)
     made, found = _Statement(engine, {name: tables[relation] for name, relation in named.items()}).query(query)
     for name, type_ in found.columns.items():
-        if type_ == QUOTIENT:
+        if isinstance(type_, Type) and type_.is_quotient:
             raise NotPortableError("quotient", next(each for each in query.selects if each.alias_or_name == name))
     _name_tables(made, named, place or _as_on_postgres, engine)
     columns = {name: TEXT if each == NULL else each for name, each in found.columns.items() if isinstance(each, Type)}
@@ -187,7 +187,7 @@ class _Statement:
             raise NotPortableError("operands", node)
         for (name, first), second in zip(one.columns.items(), other.columns.values(), strict=False):
             type_ = common(first, second) if isinstance(first, Type) and isinstance(second, Type) else None
-            if type_ is None or type_.base == "quotient":
+            if type_ is None or type_.is_quotient:
                 raise NotPortableError("operands", node)
             columns[name] = TEXT if type_ in (UNKNOWN, NULL) else type_
         parts = [self._as(query, of, columns) for query, of in ((left, one), (right, other))]

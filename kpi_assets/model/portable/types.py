@@ -1,7 +1,8 @@
 """Types of portable values: what Postgres calls them, what an engine calls them, and which two have a common type.
 
 A `numeric` always has its digits: an engine has no number of any length. A `quotient` is the result of a division,
-whose digits after the point are chosen by Postgres for each value: it is portable only until it is rounded. An
+whose digits after the point are chosen by Postgres for each value: it is portable only until it is rounded. Engines
+hold it with 16 of them, or with 20 where the number that is divided leaves room for a `FINE` one. An
 `unknown` is a constant in quotes, and `null` is NULL, which take the type of what they meet.
 Not here: the types that a header may name (model/column_types.py).
 """
@@ -15,7 +16,6 @@ from sqlglot import exp
 Engine = Literal["spark", "duckdb"]
 ENGINES: tuple[Engine, ...] = ("spark", "duckdb")
 DIGITS = 38  # the most that an engine keeps
-QUOTIENT_DIGITS, QUOTIENT_SCALE = 36, 16  # how an engine holds a quotient
 _INTEGERS = {"smallint": 5, "integer": 10, "bigint": 19}  # the digits of each
 _SPARK = {"text": "string", "integer": "int", "timestamp without time zone": "timestamp_ntz"}
 _DUCKDB = {"text": "varchar", "timestamp without time zone": "timestamp"}
@@ -24,7 +24,7 @@ _NUMERIC = re.compile(r"numeric\((\d+),(\d+)\)")
 
 @dataclass(frozen=True)
 class Type:
-    """The type of a value. Integers and numerics have `digits`, and numerics may have a `scale`."""
+    """The type of a value. Numbers have `digits`, and numbers other than integers may have a `scale`."""
 
     base: str
     digits: int = 0
@@ -47,7 +47,17 @@ class Type:
     @property
     def is_number(self) -> bool:
         """Whether it is a number, a quotient included."""
-        return self.is_exact or self.base == "quotient"
+        return self.is_exact or self.is_quotient
+
+    @property
+    def is_quotient(self) -> bool:
+        """Whether it is the result of a division that is not rounded."""
+        return self.base == "quotient"
+
+    @property
+    def places(self) -> int:
+        """The most places to which a quotient may be rounded."""
+        return 12 if self == FINE else 6
 
     @property
     def whole(self) -> int:
@@ -56,9 +66,7 @@ class Type:
 
     def on(self, engine: Engine) -> exp.DataType:
         """Return the type of an engine that holds the same values."""
-        if self.base == "quotient":
-            return exp.DataType.build(f"decimal({QUOTIENT_DIGITS},{QUOTIENT_SCALE})", dialect=engine)
-        if self.base == "numeric":
+        if self.base in ("numeric", "quotient"):
             return exp.DataType.build(f"decimal({self.digits},{self.scale})", dialect=engine)
         names = _SPARK if engine == "spark" else _DUCKDB
         return exp.DataType.build(names.get(self.base, self.base), dialect=engine)
@@ -66,7 +74,8 @@ class Type:
 
 SMALLINT, INTEGER, BIGINT = (Type(name, digits) for name, digits in _INTEGERS.items())
 BOOLEAN, TEXT, DATE, TIMESTAMP = map(Type, ("boolean", "text", "date", "timestamp without time zone"))
-QUOTIENT, UNKNOWN, NULL = map(Type, ("quotient", "unknown", "null"))
+QUOTIENT, FINE = (Type("quotient", 36, scale) for scale in (16, 20))
+UNKNOWN, NULL = map(Type, ("unknown", "null"))
 _PLAIN = {str(each): each for each in (SMALLINT, INTEGER, BIGINT, BOOLEAN, TEXT, DATE, TIMESTAMP)}
 PORTABLE = (*_PLAIN, "numeric(p,s) with p up to 38")  # for people
 
@@ -118,5 +127,5 @@ def _taken(first: Type, second: Type) -> Type | None:
     """Return the second type if a value of the first is one of it too, without a change of digits."""
     same = first in (NULL, second)
     constant = first == UNKNOWN and not second.is_number
-    wider = (first, second) == (DATE, TIMESTAMP) or (first.is_exact and second == QUOTIENT)
+    wider = (first, second) in ((DATE, TIMESTAMP), (FINE, QUOTIENT)) or (first.is_exact and second.is_quotient)
     return second if same or constant or wider else None

@@ -57,7 +57,7 @@ select
     o.days_since_prior_order,
     b.items_in_order,
     b.reordered_items_in_order,
-    (b.reordered_items_in_order::numeric(38, 12) / b.items_in_order)::numeric(13, 12) as reorder_item_rate,
+    (b.reordered_items_in_order::numeric(22, 12) / b.items_in_order)::numeric(13, 12) as reorder_item_rate,
     b.reordered_items_in_order > 0 as has_any_reorder
 from stg.stg_orders as o
 left join baskets as b on o.order_id = b.order_id
