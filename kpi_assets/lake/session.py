@@ -5,6 +5,7 @@ executed or not, which the caller finds out from the ledger and from the table.
 Belongs here: the only import of the engine's client. Not here: which statements are executed (tables.py, audit.py).
 """
 
+import logging
 import re
 import threading
 from collections.abc import Iterator, Mapping
@@ -75,6 +76,8 @@ class Engine:
             from pyspark.sql.connect.session import SparkSession  # noqa: PLC0415
         except ImportError as error:
             raise EngineError(f"The client of Spark Connect is not installed ({error}): {INSTALL}.") from None
+        # The client logs each error by itself, with the values that it quotes. The sentence that is raised says all.
+        logging.getLogger("SQLQueryContextLogger").disabled = True
         place = place_of(url)
         options = [
             # A server that has vanished is noticed within about a minute, however long a statement runs.

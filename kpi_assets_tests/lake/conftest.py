@@ -10,7 +10,7 @@ from kpi_assets_tests.lake.server import LakeServer, lake_server, needed
 
 
 @pytest.fixture(scope="session")
-def server(stack: Stack) -> Iterator[LakeServer]:  # noqa: ARG001
+def server(stack: Stack) -> Iterator[LakeServer]:
     """A Spark with Iceberg."""
     needed()
     with lake_server() as running:

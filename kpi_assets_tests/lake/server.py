@@ -24,7 +24,7 @@ from kpi_assets_tests.model.portable.spark_install import SPARK, jars, packages
 
 BUCKET = "iceberg"
 CATALOG = "k"
-TOKEN = "a-token-of-tests"  # noqa: S105
+TOKEN = "a-token-of-tests"
 
 
 @dataclass(frozen=True)
