@@ -159,6 +159,12 @@ class Engine:
                     yield each
         self.statements += 1
 
+    def interrupt(self) -> None:
+        """End what the session executes, from another thread; its statement then raises EngineError."""
+        with suppress(Exception):
+            if self._session is not None:
+                self._session.interruptAll()
+
     def close(self) -> None:
         """End the session and its connection. Nothing is raised, and a second call does nothing."""
         session, self._session = self._session, None

@@ -107,6 +107,12 @@ def checksum_of(columns: Mapping[str, str]) -> str:
     return f"cast(coalesce(sum(cast({hashed} as decimal(38, 0))), 0) as string)"
 
 
+def rows_and_checksum(engine: Engine, rows: str, columns: Mapping[str, str]) -> tuple[int, str]:
+    """Return the number of rows of a SELECT, and their checksum over columns (name -> type)."""
+    [(count, checksum)] = engine.rows(f"select count(*), {checksum_of(columns)} from (\n{rows}\n) as `q`")
+    return int(count), str(checksum)
+
+
 class Tables:
     """The tables of one ledger on an engine. `ledger` is the identity of the database with the ledger."""
 
@@ -117,15 +123,7 @@ class Tables:
 
     def exists(self, table: LakeTable) -> bool:
         """Whether the catalog has the table."""
-        try:
-            found = self._engine.rows(
-                f"show tables in {quoted(table.catalog, table.namespace)} like {constant(table.table)}"
-            )
-        except EngineError as error:
-            if "SCHEMA_NOT_FOUND" in error.condition or "NoSuchNamespace" in str(error):
-                return False
-            raise
-        return any(row[1] == table.table for row in found)
+        return self._properties(table) is not None
 
     def ensure(self, table: LakeTable) -> None:
         """Create the table, or alter it so that it takes rows with the declared columns.
@@ -134,7 +132,7 @@ class Tables:
         table is that of another ledger, or a stored type does not hold the declared one.
         """
         engine = self._engine
-        if not self.exists(table):
+        if (properties_there := self._properties(table)) is None:
             engine.execute(f"create namespace if not exists {quoted(table.catalog, table.namespace)}")
             columns = ", ".join(f"{quoted(name)} {_held_as(type_)}" for name, type_ in table.columns.items())
             properties = ", ".join(
@@ -145,7 +143,8 @@ class Tables:
                 f"partitioned by ({quoted(LOAD_DATE)}) tblproperties ({properties})"
                 + (f" comment {constant(table.description)}" if table.description else "")
             )
-        self.check_owner(table)
+            properties_there = self._properties(table) or {}
+        self._check_owner(table, properties_there.get(OWNER))
         stored = self._stored(table)
         added = {name: type_ for name, type_ in table.columns.items() if name not in stored}
         if added:
@@ -172,7 +171,18 @@ class Tables:
 
     def check_owner(self, table: LakeTable) -> None:
         """Raise EngineError if the table belongs to another ledger, or to none."""
-        found = dict(self._engine.rows(f"show tblproperties {table.sql}")).get(OWNER)
+        self._check_owner(table, (self._properties(table) or {}).get(OWNER))
+
+    def _properties(self, table: LakeTable) -> dict[str, str] | None:
+        """Return the properties of a table; None if it is not there."""
+        try:
+            return dict(self._engine.rows(f"show tblproperties {table.sql}"))
+        except EngineError as error:
+            if "NOT_FOUND" in error.condition:
+                return None
+            raise
+
+    def _check_owner(self, table: LakeTable, found: str | None) -> None:
         if found != self._ledger:
             whose = f"belongs to the ledger {found}" if found else "was not made by kpi_assets"
             raise EngineError(
@@ -197,14 +207,11 @@ class Tables:
         """
         engine, branch = self._engine, branch_of(build_id)
         there = quoted(table.catalog, table.namespace, table.table, f"branch_{branch}")
-        names = ", ".join(quoted(name) for name in table.columns)
-        engine.execute(f"refresh table {table.sql}")
+        stored = self._stored(table)
         engine.execute(f"alter table {table.sql} create or replace branch {quoted(branch)}")
         engine.execute(f"delete from {there} where {quoted(LOAD_DATE)} = {constant(load_date)}")
-        chosen = ", ".join(f"`q`.{quoted(name)}" for name in table.types)
-        engine.execute(
-            f"insert into {there} ({names}) select {constant(load_date)}, {chosen} from (\n{select}\n) as `q`"
-        )
+        chosen = {name: f"`q`.{quoted(name)}" for name in table.types}
+        engine.execute(_insert(there, stored, {LOAD_DATE: constant(load_date), **chosen}, select))
         return self.snapshot(table, branch)
 
     def snapshot(self, table: LakeTable, ref: str) -> int:
@@ -228,8 +235,7 @@ class Tables:
         """Return the number of rows of a load_date in a snapshot, and their checksum over columns (name -> type)."""
         columns = table.types if columns is None else columns
         rows = rows_of(table.sql, {LOAD_DATE: "date", **columns}, {load_date: snapshot})
-        [(count, checksum)] = self._engine.rows(f"select count(*), {checksum_of(columns)} from ({rows}) as `q`")
-        return int(count), str(checksum)
+        return rows_and_checksum(self._engine, rows, columns)
 
     def drop_branch(self, table: LakeTable, build_id: int) -> None:
         """Drop the branch of a candidate, if it is there."""
@@ -255,13 +261,11 @@ class Tables:
         """
         engine = self._engine
         engine.execute(f"refresh table {table.sql}")
-        wanted = self._files(table, load_date, snapshot) if snapshot is not None else set()
-        found = self._files(table, load_date, None)
-        if found == wanted:
-            return
-        if found:
+        if found := self._files(table, load_date, None):
+            if snapshot is not None and found == self._files(table, load_date, snapshot):
+                return
             engine.execute(f"delete from {table.sql} where {quoted(LOAD_DATE)} = {constant(load_date)}")
-        if not wanted:
+        if snapshot is None or not self._files(table, load_date, snapshot):
             return
         try:
             engine.execute(
@@ -272,25 +276,41 @@ class Tables:
             # It was picked before, and other rows took its place since; or main never had what it was cut from.
             if error.transient or "herrypick" not in str(error):
                 raise
-            names = ", ".join(quoted(name) for name in table.columns)
-            engine.execute(
-                f"insert into {table.sql} ({names}) {rows_of(table.sql, table.columns, {load_date: snapshot or 0})}"
-            )
+            chosen = {name: f"`q`.{quoted(name)}" for name in table.columns}
+            rows = rows_of(table.sql, table.columns, {load_date: snapshot})
+            engine.execute(_insert(table.sql, self._stored(table), chosen, rows))
 
     def repair(self, table: LakeTable, published: Mapping[date, int], *, complete: bool) -> list[date]:
         """Give `main` what the ledger names, where it lags; return the load_dates that did.
 
-        `published` is the snapshot of each load_date. If it is `complete`, load_dates that it lacks are deleted.
+        `published` is the snapshot of each load_date. If it is `complete`, load_dates that it lacks are deleted, and
+        what was picked before is looked at too: somebody may have changed `main`. Else a session may not have read the
+        table before another one has changed it.
         """
-        self._engine.execute(f"refresh table {table.sql}")
-        there = self._engine.rows(
-            f"select partition.{quoted(LOAD_DATE)}, sum(record_count) from {table.sql}.`files` group by 1"
-        )
-        behind = [day for day, snapshot in published.items() if not self._is_mirrored(table, day, snapshot)]
-        gone = [day for day, _ in there if day not in published] if complete else []
+        picked: set[int] = set()
+        gone: list[date] = []
+        if complete:
+            self._engine.execute(f"refresh table {table.sql}")
+            there = self._engine.rows(f"select distinct partition.{quoted(LOAD_DATE)} from {table.sql}.`files`")
+            gone = [day for (day,) in there if day not in published]
+        else:
+            picked = self._picked(table)
+        behind = [
+            day
+            for day, snapshot in published.items()
+            if snapshot not in picked and not self._is_mirrored(table, day, snapshot)
+        ]
         for day in sorted([*behind, *gone]):
             self.mirror(table, day, published.get(day))
         return sorted([*behind, *gone])
+
+    def _picked(self, table: LakeTable) -> set[int]:
+        """Return the snapshots that `main` consists of: its own, and those that were picked."""
+        rows = self._engine.rows(
+            f"select h.snapshot_id, s.summary['source-snapshot-id'] from {table.sql}.`history` as h "
+            f"inner join {table.sql}.`snapshots` as s on h.snapshot_id = s.snapshot_id where h.is_current_ancestor"
+        )
+        return {int(each) for row in rows for each in row if each is not None}
 
     def _is_mirrored(self, table: LakeTable, load_date: date, snapshot: int) -> bool:
         """Whether `main` has the rows of a snapshot: the same files, or others with the same rows."""
@@ -320,13 +340,11 @@ class Tables:
         return sorted(Ref(*row) for row in rows)
 
     def sweep(self, table: LakeTable, keep: Collection[int]) -> list[str]:
-        """Drop the branches and tags of all builds but these, and return their names.
+        """Drop the branches and tags of all builds but these, and return their names. The table is `ensure`d before.
 
         `keep` are the builds that the ledger names, and those that still run: their rows in the run log are older than
         their branches. A branch or tag that is not named as those of builds is left alone.
         """
-        self._engine.execute(f"refresh table {table.sql}")
-        self.check_owner(table)
         dropped = []
         for ref in self.refs(table):
             prefix, number = ref.name[:1], ref.name[1:]
@@ -357,6 +375,13 @@ def branch_of(build_id: int) -> str:
 def tag_of(build_id: int) -> str:
     """Return the name of the tag of a build that is published."""
     return f"p{build_id:d}"
+
+
+def _insert(there: str, stored: Mapping[str, str], chosen: Mapping[str, str], select: str) -> str:
+    """Return the INSERT of a SELECT, whose rows are `q`; a stored column that the file does not declare gets NULL."""
+    values = [chosen.get(name, f"cast(null as {type_})") for name, type_ in stored.items()]
+    names = ", ".join(map(quoted, stored))
+    return f"insert into {there} ({names}) select {', '.join(values)} from (\n{select}\n) as `q`"
 
 
 def _held_as(type_: str) -> str:

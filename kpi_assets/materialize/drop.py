@@ -21,6 +21,7 @@ from kpi_assets.ledger.locks import build_lock, lock_publish, run_lock
 from kpi_assets.ledger.publishes import Publish
 from kpi_assets.materialize import keep
 from kpi_assets.materialize.context import BuildContext, Progress
+from kpi_assets.materialize.places import place_of
 from kpi_assets.materialize.retention import explain_replay
 from kpi_assets.materialize.retry import LOCK_TIMEOUT, retry_on_lock, wait_for_lock, wait_for_snapshots
 from kpi_assets.model.names import DECISIONS, Relation
@@ -28,10 +29,9 @@ from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.table import Table
 from kpi_assets.sources.listing import landed
 from kpi_assets.sources.store import Store
-from kpi_assets.warehouse import candidates, tables
+from kpi_assets.warehouse import tables
 from kpi_assets.warehouse.connection import connect
 from kpi_assets.warehouse.ddl import owner_of
-from kpi_assets.warehouse.kinds import strategy_of
 from kpi_assets.warehouse.views import views_on
 
 READER_TIMEOUT = 60.0  # seconds to wait for readers of the table, or for a run of the load_date
@@ -175,7 +175,7 @@ def drop_load_date(context: BuildContext, found: PublishedLoadDate, timeout: flo
     seconds.
     """
     table, relation, load_date = found.table, found.table.relation, found.publish.load_date
-    with context.session(table, f"drop {relation} {load_date}") as connection:
+    with context.session(table, f"drop {relation} {load_date}") as connection, place_of(context, table) as place:
 
         def change() -> None:
             with connection.transaction():
@@ -184,8 +184,7 @@ def drop_load_date(context: BuildContext, found: PublishedLoadDate, timeout: flo
                 lock_publish(connection, relation)
                 if publishes.current(connection, [relation], load_date).get(relation) != found.publish:
                     raise UserError(f"{relation} of {load_date} was published again meanwhile: drop it again.")
-                tables.check_storage(connection, table)
-                strategy_of(table).remove(connection, table, load_date)
+                place.remove(connection, table, load_date)
                 keep.drop_all(connection, [relation], load_date, "kpi drop")
                 publishes.record_load_date_removal(connection, [relation, *views_on(connection, relation)], load_date)
                 incidents.close_of_table(connection, relation, load_date)
@@ -198,8 +197,8 @@ def drop_load_date(context: BuildContext, found: PublishedLoadDate, timeout: flo
                 raise UserError(
                     f"A run of {load_date} is in progress ({holder}), so nothing was dropped: let it end first."
                 )
-        if strategy_of(table).removal_swaps(connection, table, load_date):
+        if place.removal_swaps(connection, table, load_date):
             wait_for_snapshots(connection, "dropped", context.on_progress, timeout)
         retry_on_lock(change, "dropped", context.on_progress, timeout)
-        for leftover in candidates.find_leftovers(connection, table, load_date):
-            candidates.drop(connection, leftover)
+        place.after_removal(connection, table, load_date)
+        place.drop_leftovers(connection, table, load_date)
