@@ -21,8 +21,8 @@ from kpi_assets.ledger.locks import build_lock, lock_publish, run_lock
 from kpi_assets.ledger.publishes import Publish
 from kpi_assets.materialize import keep
 from kpi_assets.materialize.context import BuildContext, Progress
+from kpi_assets.materialize.dropped import explain_replay
 from kpi_assets.materialize.places import place_of
-from kpi_assets.materialize.retention import explain_replay
 from kpi_assets.materialize.retry import LOCK_TIMEOUT, retry_on_lock, wait_for_lock, wait_for_snapshots
 from kpi_assets.model.names import DECISIONS, Relation
 from kpi_assets.model.pipeline import Pipeline

@@ -15,9 +15,9 @@ from kpi_assets.ledger.locks import run_lock
 from kpi_assets.ledger.publishes import Publish
 from kpi_assets.materialize.check_facts import FactLookup
 from kpi_assets.materialize.context import BuildContext, UpstreamError
+from kpi_assets.materialize.dropped import explain_replay
 from kpi_assets.materialize.inputs import window_of
 from kpi_assets.materialize.places import IN_POSTGRES, Place, place_of
-from kpi_assets.materialize.retention import explain_replay
 from kpi_assets.materialize.retry import wait_for_lock
 from kpi_assets.model.checks.base import AuditFacts
 from kpi_assets.model.lookback import Window

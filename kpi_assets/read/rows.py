@@ -52,7 +52,7 @@ def find_publish(
     current = publishes.current(connection, [table.relation], day) if day else {}
     if day is None or table.relation not in current:
         if day and (gone := publishes.dropped(connection, [table.relation], day)):
-            from kpi_assets.materialize.retention import explain_replay  # noqa: PLC0415  it imports boto3
+            from kpi_assets.materialize.dropped import explain_replay  # noqa: PLC0415  it imports boto3
 
             raise UserError(f"It cannot be shown: {explain_replay(pipeline, gone, day)}.")
         if load_date and (reason := pipeline.not_due(table, load_date)):
