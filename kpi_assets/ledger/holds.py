@@ -15,6 +15,7 @@ from kpi_assets.ledger.publishes import Publish
 from kpi_assets.ledger.recorded import OTHER_COMPARED
 from kpi_assets.ledger.runs import Status
 from kpi_assets.model.excerpt import RECORD, cut
+from kpi_assets.model.lake import Snapshot
 from kpi_assets.model.names import Relation
 from kpi_assets.model.ruling import CandidateKey
 
@@ -32,15 +33,17 @@ def record(
     compared: Mapping[str, int] = NOTHING,
     rows: int | None = None,
     checksum: str | None = None,
+    place: Snapshot | None = None,
+    checksum_kind: str | None = None,
 ) -> None:
     """Record the inputs of a build that is about to be closed as held, and its candidate if it has one.
 
     `inputs` are as in publishes.record, and so is `compared`: the earlier load_dates with which a failed check has
-    compared the build.
+    compared the build. `place` and `checksum_kind` are as in publishes.record too.
     """
     connection.execute(
         "insert into ops.holds (build_id, manifest_hash, code_version, checks_version, inputs, compared, rows, "
-        "checksum) values (%s, %s, %s, %s, %s, %s, %s, %s)",
+        "checksum, place, checksum_kind) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
         [
             build_id,
             manifest_hash,
@@ -50,6 +53,8 @@ def record(
             Json(dict(compared)),
             rows,
             checksum,
+            None if place is None else str(place),
+            checksum_kind,
         ],
     )
 
@@ -77,6 +82,7 @@ def record_rolled_back(
         inputs=publish.inputs,
         rows=publish.rows,
         checksum=publish.checksum,
+        checksum_kind=publish.checksum_kind,
     )
     return int(row[0])
 
@@ -127,7 +133,8 @@ class HeldCandidate:
     """The candidate of a held build. It is no more there once a later build of the same load_date has begun.
 
     `key` is None if an earlier version of kpi_assets held it, `relation` if it has none in the schema builds, `message`
-    says what held it, and `is_unique` whether its check of the grain passed. A later build began unless `is_latest`.
+    says what held it, and `is_unique` whether its check of the grain passed. A later build began unless `is_latest`. Of
+    a table on the lake, `snapshot` has its rows.
     """
 
     build_id: int
@@ -136,6 +143,7 @@ class HeldCandidate:
     message: str
     is_unique: bool
     is_latest: bool
+    snapshot: Snapshot | None = None
 
 
 def last_candidate(connection: Connection[Any], relation: Relation, load_date: date) -> HeldCandidate | None:
@@ -145,14 +153,14 @@ def last_candidate(connection: Connection[Any], relation: Relation, load_date: d
         "r.error_message, exists (select 1 from ops.data_quality_results as d where d.table_name = r.job "
         "and d.load_date = r.load_date and d.build_id = r.id and d.subject = 'candidate' and d.check_name = 'grain' "
         "and d.status = 'pass'), not exists (select 1 from ops.pipeline_runs as n where n.job = r.job "
-        "and n.load_date = r.load_date and n.id > r.id) "
+        "and n.load_date = r.load_date and n.id > r.id), h.place "
         "from ops.pipeline_runs as r left join ops.holds as h on h.build_id = r.id "
         "where r.job = %s and r.load_date = %s and r.status = 'held' order by r.id desc limit 1",
         [str(relation), load_date],
     ).fetchone()
     if row is None:
         return None
-    build_id, *key, candidate, message, is_unique, is_latest = row
+    build_id, *key, candidate, message, is_unique, is_latest, place = row
     return HeldCandidate(
         build_id,
         None if None in key else CandidateKey(*key),
@@ -160,4 +168,5 @@ def last_candidate(connection: Connection[Any], relation: Relation, load_date: d
         message or "",
         is_unique,
         is_latest,
+        Snapshot.parse(place) if place else None,
     )

@@ -9,12 +9,13 @@ from psycopg import Connection
 from psycopg.rows import class_row
 from psycopg.types.json import Json
 
+from kpi_assets.model.lake import Snapshot
 from kpi_assets.model.manifest import NO_OBJECT
 from kpi_assets.model.names import InputName, Relation
 
 COLUMNS = (
     "publish_id, asset, load_date, build_id, run_id, manifest_hash, code_version, rows, checksum, size_bytes, "
-    "inputs, published_at, columns, rulings, lacks"
+    "inputs, published_at, columns, rulings, lacks, place, checksum_kind"
 )
 
 
@@ -37,6 +38,18 @@ class Publish:
     columns: list[tuple[str, str]] | None  # (name, type) in order; None if an earlier version published it
     rulings: list[int] = field(default_factory=list)  # by which it, or what it was made from, was published
     lacks: list[str] = field(default_factory=list)  # inputs (InputName as text) that were due and absent
+    place: str | None = None  # the Snapshot of the lake that has its rows, as text; None if they are in Postgres
+    checksum_kind: str | None = None  # whose hashes the checksum sums; None for those of Postgres
+
+    @property
+    def content(self) -> tuple[str | None, str]:
+        """What two publishes with the same rows have in common: the checksum, within its kind."""
+        return self.checksum_kind, self.checksum
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """The snapshot of the lake that has its rows; None if they are in Postgres."""
+        return Snapshot.parse(self.place) if self.place else None
 
     @property
     def types(self) -> dict[str, str] | None:
@@ -392,12 +405,16 @@ def record(
     columns: Mapping[str, str],
     rulings: Collection[int] = (),
     lacks: Collection[str] = (),
+    place: Snapshot | None = None,
+    checksum_kind: str | None = None,
 ) -> int:
     """Record that a build is published, inside the transaction that shows it to readers; returns its publish_id.
 
     `inputs` are the publishes it was made from (InputName as text -> publish_id); `columns` are name -> type of its
     rows, in order; `rulings` are those by which it, or what it was made from, was published although checks failed;
-    `lacks` are the inputs that were due in its window, or in that of what it was made from, and not there.
+    `lacks` are the inputs that were due in its window, or in that of what it was made from, and not there;
+    `place` is the snapshot of the lake that has its rows, and `checksum_kind` whose hashes the checksum sums, if they
+    are not those of Postgres.
     """
     connection.execute(
         "update ops.publishes set superseded_at = clock_timestamp() "
@@ -406,7 +423,8 @@ def record(
     )
     row = connection.execute(
         "insert into ops.publishes (asset, load_date, build_id, run_id, manifest_hash, code_version, rows, checksum, "
-        "size_bytes, inputs, columns, rulings, lacks) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) "
+        "size_bytes, inputs, columns, rulings, lacks, place, checksum_kind) "
+        "values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) "
         "returning publish_id",
         [
             str(relation),
@@ -422,6 +440,8 @@ def record(
             Json(list(columns.items())),
             sorted({*rulings}),
             sorted({*lacks}),
+            None if place is None else str(place),
+            checksum_kind,
         ],
     ).fetchone()
     assert row is not None

@@ -26,6 +26,7 @@ from kpi_assets.model.history import HistorySpec, history_problems, version_colu
 from kpi_assets.model.indexes import index_problems
 from kpi_assets.model.kinds import STORAGES, StorageKind
 from kpi_assets.model.kpi import Freshness, Kpi, MinVolume, Refresh
+from kpi_assets.model.lake import lake_problems
 from kpi_assets.model.lookback import LONGEST
 from kpi_assets.model.names import (
     BATCH,
@@ -467,11 +468,13 @@ class Header(Strict):
                 "raw table reads the object of its load_date" if self.source else f"{kind.name} shows one load_date"
             )
             yield ("lookback",), f"a {reason}: look back in a table that has a SELECT and stores it"
+        yield from lake_problems(self)
         yield from history_problems(self.history, is_history=kind.keeps_versions, columns=self.columns)
         if kind.keeps_versions:
             yield from self._problems_of_history()
         more = {LOW_VOLUME: _OTHER} if self.min_volume else {}
-        yield from index_problems(self.indexes, kind, {**self.readable, **more}, self.grain, self.history)
+        indexes = {} if kind.in_lake else self.indexes  # which lake_problems refuses
+        yield from index_problems(indexes, kind, {**self.readable, **more}, self.grain, self.history)
         yield from quarantine_problems(self.quarantine, self.storage_kind, is_raw=self.is_raw)
         if self.freshness and not self.kpi:
             yield ("freshness",), "is for KPIs: say kpi as well, or take it out"

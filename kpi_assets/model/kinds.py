@@ -13,13 +13,14 @@ class StorageKind:
 
     name: str
     meaning: str  # one sentence for the reference page
-    relkind: str  # of the published relation, in Postgres' pg_class
+    relkind: str  # of the published relation, in Postgres' pg_class; empty if there is none
     # Whether its tables store rows of their own. If not, a table shows columns of one other table as they are.
     stores_rows: bool = True
     sliceable: bool = False  # whether a load_date is a partition, which several writers may fill slice by slice
     has_checks: bool = True
     may_look_back: bool = True
     has_load_date: bool = True  # if not, nothing of it is built or published, and it is no table (live.py)
+    in_lake: bool = False  # whether its rows are in tables of the lake, and Postgres has none of them (lake.py)
     keeps_versions: bool = False  # whether its rows are versions, which hold for many load_dates (history.py)
 
 
@@ -49,6 +50,13 @@ STORAGES: dict[str, StorageKind] = {
             relkind="r",
             may_look_back=False,
             keeps_versions=True,
+        ),
+        StorageKind(
+            "lake",
+            "the rows are in a table of Apache Iceberg, and Apache Spark computes and checks them: for load_dates that "
+            "outgrow one machine. The word `lake` of pipeline.yaml names the catalog.",
+            relkind="",
+            in_lake=True,
         ),
         StorageKind(
             "live",

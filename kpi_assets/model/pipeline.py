@@ -184,6 +184,16 @@ class Pipeline:
         """The raw tables that each read one S3 object a load_date."""
         return [table for table in self.tables.values() if table.has_object]
 
+    def on_engine(self, table: Table) -> bool:
+        """Whether an engine computes the rows of a table: they are on the lake, or its SELECT reads a table of it."""
+        reads = (self.tables[each].storage for each in table.query_reads if each in self.tables)
+        return table.storage.in_lake or any(storage.in_lake for storage in reads)
+
+    @property
+    def lake_tables(self) -> list[Table]:
+        """The tables whose rows are on the lake, in build order."""
+        return [table for table in self.tables.values() if table.storage.in_lake]
+
     @property
     def stream_tables(self) -> list[Table]:
         """The raw tables whose source is a stream."""
@@ -272,7 +282,7 @@ class Pipeline:
 
     def kept_of(self, table: Table) -> Kept:
         """Return how much is kept of what readers saw of a table before; nothing of what has no rows, or grows."""
-        if table.grows or not table.storage.stores_rows:
+        if table.grows or table.storage.in_lake or not table.storage.stores_rows:
             return Kept(keep=0)
         return table.header.rollback or self.config.rollback
 

@@ -15,6 +15,7 @@ from kpi_assets.model.automation import Automation
 from kpi_assets.model.calendar import CalendarWords, parse_date
 from kpi_assets.model.checks.row_counts import MinRowsSpec
 from kpi_assets.model.field_types import Sentence
+from kpi_assets.model.lake import Lake
 from kpi_assets.model.live_run import LiveRun
 from kpi_assets.model.names import DECISIONS, IDENTIFIER, OBJECTS, Identifier, name_problem
 from kpi_assets.model.rollback import KeptOfPipeline
@@ -138,6 +139,12 @@ class PipelineConfig(Strict):
         default=LiveRun(),
         description="For a pipeline with streams: how events are landed, and how the tables that grow follow them.",
         examples=["live: {tick_seconds: 2, flush_seconds: 5}"],
+    )
+    lake: Lake | None = Field(
+        default=None,
+        description="The engine and the catalog of the tables with `storage: lake`. No table is moved by this word: "
+        "those of other storages, and what is read from them, stay in Postgres.",
+        examples=["lake: {engine: spark, catalog: kpi}"],
     )
     defaults: Defaults = Field(
         default=Defaults(),

@@ -29,6 +29,7 @@ from kpi_assets.model.ops_relations import FOR_READERS, OF_NO_LOAD_DATE, OPS
 from kpi_assets.model.partition_filter import DaysBefore, Given, Node, ties
 from kpi_assets.model.pii_tables import personal_reads
 from kpi_assets.model.pipeline_config import PIPELINE_FILE
+from kpi_assets.model.portable.refusals import OF_LAKE
 from kpi_assets.model.query import check_replaced
 from kpi_assets.model.question import Question
 from kpi_assets.model.strict_yaml import Problems
@@ -184,9 +185,14 @@ def _problem(relation: Relation, folder: Folder) -> str:
         known_schemas = f"read a table of {', '.join(readers)}" if readers else "name a schema there"
         return f"reads {relation}, which readers may not read (readers in {PIPELINE_FILE}): {known_schemas}"
     table = folder.tables.get(relation)
-    if table and _date_of(table) is None:
-        return f"reads {relation}, a live view without a date: add {LOAD_DATE} to its columns"
-    return ""
+    return _unreadable(relation, table) if table else ""
+
+
+def _unreadable(relation: Relation, table: Table) -> str:
+    """Return why no question may read a table that readers may read; empty if it may."""
+    if table.storage.in_lake:
+        return f"reads {relation}, which is on the lake, and {OF_LAKE['question'].why}: select from a KPI of it"
+    return f"reads {relation}, a live view without a date: add {LOAD_DATE} to its columns" * (_date_of(table) is None)
 
 
 def _untied(question: Question, relation: Relation, column: str | None) -> str:

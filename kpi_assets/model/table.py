@@ -57,6 +57,9 @@ class Table:
 
     word_lines: Mapping[str, int] = field(default_factory=dict, compare=False)  # word of the header -> its line
 
+    # 16 hex digits of the statement with which an engine computes it; empty if Postgres does (lake_tables.py)
+    engine_version: str = ""
+
     def line_of(self, column: str) -> int:
         """Return the line of the file on which a column is declared."""
         return self.lines.get(column, 1)
@@ -234,7 +237,7 @@ class Table:
     @cached_property
     def code_version(self) -> str:
         """16 hex digits that change when the same input would give other rows: not for a comment or a check."""
-        return versions.code_version(self.header, self.query, self.rules)
+        return versions.code_version(self.header, self.query, self.rules, engine=self.engine_version)
 
     @cached_property
     def checks_version(self) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from kpi_assets.errors import UsageError
 from kpi_assets.model.folder import Folder, MinimumRows, read_folder
+from kpi_assets.model.lake_tables import check_lake
 from kpi_assets.model.neighbors import (
     check_apis,
     check_boards,
@@ -133,4 +134,5 @@ def _pipeline_of(folder: Folder, problems: Problems) -> Pipeline | None:
         check_boards(pipeline, folder, problems)
         check_release(pipeline, folder, problems)
         check_subjects(pipeline, problems)
+        pipeline = check_lake(pipeline, problems)
     return pipeline if is_whole else None

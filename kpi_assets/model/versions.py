@@ -63,10 +63,10 @@ _FIRST_OBJECT: _First = {
 }
 
 
-def code_version(header: Header, query: Query | None, rules: Collection[TableCheck] = ()) -> str:
+def code_version(header: Header, query: Query | None, rules: Collection[TableCheck] = (), engine: str = "") -> str:
     """Return the code_version of a table with this header and SELECT: 16 hex digits, like the other versions.
 
-    `rules` are those of the header, which set rows aside.
+    `rules` are those of the header, which set rows aside; `engine` is the version of what an engine executes instead.
     """
     source, lookback, volume = header.source, header.lookback, header.min_volume
     return digest(
@@ -76,6 +76,7 @@ def code_version(header: Header, query: Query | None, rules: Collection[TableChe
         *([f"{volume.column} {volume.at_least}"] if volume else []),
         *_later(header, Affects.ROWS, _FIRST_ROWS),
         *_reads(rules),
+        *([f"engine {engine}"] if engine else []),
     )
 
 

@@ -289,7 +289,8 @@ def _grant_create(connection: Connection[Any], role: str, schemas: Collection[st
         "grant usage on all sequences in schema ops to {role}",
     ):
         connection.execute(sql.SQL(statement).format(**words))
-    relkinds = sorted({"r", "p", *(kind.relkind for kind in STORAGES.values())})  # of candidates and publishes
+    of_publishes = {kind.relkind for kind in STORAGES.values() if kind.relkind}
+    relkinds = sorted({"r", "p", *of_publishes})  # "r" and "p" are of candidates too
     found = connection.execute(
         "select n.nspname, c.relname from pg_class as c "
         "inner join pg_namespace as n on c.relnamespace = n.oid where c.relkind = any(%(relkinds)s) "

@@ -56,6 +56,7 @@ RELEASED = {
     "0028_erasures_behind.sql": "3c39d6fd1fbf196fd9fc39d72c934ad2693b15747111aadf4bc20cfc58926e2b",
     "0029_compared.sql": "f1410126cd4a03fceab23d29edece2152334b038118d25bc00e6a7e60259656c",
     "0030_emptied.sql": "0fbddcf9c9455ed684981317f3c035ec903e339ae46f30014d56aceedbc33fa7",
+    "0031_lake.sql": "f0711dcede00301c221ba131bbacf958cf2fe5eda1a825eec36d0e560ed39f97",
 }
 NUMBERS = [number for number, _ in schema.migrations()]
 TABLES = [

@@ -123,10 +123,13 @@ class Reconcile(TableCheck):
     @property
     def queries(self) -> tuple[Query, ...]:
         """The queries of the rules, the query of the source, and those of the comparison."""
-        of_rows = self.comparison.queries if self.comparison else ()
-        together = [self.together] if self.together else []
-        total = [self.total] if self.total else []
-        return (*together, *(query for _, query in self.dropped), *total, *of_rows)
+        return (*self.of_source, *(self.comparison.queries if self.comparison else ()))
+
+    @property
+    def of_source(self) -> tuple[Query, ...]:
+        """The queries that read the source alone, and not the build."""
+        together, total = ([query] if query else [] for query in (self.together, self.total))
+        return (*together, *(query for _, query in self.dropped), *total)
 
     @property
     def version(self) -> str:

@@ -4,7 +4,7 @@ Belongs here: which words, SELECTs and columns of a table are looked at, and wit
 views are not looked at: readers ask them on Postgres. Not here: the rules.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from kpi_assets.model.checks.reconcile import Reconcile
 from kpi_assets.model.names import BATCH, LOAD_DATE, Relation
@@ -35,20 +35,36 @@ def _source(table: Table, types: Mapping[str, str], *, one_day: bool) -> Source:
     return source(with_day, key)
 
 
-def translated(pipeline: Pipeline, table: Table, query: Query, engine: Engine) -> Portable:
-    """Return a query of a table for an engine. Raises NotPortableError."""
-    return translate(query.executed, engine, sources_of(pipeline, table, query))
+def translated(
+    pipeline: Pipeline, table: Table, query: Query, engine: Engine, place: Callable[[Relation], str] | None = None
+) -> Portable:
+    """Return a query of a table for an engine, with `place` as in `translate`. Raises NotPortableError."""
+    return translate(query.executed, engine, sources_of(pipeline, table, query), place)
 
 
 def problems(pipeline: Pipeline, engine: Engine) -> Iterator[ModelError]:
     """Yield what an engine would refuse of a pipeline, in the order of its tables and of the lines of their files."""
     for table in pipeline.tables.values():
-        found = {(error.line, error.problem): error for error in _of_table(pipeline, table, engine)}
-        yield from (found[key] for key in sorted(found))
+        yield from of_table(pipeline, table, engine, table.queries)
 
 
-def _of_table(pipeline: Pipeline, table: Table, engine: Engine) -> Iterator[ModelError]:
-    for key, line, what in _beside_sql(pipeline, table):
+def of_table(
+    pipeline: Pipeline, table: Table, engine: Engine, queries: Iterable[Query], *, is_audited: bool = True
+) -> Sequence[ModelError]:
+    """Return what an engine would refuse of a table and of some of its queries, in the order of the lines.
+
+    Without `is_audited`, its rows are checked in Postgres.
+    """
+    wrong = _of_table(pipeline, table, engine, [*queries], is_audited=is_audited)
+    found = {(error.line, error.problem): error for error in wrong}
+    return [found[key] for key in sorted(found)]
+
+
+def _of_table(
+    pipeline: Pipeline, table: Table, engine: Engine, queries: Sequence[Query], *, is_audited: bool
+) -> Iterator[ModelError]:
+    mentions = table.mentions if is_audited else table.query.mentions if table.query else {}
+    for key, line, what in _beside_sql(pipeline, table, mentions):
         yield ModelError(table.path, line, f"{what} is not portable, because {OF_TABLES[key].sentence}")
     for key, column, what in refused_words(table):
         line = table.line_of(column) if column else table.word_lines["source"]
@@ -58,18 +74,18 @@ def _of_table(pipeline: Pipeline, table: Table, engine: Engine) -> Iterator[Mode
             line = table.lines.get(name, 1)
             text = f"the column {name} is not portable, because no other engine holds a {type_} as Postgres does"
             yield ModelError(table.path, line, f"{text}: declare one of {', '.join(PORTABLE)}")
-    for query in (*table.queries, *_counted_here(table)):
+    for query in (*queries, *(_counted_here(table) if is_audited else ())):
         try:
             translated(pipeline, table, query, engine)
         except NotPortableError as refused:
             yield ModelError(table.path, line_of(refused.node, query.line), str(refused))
 
 
-def _beside_sql(pipeline: Pipeline, table: Table) -> Iterator[tuple[str, int, str]]:
+def _beside_sql(pipeline: Pipeline, table: Table, mentions: Mapping[Relation, int]) -> Iterator[tuple[str, int, str]]:
     """Yield (key of the refusal, line, what is refused) of what Postgres does with the rows besides the SELECT."""
     if table.header.history:
         yield "history", table.word_lines["storage"], "storage: history"
-    for relation, line in table.mentions.items():
+    for relation, line in mentions.items():
         if relation in pipeline.tables and pipeline.tables[relation].header.history:
             yield "history_read", line, f"reading the history {relation}"
     if table.stream:

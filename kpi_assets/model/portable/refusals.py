@@ -294,6 +294,81 @@ OF_OBJECTS = {
     ),
 }
 
+# What a pipeline with a lake cannot have, whatever its SQL says. The examples are parts of files.
+OF_LAKE = {
+    "no_lake": Refusal(
+        "`storage: lake` without the word `lake` of pipeline.yaml",
+        "nothing says which engine computes it, and which catalog has its rows",
+        "storage: lake",
+        "lake: {engine: spark, catalog: kpi}",
+    ),
+    "both": Refusal(
+        "a SELECT that reads tables of the lake and of Postgres",
+        "no engine reads both",
+        "from stg.orders inner join stg.users using (user_id)",
+        "storage: lake",
+    ),
+    "carry_on": Refusal(
+        "carrying on from the load_date before",
+        "a snapshot has one load_date as it was written, and this reads another that may change",
+        "where load_date = %(previous_load_date)s",
+        "lookback: {days: 28, rows: all}",
+    ),
+    "view": Refusal(
+        "a view of a table of the lake",
+        "a view in Postgres shows rows of Postgres",
+        "storage: view",
+        "storage: lake",
+    ),
+    "check": Refusal(
+        "a check of a table in Postgres that reads a table of the lake, other than `reconcile` without `on`",
+        "Postgres checks its own rows, and no query reads both",
+        "checks: {foreign_key: {product_id: marts.products.product_id}}",
+        "checks: {reconcile: {source: marts.orders, counted: sum(orders)}}",
+    ),
+    "check_of_lake": Refusal(
+        "a check of a table of the lake that reads a table of Postgres",
+        "the engine checks its own rows, and no query reads both",
+        "checks: {foreign_key: {product_id: marts.products.product_id}}",
+        "storage: lake",
+    ),
+    "kpi": Refusal(
+        "a KPI on the lake",
+        "readers ask Postgres, which has the rows of each KPI",
+        "kpi: {chart: {x: country, y: revenue}}",
+        "storage: rows",
+    ),
+    "indexes": Refusal(
+        "indexes on the lake",
+        "a table of Apache Iceberg has none",
+        "indexes: {by_customer: [customer_id]}",
+    ),
+    "readers": Refusal(
+        "a masked view of a table on the lake",
+        "the catalog of the cluster says who reads a table, and Postgres does not",
+        "readers: mask",
+        "storage: rows",
+    ),
+    "subject": Refusal(
+        "persons whom `kpi erase` finds",
+        "snapshots keep the rows of an erased person",
+        "subject: {customer: customer_id}",
+        "storage: partitions",
+    ),
+    "rollback": Refusal(
+        "rows that are kept for `kpi rollback`",
+        "only Postgres shows kept rows again",
+        "rollback: {keep: 2, days: 14}",
+        "storage: partitions",
+    ),
+    "question": Refusal(
+        "a question that reads a table of the lake",
+        "readers ask Postgres",
+        "select count(*) as orders from stg.orders where load_date = %(load_date)s",
+        "select sum(orders) as orders from marts.kpi_orders where load_date = %(load_date)s",
+    ),
+}
+
 # What is refused for a reason of its own, by its kind; everything else without a rule is refused as "function".
 OF_KIND: dict[type[exp.Expr], str] = {
     **dict.fromkeys((exp.RegexpLike, exp.RegexpReplace, exp.RegexpILike, exp.RegexpExtract, exp.SimilarTo), "regex"),

@@ -1,4 +1,5 @@
-"""The storage kinds in Postgres: one strategy for each name in model/kinds.py whose tables have load_dates.
+"""The storage kinds in Postgres: one strategy for each name in model/kinds.py whose tables have load_dates
+in Postgres.
 
 Belongs here: the registry, and finding out how an existing table is stored. Not here: the strategies themselves
 (strategy.py has their interface), and live views (live_views.py).
@@ -23,7 +24,7 @@ STRATEGIES: dict[str, StorageStrategy] = {
 
 
 def strategy_of(table: Table) -> StorageStrategy:
-    """Return the strategy of the storage kind that a table's file declares."""
+    """Return the strategy of the storage kind that a table's file declares; a table on the lake has none."""
     return STRATEGIES[table.storage.name]
 
 
