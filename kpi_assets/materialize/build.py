@@ -135,6 +135,8 @@ class Build:
             bad_rows=bad_rows,
             warnings=warnings,
             waiver=audited.waiver if published else None,
+            place=str(self._place.snapshot(self._candidate) or ""),
+            statements=self._place.statements,
             measure_warnings=published.warnings if published else [],
             measures=published.values if published else {},
             preview=versions or first_rows,

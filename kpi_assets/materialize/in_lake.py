@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
+from functools import partial
 from itertools import chain, islice
 from typing import Any
 
@@ -43,6 +44,7 @@ from kpi_assets.materialize.context import BuildContext, Stopwatch, UpstreamErro
 from kpi_assets.materialize.fill import FillResult, analyze_and_index
 from kpi_assets.materialize.inputs import Inputs
 from kpi_assets.materialize.keep import Content
+from kpi_assets.materialize.load_lake import load_raw
 from kpi_assets.materialize.places import Place
 from kpi_assets.model.checks.base import AuditFacts, TableCheck
 from kpi_assets.model.lake import Snapshot
@@ -68,11 +70,12 @@ _LETTERS = 200  # to which a value is shortened in a preview
 def connect(config: Settings | None, name: str) -> Engine:
     """Open a session with the engine of the settings; the caller closes it. Raises EngineError."""
     found = config or settings()
-    if found.spark_url is None:
+    url, token = getattr(found, "spark_url", None), getattr(found, "spark_token", None)
+    if url is None:
         raise EngineError(
             "The engine of the lake has no address: set KPI_SPARK_URL to that of Spark Connect, sc://host:port."
         )
-    return Engine.connect(found.spark_url, found.spark_token, name=name)
+    return Engine.connect(url, token, name=name)
 
 
 def lake_table(pipeline: Pipeline, table: Table) -> LakeTable:
@@ -167,10 +170,14 @@ class _OnEngine(Place):
     def __init__(self, context: BuildContext, session: EngineSession) -> None:
         self._context, self._session = context, session
 
+    @property
+    def statements(self) -> int:
+        return self._session.opened.statements if self._session.opened else 0
+
     def interrupt(self) -> None:
         self._session.interrupt()
 
-    def statements(
+    def _statements(
         self, table: Table, read: Sequence[Publish], parameters: Mapping[str, Any], this: str = ""
     ) -> Statements:
         """Return the statements of a build that reads these publishes."""
@@ -200,7 +207,7 @@ class FromEngine(_OnEngine):
             low = f"coalesce(not (`q`.{quoted(volume.column)} >= {constant(volume.at_least)}), true)"
             chosen[LOW_VOLUME] = f"{low} as {quoted(LOW_VOLUME)}"
         with _naming(table, candidate.load_date):
-            statements = self.statements(table, inputs.all, _parameters(candidate.load_date, inputs))
+            statements = self._statements(table, inputs.all, _parameters(candidate.load_date, inputs))
             statement = _in_declared_types(statements.of_query(table.query), chosen)
             batches = self._session.engine.batches(statement)
             first = [*islice(batches, 1)]  # which ends the computation, before Postgres has a transaction
@@ -228,7 +235,7 @@ class FromEngine(_OnEngine):
         comparison: Comparison | None,
     ) -> Audit:
         table = candidate.table
-        elsewhere = self._elsewhere(self.statements(table, inputs.all, _parameters(candidate.load_date, inputs)))
+        elsewhere = self._elsewhere(self._statements(table, inputs.all, _parameters(candidate.load_date, inputs)))
         with _naming(table, candidate.load_date):
             return audit_candidate(context, connection, candidate, inputs, filled, comparison, elsewhere=elsewhere)
 
@@ -242,7 +249,7 @@ class FromEngine(_OnEngine):
         facts: AuditFacts,
     ) -> list[CheckResult]:
         read = publishes.of_ids(connection, publish.inputs.values()).values()
-        elsewhere = self._elsewhere(self.statements(table, [*read], facts.parameters))
+        elsewhere = self._elsewhere(self._statements(table, [*read], facts.parameters))
         with _naming(table, publish.load_date):
             return self._audit_published(context, connection, table, publish, checks, facts, elsewhere)
 
@@ -291,15 +298,29 @@ class InLake(_OnEngine):
         watch: Stopwatch,
     ) -> FillResult:
         table, load_date = candidate.table, candidate.load_date
+        if table.has_object:
+            with _naming(table, load_date):
+                return self._load(context, connection, candidate, inputs, watch)
         context.on_progress("selecting", 0, 0)
         assert table.query is not None
-        statements = self.statements(table, inputs.all, _parameters(load_date, inputs))
+        statements = self._statements(table, inputs.all, _parameters(load_date, inputs))
         with _naming(table, load_date):
             columns = {name: _cast(name, type_) for name, type_ in table.types.items()}
             select = _in_declared_types(statements.of_query(table.query), columns)
             self._write(connection, candidate, select)
         watch.lap("select")
         return FillResult(Counts(), inputs.manifest_hash, [], grain_is_proven=False)
+
+    def _load(
+        self,
+        context: BuildContext,
+        connection: Connection[Any],
+        candidate: Candidate,
+        inputs: Inputs,
+        watch: Stopwatch,
+    ) -> FillResult:
+        write = partial(self._write, connection, candidate)
+        return load_raw(context, connection, candidate, inputs, self._session.engine, write, watch)
 
     def _write(self, connection: Connection[Any], candidate: Candidate, select: str) -> None:
         tables, lake = self._session.tables(connection), self._table(candidate.table)
@@ -322,7 +343,7 @@ class InLake(_OnEngine):
         lookup = FactLookup(connection, context.pipeline, table, load_date, table.checks, filled.manifest_hash)
         facts = facts_of(context, candidate, inputs, filled, lookup.answers())
         this = self._table(table).rows(load_date, self._number)
-        statements = self.statements(table, inputs.all, facts.parameters, this)
+        statements = self._statements(table, inputs.all, facts.parameters, this)
         with _naming(table, load_date):
             return audit(self._session.engine, statements, table.checks, facts)
 
@@ -433,7 +454,7 @@ class InLake(_OnEngine):
         facts: AuditFacts,
     ) -> list[CheckResult]:
         read = publishes.of_ids(connection, publish.inputs.values()).values()
-        statements = self.statements(table, [*read], facts.parameters, self._published(table, publish))
+        statements = self._statements(table, [*read], facts.parameters, self._published(table, publish))
         with _naming(table, publish.load_date):
             return audit(self._session.engine, statements, checks, facts).results
 

@@ -47,6 +47,11 @@ class Place:
 
     checksum_kind: str | None = None  # whose hashes the checksums sum; None for those of Postgres
 
+    @property
+    def statements(self) -> int:
+        """The number of statements that an engine has executed for the build."""
+        return 0
+
     # ---- a candidate
 
     def drop_leftovers(self, connection: Connection[Any], table: Table, load_date: date) -> None:

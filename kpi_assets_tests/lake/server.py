@@ -72,7 +72,16 @@ def catalog_settings(name: str = CATALOG) -> dict[str, str]:
         ".s3.secret-access-key": keys.secret_key,
         ".client.region": "us-east-1",
     }
+    hadoop = {  # with which Spark itself reads objects
+        "endpoint": s3.meta.endpoint_url,
+        "endpoint.region": "us-east-1",
+        "path.style.access": "true",
+        "access.key": keys.access_key,
+        "secret.key": keys.secret_key,
+        "connection.ssl.enabled": "false",
+    }
     return {
+        **{f"spark.hadoop.fs.s3a.{key}": value for key, value in hadoop.items()},
         "spark.jars": ",".join(map(str, jars())),
         "spark.sql.extensions": "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions",
         **{f"spark.sql.catalog.{name}{key}": value for key, value in catalog.items()},
