@@ -6,7 +6,8 @@ Not here: dropping rows because of their age (retention.py).
 """
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -16,7 +17,7 @@ from psycopg.rows import class_row
 from pydantic import SecretStr
 
 from kpi_assets.errors import UserError
-from kpi_assets.ledger import incidents, locks, publishes
+from kpi_assets.ledger import incidents, locks, places, publishes
 from kpi_assets.ledger.locks import build_lock, lock_publish, run_lock
 from kpi_assets.ledger.publishes import Publish
 from kpi_assets.materialize import keep
@@ -72,11 +73,12 @@ def orphans(connection: Connection[Any], described: Collection[Relation]) -> lis
 def drop_table(server: SecretStr, database: str, relation: Relation, on_progress: Progress) -> None:
     """Drop a table, its `_latest` view and its held candidates, and record that in the ledger.
 
-    Raises DefinitionError if a user's view depends on the table, and WarehouseError if a reader holds the table for
-    longer than READER_TIMEOUT.
+    One on the lake is dropped after the ledger has recorded it. Raises EngineError, DefinitionError if a user's view
+    depends on the table, and WarehouseError if a reader holds the table for longer than READER_TIMEOUT.
     """
     with connect(server, database, "drop") as connection:
         role = owner_of(connection, relation)
+        on_lake = {each.snapshot.table for each in places.named(connection, [relation])}
     with connect(server, database, f"drop {relation}", role=role) as connection:
 
         def change() -> None:
@@ -89,8 +91,19 @@ def drop_table(server: SecretStr, database: str, relation: Relation, on_progress
                 publishes.record_removal(connection, relation)
                 incidents.close_of_table(connection, relation)
 
-        wait_for_snapshots(connection, "dropped", on_progress, READER_TIMEOUT)
-        retry_on_lock(change, "dropped", on_progress, READER_TIMEOUT)
+        with _dropping(connection, sorted(on_lake)) as drop_on_lake:
+            wait_for_snapshots(connection, "dropped", on_progress, READER_TIMEOUT)
+            retry_on_lock(change, "dropped", on_progress, READER_TIMEOUT)
+            drop_on_lake()
+
+
+def _dropping(connection: Connection[Any], names: Sequence[str]) -> AbstractContextManager[Callable[[], None]]:
+    """Return what drops the Iceberg tables of these names; its session is open before the ledger changes."""
+    if not names:
+        return nullcontext(lambda: None)
+    from kpi_assets.materialize.in_lake import dropping  # noqa: PLC0415  no other pipeline needs it
+
+    return dropping(connection, names)
 
 
 @dataclass(frozen=True)

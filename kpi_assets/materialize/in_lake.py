@@ -8,7 +8,7 @@ Belongs here: the steps of places.py on the engine, and which snapshots they rea
 the order of the steps (build.py, publish.py).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
@@ -124,6 +124,20 @@ class EngineSession:
         """End the session."""
         if self.opened is not None:
             self.opened.close()
+
+
+@contextmanager
+def dropping(connection: Connection[Any], names: Sequence[str]) -> Iterator[Callable[[], None]]:
+    """Yield what drops Iceberg tables of the ledger of a session, by their names in the catalog. Raises EngineError."""
+    with connect(None, "drop") as engine:
+        tables = Tables(engine, schema.identity(connection))
+
+        def drop() -> None:
+            for name in names:
+                catalog, namespace, table = name.split(".")
+                tables.drop(LakeTable(catalog, namespace, table, {}))
+
+        yield drop
 
 
 def pins_of(publishes: Sequence[Publish]) -> dict[Relation, dict[date, Pin]]:

@@ -148,6 +148,11 @@ def _bad_records(
             if count.bad and most > 0:
                 rows = [(int(line), bytes(record)) for line, record in engine.rows(raw.bad(most))]
                 found = quarantine.reasons(connection, table, raw.records(rows))
+                if len(found) != len(rows):
+                    raise LakeError(
+                        f"{table.path}: the engine could not read {len(rows)} records of {raw.object_key}, and "
+                        f"Postgres could read {len(rows) - len(found)} of them: leave the table to Postgres."
+                    )
                 most -= len(found)
                 several = len(objects) > 1
                 yield from (replace(each, object_key=raw.object_key) if several else each for each in found)
