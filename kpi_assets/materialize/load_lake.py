@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 from psycopg import Connection
 
+from kpi_assets.lake.raw_parquet import RawParquet
 from kpi_assets.lake.raw_text import SETTINGS, Counted, RawText
 from kpi_assets.lake.session import Engine
 from kpi_assets.lake.sql_text import name_of, quoted
@@ -73,11 +74,12 @@ def load_raw(
                 break
             objects.append(found)
     watch.lap("read")
-    counted: list[Counted] = []
+    counted: list[_Counts] = []
     for raw in objects if not unreadable else ():
         context.on_progress("counting records", len(counted), len(objects))
-        counted.append(Counted.of(engine.rows(raw.count())[0]))
-        if problem := raw.problem(counted[-1]):
+        counts, problem = _count(engine, raw)
+        counted.append(counts)
+        if problem:
             unreadable = f"{object_url(manifest.bucket, raw.object_key)}: {problem}"
             break
     watch.lap("count")
@@ -95,14 +97,22 @@ def load_raw(
     return FillResult(read, manifest.hash, samples, grain_is_proven=False, decided=decided)
 
 
-def _open(context: BuildContext, stack: ExitStack, manifest: Manifest, table: Table, day: date) -> tuple[RawText, str]:
+def _open(
+    context: BuildContext, stack: ExitStack, manifest: Manifest, table: Table, day: date
+) -> tuple[RawText | RawParquet, str]:
     """Read the first bytes of an object; return how the engine reads it, and why it cannot."""
     opened = stack.enter_context(format_of(table).open(context.store, manifest, table, day))
-    assert isinstance(opened, CsvObject)
-    is_marked = context.store.head(manifest, len(_MARK)) == _MARK
-    path = path_of(manifest)
-    raw = RawText(table, opened.layout, path, manifest.key, manifest.size_bytes, is_marked)
-    problem = opened.problem or raw.refusal()
+    path, problem = path_of(manifest), opened.problem
+    raw: RawText | RawParquet
+    if isinstance(opened, CsvObject):
+        is_marked = context.store.head(manifest, len(_MARK)) == _MARK
+        raw = RawText(table, opened.layout, path, manifest.key, manifest.size_bytes, is_marked)
+    elif problem:
+        raw = RawParquet(table, {}, path, manifest.key, 0)
+    else:
+        filled = {each.column: each.name for each in opened.layout.filled}  # type: ignore[attr-defined]  # Parquet
+        raw = RawParquet(table, filled, path, manifest.key, opened.size)
+    problem = problem or raw.refusal()
     return raw, f"{manifest.url}: {problem}" if problem else ""
 
 
@@ -124,6 +134,22 @@ def _nothing(table: Table) -> str:
     return f"select {', '.join(nulls)} where false"
 
 
+class _Counts(NamedTuple):
+    """The records of an object as the engine counts them, and how many of them it cannot read."""
+
+    records: int
+    bad: int
+
+
+def _count(engine: Engine, raw: RawText | RawParquet) -> tuple[_Counts, str]:
+    """Let the engine count the records of an object; return why they cannot be loaded, too."""
+    [row] = engine.rows(raw.count())
+    if isinstance(raw, RawParquet):
+        return _Counts(*row), raw.problem(*row)
+    found = Counted.of(row)
+    return _Counts(found.records, found.bad), raw.problem(found)
+
+
 def _check_unchanged(context: BuildContext, manifest: Manifest) -> None:
     """Raise LakeError if an object is not as its manifest says."""
     for each in manifest.objects:
@@ -137,15 +163,15 @@ def _bad_records(
     connection: Connection[Any],
     engine: Engine,
     table: Table,
-    objects: Sequence[RawText],
-    counted: Sequence[Counted],
+    objects: Sequence[RawText | RawParquet],
+    counted: Sequence[_Counts],
 ) -> Iterator[BadRecord]:
     """Yield the first unreadable records, with the reason in the words of Postgres' loader."""
     budget, records = table.header.quarantine, sum(each.records for each in counted)
     most = max(budget.most(records) if budget else 0, MIN_SAMPLES)
     with connection.transaction():
         for raw, count in zip(objects, counted, strict=True):
-            if count.bad and most > 0:
+            if count.bad and most > 0 and isinstance(raw, RawText):
                 rows = [(int(line), bytes(record)) for line, record in engine.rows(raw.bad(most))]
                 found = quarantine.reasons(connection, table, raw.records(rows))
                 if len(found) != len(rows):
