@@ -164,7 +164,7 @@ def test_records_that_cannot_be_read_hold_the_build_and_are_set_aside(lab: LakeH
     assert outcome.held
     assert failed(outcome.results)["quarantine"].metric == 1
     assert (outcome.rows, outcome.quarantined) == (1, 1)
-    assert lab.rows('select line, "column", value from ops.quarantine') == [(3, "weight", "light")]
+    assert lab.rows("select line, column_name, value from ops.quarantine") == [(3, "weight", "light")]
 
 
 def test_a_replay_has_the_same_checksums_and_a_republish_moves_main(lab: LakeHarness) -> None:
@@ -238,7 +238,7 @@ def test_a_window_reads_each_load_date_in_its_own_snapshot(lab: LakeHarness) -> 
 
 def test_retention_and_a_drop_take_rows_away(lab: LakeHarness) -> None:
     words = lab.folder / "pipeline.yaml"
-    words.write_text(words.read_text() + "retention: {raw: 1, staging: 1}\n")
+    words.write_text(words.read_text() + "retention: {raw: 1, stg: 1}\n")
     _day(lab, GOOD)
     _day(lab, OTHER, NEXT)
     with lab.session() as session:
