@@ -40,6 +40,13 @@ class Ref(NamedTuple):
     committed_at: datetime
 
 
+class Repaired(NamedTuple):
+    """The load_dates of which `main` had other rows than the ledger names, and the number of snapshots of the table."""
+
+    load_dates: list[date]
+    snapshots: int
+
+
 @dataclass(frozen=True)
 class LakeTable:
     """A table of the lake: its name in the catalog, and the declared columns without load_date (name -> type)."""
@@ -280,7 +287,7 @@ class Tables:
             rows = rows_of(table.sql, table.columns, {load_date: snapshot})
             engine.execute(_insert(table.sql, self._stored(table), chosen, rows))
 
-    def repair(self, table: LakeTable, published: Mapping[date, int], *, complete: bool) -> list[date]:
+    def repair(self, table: LakeTable, published: Mapping[date, int], *, complete: bool) -> "Repaired":
         """Give `main` what the ledger names, where it lags; return the load_dates that did.
 
         `published` is the snapshot of each load_date. If it is `complete`, load_dates that it lacks are deleted, and
@@ -302,7 +309,7 @@ class Tables:
         ]
         for day in sorted([*behind, *gone]):
             self.mirror(table, day, published.get(day))
-        return sorted([*behind, *gone])
+        return Repaired(sorted([*behind, *gone]), len(known))
 
     def _snapshots(self, table: LakeTable) -> tuple[set[int], set[int]]:
         """Return all snapshots of a table, and those that `main` consists of: its own, and those that were picked."""

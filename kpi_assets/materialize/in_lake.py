@@ -63,6 +63,7 @@ from kpi_assets.warehouse.shape import Published
 from kpi_assets.warehouse.versions import VersionChanges
 
 READ_FOR = timedelta(days=1)  # as long as a build may read a snapshot that is published no more
+MOST_SNAPSHOTS = 200  # of a table, before those that nobody needs are removed: each commit reads the list of them
 MIRRORED = 3  # the latest publishes of a table whose mirror the next build looks at
 _LETTERS = 200  # to which a value is shortened in a preview
 
@@ -301,7 +302,9 @@ class InLake(_OnEngine):
             tables.sweep(lake, {*keep, *ledger_places.unfinished(connection, table.relation)} - held)
             published = [each for each in named if each.state == "current" and each.publish_id is not None]
             latest = sorted(published, key=lambda each: each.publish_id or 0)[-MIRRORED:]
-            tables.repair(lake, {each.load_date: each.snapshot.number for each in latest}, complete=False)
+            found = tables.repair(lake, {each.load_date: each.snapshot.number for each in latest}, complete=False)
+            if found.snapshots > MOST_SNAPSHOTS:
+                tables.expire(lake, datetime.now(timezone.utc) - READ_FOR)
 
     def fill(
         self,
