@@ -219,11 +219,11 @@ def _table_events(
     declared = {check.name for check in table.checks}
     results = [result for result in outcome.results if result.name in declared]  # no ruling, which nobody declares
     if outcome.held:
-        where = {"candidate": f"{pipeline.name}.{outcome.candidate}"}
+        where = {"candidate": outcome.place or f"{pipeline.name}.{outcome.candidate}"}
         yield from evaluations(context.instance, key, partition, results, where)
         context.log.error(
             f"{table.relation} of {partition} is held: {_reasons(outcome.results)}. Readers keep what was published "
-            f"before; the candidate is kept as {outcome.candidate}."
+            f"before; the candidate is kept as {outcome.place or outcome.candidate}."
         )
         return
     described = _make_or_warn(context, "Its metadata", lambda: metadata.build_metadata(pipeline, table, outcome))

@@ -168,6 +168,7 @@ def build_metadata(pipeline: Pipeline, table: Table, outcome: BuildOutcome) -> d
         **{result.name: result.metric for result in outcome.results if result.is_report},
         **set_aside_metadata(outcome),
         **window_metadata(outcome.window),
+        **lake_metadata(outcome),
         **({"read_as_published_before": "\n".join(outcome.warnings)} if outcome.warnings else {}),
     }
 
@@ -177,6 +178,12 @@ def version_metadata(outcome: BuildOutcome) -> dict[str, Any]:
     if outcome.versions is None:
         return {}
     return {f"versions/{name}": getattr(outcome.versions, name) for name in ("new", "changed", "ended")}
+
+
+def lake_metadata(outcome: BuildOutcome) -> dict[str, Any]:
+    """Return the snapshot that a build has written to the lake, and the statements that the engine executed for it."""
+    snapshot = {"snapshot": outcome.place} if outcome.place else {}
+    return {**snapshot, **({"statements": outcome.statements} if outcome.statements else {})}
 
 
 def set_aside_metadata(outcome: BuildOutcome) -> dict[str, Any]:

@@ -34,6 +34,18 @@ def version(connection: Connection[Any]) -> int:
     return int(row[0]) if row else 0
 
 
+def identity(connection: Connection[Any]) -> str:
+    """Return what tells this ledger from every other one: the database, and the instant at which it was first made.
+
+    A database that is restored from a copy keeps it.
+    """
+    [(at,)] = connection.execute(
+        "select to_char(applied_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') from ops.migrations "
+        "where version = 1"
+    ).fetchall()
+    return f"{connection.info.dbname} of {at}"
+
+
 def pending(connection: Connection[Any]) -> list[int]:
     """Return the numbers of the migrations that are still to be applied, in order.
 

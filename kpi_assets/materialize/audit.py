@@ -3,8 +3,9 @@
 Not here: the SQL of a check (warehouse/audit.py), and the consequences of the results (publish.py, hold.py).
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from psycopg import Connection
 
@@ -15,14 +16,20 @@ from kpi_assets.materialize.compare import Comparison
 from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.fill import FillResult
 from kpi_assets.materialize.inputs import Inputs
-from kpi_assets.model.checks.base import AuditFacts
+from kpi_assets.model.checks.base import AuditFacts, Need
 from kpi_assets.model.manifest import NO_OBJECT
+from kpi_assets.model.names import Relation
+from kpi_assets.model.query import Query
 from kpi_assets.model.results import SAMPLES
 from kpi_assets.model.ruling import Ruling
 from kpi_assets.warehouse.audit import Audit, audit
 from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets.warehouse.ddl import identifier
 
+if TYPE_CHECKING:
+    from kpi_assets.materialize.places import Place
+
+NOTHING: Mapping[Relation, str] = {}
 MOST_OF_HELD = 10_000  # rows that a held build keeps in ops.quarantine; its candidate has all, and all are counted
 
 
@@ -35,6 +42,7 @@ class AuditedCandidate:
     filled: FillResult
     audit: Audit
     size_bytes: int
+    place: "Place"
     comparison: Comparison | None = None
     waiver: Ruling | None = None  # by which it may be published although checks fail
 
@@ -57,15 +65,44 @@ def audit_candidate(
     inputs: Inputs,
     filled: FillResult,
     comparison: Comparison | None = None,
+    *,
+    elsewhere: Callable[[Query], tuple[Any] | None] | None = None,
 ) -> Audit:
-    """Run the table's checks on its candidate and return their results."""
+    """Run the table's checks on its candidate and return their results.
+
+    `elsewhere` answers queries that do not read Postgres, as warehouse/audit.py says.
+    """
     table, load_date = candidate.table, candidate.load_date
     changes = comparison.changes if comparison else None
     lookup = FactLookup(
         connection, context.pipeline, table, load_date, table.checks, filled.manifest_hash, inputs.of_load_date, changes
     )
-    facts = AuditFacts(
-        load_date,
+    substitutes = inputs.substitutes(context.pipeline, connection, table.reads)
+    facts = facts_of(context, candidate, inputs, filled, lookup.answers(), substitutes)
+    return audit(
+        connection,
+        candidate.name,
+        table.hashed_types,
+        table.checks,
+        facts,
+        identifier(candidate.aside),
+        bitwise=table.storage.keeps_versions,
+        elsewhere=elsewhere,
+    )
+
+
+def facts_of(
+    context: BuildContext,
+    candidate: Candidate,
+    inputs: Inputs,
+    filled: FillResult,
+    looked_up: Mapping[Need, Any],
+    substitutes: Mapping[Relation, str] = NOTHING,
+) -> AuditFacts:
+    """Return what the checks of a candidate need besides its rows."""
+    table = candidate.table
+    return AuditFacts(
+        candidate.load_date,
         source_rows={relation: publish.rows for relation, publish in inputs.of_load_date.items()},
         records=filled.counts.extracted,
         quarantined=filled.counts.quarantined or 0,
@@ -89,24 +126,14 @@ def audit_candidate(
         is_by_weekday=context.pipeline.calendars[table.relation].is_by_weekday,
         is_without_object=filled.manifest_hash == NO_OBJECT,
         grain_is_proven=filled.grain_is_proven,
-        looked_up=lookup.answers(),
+        looked_up=looked_up,
         window=inputs.window,
         batch=candidate.batch if table.grows else None,
         repeats=filled.repeats,
         records_before=filled.added.before.total_records if filled.added and filled.added.before else 0,
         quarantined_before=filled.added.before.total_quarantined if filled.added and filled.added.before else 0,
-        substitutes=inputs.substitutes(context.pipeline, connection, table.reads),
+        substitutes=substitutes,
         pii=table.pii,
-    )
-    bitwise = table.storage.keeps_versions
-    return audit(
-        connection,
-        candidate.name,
-        table.hashed_types,
-        table.checks,
-        facts,
-        identifier(candidate.aside),
-        bitwise=bitwise,
     )
 
 

@@ -17,32 +17,27 @@ from kpi_assets.ledger.locks import build_lock
 from kpi_assets.ledger.publishes import shown_as
 from kpi_assets.ledger.runs import Counts
 from kpi_assets.materialize import carry_on, rulings
-from kpi_assets.materialize.audit import AuditedCandidate, audit_candidate, record
+from kpi_assets.materialize.audit import AuditedCandidate, record
 from kpi_assets.materialize.batch import as_one, wait_for_repeats
-from kpi_assets.materialize.compare import compare
 from kpi_assets.materialize.context import SHOWN, BuildContext, BuildOutcome, Stopwatch, run_log_message
 from kpi_assets.materialize.fill import FillResult
 from kpi_assets.materialize.hold import hold
 from kpi_assets.materialize.inputs import Inputs, resolve_inputs
-from kpi_assets.materialize.load import load_object
-from kpi_assets.materialize.load_stream import load_whole
+from kpi_assets.materialize.places import IN_POSTGRES, Place, place_of
 from kpi_assets.materialize.publish import PublishOutcome, publish
 from kpi_assets.materialize.retry import wait_for_lock
 from kpi_assets.materialize.rulings import WaiverGoneError
 from kpi_assets.materialize.time_limit import TimeLimitError, limited
-from kpi_assets.materialize.transform import transform
 from kpi_assets.model.pii_tables import masked_bad_row
-from kpi_assets.model.results import SAMPLES, ChartRows
+from kpi_assets.model.results import SAMPLES
 from kpi_assets.model.table import Table
 from kpi_assets.observed import Work, observed
-from kpi_assets.warehouse import candidates, preview
+from kpi_assets.warehouse import preview
 from kpi_assets.warehouse.audit import Audit
 from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets.warehouse.connection import WarehouseError, is_lost
 from kpi_assets.warehouse.error_reasons import one_line
-from kpi_assets.warehouse.kinds import strategy_of
 from kpi_assets.warehouse.refusal import find_remedy
-from kpi_assets.warehouse.tables import check_storage
 
 
 def build(context: BuildContext, table: Table, load_date: date) -> BuildOutcome:
@@ -77,26 +72,33 @@ def _build(context: BuildContext, table: Table, load_date: date) -> BuildOutcome
             load_date=load_date,
         )
         candidate = Candidate(table, load_date, build_id)
-        try:
-            return Build(context, connection, candidate, watch).run()
-        except BaseException as error:
-            context.on_progress("failed", 0, 0)
-            reported = interruption(error) or error
-            if isinstance(reported, psycopg.Error):
-                reported = explain(table, reported)
-            close_failed(context, connection, candidate, reported)
-            if reported is error:
-                raise
-            raise reported from None if table.pii else error  # a trace would quote the values of the cause
+        with place_of(context, table) as place:
+            try:
+                return Build(context, connection, candidate, place, watch).run()
+            except BaseException as error:
+                context.on_progress("failed", 0, 0)
+                reported = interruption(error) or error
+                if isinstance(reported, psycopg.Error):
+                    reported = explain(table, reported)
+                close_failed(context, connection, candidate, reported, place)
+                if reported is error:
+                    raise
+                raise reported from None if table.pii else error  # a trace would quote the values of the cause
 
 
 class Build:
     """One build of one table for one load_date, in its own session; `run` executes its steps in order."""
 
     def __init__(
-        self, context: BuildContext, connection: Connection[Any], candidate: Candidate, watch: Stopwatch
+        self,
+        context: BuildContext,
+        connection: Connection[Any],
+        candidate: Candidate,
+        place: Place,
+        watch: Stopwatch,
     ) -> None:
         self._context, self._connection, self._candidate, self._watch = context, connection, candidate, watch
+        self._place = place
         self._table, self._load_date = candidate.table, candidate.load_date
 
     def run(self) -> BuildOutcome:
@@ -106,10 +108,10 @@ class Build:
             *inputs.warnings(self._connection),
             *carry_on.find_warnings(self._context.pipeline, self._table, self._load_date, inputs.previous),
         ]
-        self._drop_leftovers()
+        self._place.drop_leftovers(self._connection, self._table, self._load_date)
         self._watch.lap("wait")
         audited = self._fill_and_audit(inputs)
-        first_rows, chart = self._sample()
+        first_rows, chart = self._place.sample(self._connection, self._candidate)
         bad_rows = self._first_bad_rows()
         self._watch.lap("check")
         published = self._publish_or_hold(audited)
@@ -133,6 +135,8 @@ class Build:
             bad_rows=bad_rows,
             warnings=warnings,
             waiver=audited.waiver if published else None,
+            place=str(self._place.snapshot(self._candidate) or ""),
+            statements=self._place.statements,
             measure_warnings=published.warnings if published else [],
             measures=published.values if published else {},
             preview=versions or first_rows,
@@ -140,23 +144,20 @@ class Build:
             seconds=self._watch.seconds,
         )
 
-    def _drop_leftovers(self) -> None:
-        """Drop the candidates of earlier builds of the load_date: held ones, and those of killed processes."""
-        for leftover in candidates.find_leftovers(self._connection, self._table, self._load_date):
-            candidates.drop(self._connection, leftover)
-
     def _fill_and_audit(self, inputs: Inputs) -> AuditedCandidate:
         """Fill the candidate from its inputs, run its checks, and record their results."""
         comparison = None
         if not self._table.storage.stores_rows:
             filled, audit = _read_through(self._candidate, inputs)
         else:
-            with limited(self._context, self._connection, self._table, self._load_date) as context:
-                filled = self._fill(context, inputs)
+            place, candidate = self._place, self._candidate
+            with limited(self._context, self._connection, self._table, self._load_date, place.interrupt) as context:
+                filled = place.fill(context, self._connection, candidate, inputs, self._watch)
+                filled = as_one(inputs, filled, self._connection, candidate) if inputs.as_one else filled
                 context.on_progress("checking", 0, len(self._table.checks))
                 if filled.grain_is_proven:
-                    comparison = compare(self._connection, self._candidate)
-                audit = audit_candidate(context, self._connection, self._candidate, inputs, filled, comparison)
+                    comparison = place.compare(self._connection, candidate)
+                audit = place.audit(context, self._connection, candidate, inputs, filled, comparison)
         key = rulings.key_of(self._table, filled, audit)
         audit = rulings.ruled_out(audit, key, inputs.rulings)
         waiver = rulings.find_waiver(self._table, audit, key, inputs.rulings)
@@ -166,25 +167,8 @@ class Build:
             inputs.check_previous(self._connection, latest=True)  # a check may compare with the load_date before
         is_held = audit.blocks_publish and waiver is None
         record(self._context, self._connection, self._candidate, audit, filled, is_held=is_held)
-        size_bytes = strategy_of(self._table).size(self._connection, self._candidate)
-        return AuditedCandidate(self._candidate, inputs, filled, audit, size_bytes, comparison, waiver)
-
-    def _fill(self, context: BuildContext, inputs: Inputs) -> FillResult:
-        if self._table.storage.keeps_versions:  # a check reads its versions, which rows of another storage are not
-            check_storage(self._connection, self._table)
-        if self._table.stream:
-            return load_whole(context, self._connection, self._candidate, self._watch)
-        if self._table.has_object:
-            return load_object(context, self._connection, self._candidate, inputs.decisions, self._watch)
-        filled = transform(context, self._connection, self._candidate, inputs, self._watch)
-        return as_one(inputs, filled, self._connection, self._candidate) if self._table.grows else filled
-
-    def _sample(self) -> tuple[list[dict[str, str | None]], ChartRows]:
-        """Return the first rows, and the bars of a KPI's chart, for the materialization's metadata."""
-        first_rows = preview.first_rows(self._connection, self._candidate, SAMPLES)
-        kpi = self._table.header.kpi
-        chart = preview.chart_rows(self._connection, self._candidate, kpi.chart) if kpi else ChartRows([], 0)
-        return first_rows, chart
+        size_bytes = self._place.size(self._connection, self._candidate)
+        return AuditedCandidate(self._candidate, inputs, filled, audit, size_bytes, self._place, comparison, waiver)
 
     def _sample_versions(self) -> list[dict[str, str | None]]:
         """Return the first versions of a history, for metadata; none if Postgres fails now.
@@ -243,7 +227,11 @@ def explain(table: Table, error: psycopg.Error) -> WarehouseError:
 
 
 def close_failed(
-    context: BuildContext, connection: Connection[Any], candidate: Candidate, error: BaseException
+    context: BuildContext,
+    connection: Connection[Any],
+    candidate: Candidate,
+    error: BaseException,
+    place: Place = IN_POSTGRES,
 ) -> None:
     """Write the failure to the run log and drop the candidate, in a new session if this one is lost."""
 
@@ -253,10 +241,9 @@ def close_failed(
         if runs.close_build(
             session, candidate.build_id, "failed", layer=layer, counts=Counts(), error=run_log_message(error)
         ):
-            candidates.drop(session, candidate.relation)
+            place.drop(session, candidate)
             if isinstance(error, TimeLimitError):  # its alarm may have cancelled the removal of slices
-                for leftover in candidates.find_leftovers(session, candidate.table, candidate.load_date):
-                    candidates.drop(session, leftover)
+                IN_POSTGRES.drop_leftovers(session, candidate.table, candidate.load_date)
 
     with suppress(psycopg.Error):
         connection.rollback()

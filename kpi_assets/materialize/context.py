@@ -199,6 +199,8 @@ class BuildOutcome:
     quarantined: int = 0  # records or rows that were set aside
     bad_rows: Sequence[Mapping[str, Any]] = ()  # the first records or rows that were set aside, for people
     waiver: Ruling | None = None  # by which it was published although checks failed
+    place: str = ""  # the snapshot of the lake that has its rows, or where its held candidate is; empty for Postgres
+    statements: int = 0  # that the engine executed for it
 
     @property
     def held(self) -> bool:

@@ -6,7 +6,8 @@ Not here: dropping rows because of their age (retention.py).
 """
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -16,22 +17,22 @@ from psycopg.rows import class_row
 from pydantic import SecretStr
 
 from kpi_assets.errors import UserError
-from kpi_assets.ledger import incidents, locks, publishes
+from kpi_assets.ledger import incidents, locks, places, publishes
 from kpi_assets.ledger.locks import build_lock, lock_publish, run_lock
 from kpi_assets.ledger.publishes import Publish
 from kpi_assets.materialize import keep
 from kpi_assets.materialize.context import BuildContext, Progress
-from kpi_assets.materialize.retention import explain_replay
+from kpi_assets.materialize.dropped import explain_replay
+from kpi_assets.materialize.places import place_of
 from kpi_assets.materialize.retry import LOCK_TIMEOUT, retry_on_lock, wait_for_lock, wait_for_snapshots
 from kpi_assets.model.names import DECISIONS, Relation
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.table import Table
 from kpi_assets.sources.listing import landed
 from kpi_assets.sources.store import Store
-from kpi_assets.warehouse import candidates, tables
+from kpi_assets.warehouse import tables
 from kpi_assets.warehouse.connection import connect
 from kpi_assets.warehouse.ddl import owner_of
-from kpi_assets.warehouse.kinds import strategy_of
 from kpi_assets.warehouse.views import views_on
 
 READER_TIMEOUT = 60.0  # seconds to wait for readers of the table, or for a run of the load_date
@@ -72,11 +73,12 @@ def orphans(connection: Connection[Any], described: Collection[Relation]) -> lis
 def drop_table(server: SecretStr, database: str, relation: Relation, on_progress: Progress) -> None:
     """Drop a table, its `_latest` view and its held candidates, and record that in the ledger.
 
-    Raises DefinitionError if a user's view depends on the table, and WarehouseError if a reader holds the table for
-    longer than READER_TIMEOUT.
+    One on the lake is dropped after the ledger has recorded it. Raises EngineError, DefinitionError if a user's view
+    depends on the table, and WarehouseError if a reader holds the table for longer than READER_TIMEOUT.
     """
     with connect(server, database, "drop") as connection:
         role = owner_of(connection, relation)
+        on_lake = {each.snapshot.table for each in places.named(connection, [relation])}
     with connect(server, database, f"drop {relation}", role=role) as connection:
 
         def change() -> None:
@@ -89,8 +91,19 @@ def drop_table(server: SecretStr, database: str, relation: Relation, on_progress
                 publishes.record_removal(connection, relation)
                 incidents.close_of_table(connection, relation)
 
-        wait_for_snapshots(connection, "dropped", on_progress, READER_TIMEOUT)
-        retry_on_lock(change, "dropped", on_progress, READER_TIMEOUT)
+        with _dropping(connection, sorted(on_lake)) as drop_on_lake:
+            wait_for_snapshots(connection, "dropped", on_progress, READER_TIMEOUT)
+            retry_on_lock(change, "dropped", on_progress, READER_TIMEOUT)
+            drop_on_lake()
+
+
+def _dropping(connection: Connection[Any], names: Sequence[str]) -> AbstractContextManager[Callable[[], None]]:
+    """Return what drops the Iceberg tables of these names; its session is open before the ledger changes."""
+    if not names:
+        return nullcontext(lambda: None)
+    from kpi_assets.materialize.in_lake import dropping  # noqa: PLC0415  no other pipeline needs it
+
+    return dropping(connection, names)
 
 
 @dataclass(frozen=True)
@@ -175,7 +188,7 @@ def drop_load_date(context: BuildContext, found: PublishedLoadDate, timeout: flo
     seconds.
     """
     table, relation, load_date = found.table, found.table.relation, found.publish.load_date
-    with context.session(table, f"drop {relation} {load_date}") as connection:
+    with context.session(table, f"drop {relation} {load_date}") as connection, place_of(context, table) as place:
 
         def change() -> None:
             with connection.transaction():
@@ -184,8 +197,7 @@ def drop_load_date(context: BuildContext, found: PublishedLoadDate, timeout: flo
                 lock_publish(connection, relation)
                 if publishes.current(connection, [relation], load_date).get(relation) != found.publish:
                     raise UserError(f"{relation} of {load_date} was published again meanwhile: drop it again.")
-                tables.check_storage(connection, table)
-                strategy_of(table).remove(connection, table, load_date)
+                place.remove(connection, table, load_date)
                 keep.drop_all(connection, [relation], load_date, "kpi drop")
                 publishes.record_load_date_removal(connection, [relation, *views_on(connection, relation)], load_date)
                 incidents.close_of_table(connection, relation, load_date)
@@ -198,8 +210,8 @@ def drop_load_date(context: BuildContext, found: PublishedLoadDate, timeout: flo
                 raise UserError(
                     f"A run of {load_date} is in progress ({holder}), so nothing was dropped: let it end first."
                 )
-        if strategy_of(table).removal_swaps(connection, table, load_date):
+        if place.removal_swaps(connection, table, load_date):
             wait_for_snapshots(connection, "dropped", context.on_progress, timeout)
         retry_on_lock(change, "dropped", context.on_progress, timeout)
-        for leftover in candidates.find_leftovers(connection, table, load_date):
-            candidates.drop(connection, leftover)
+        place.after_removal(connection, table, load_date)
+        place.drop_leftovers(connection, table, load_date)

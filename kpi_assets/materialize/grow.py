@@ -32,6 +32,7 @@ from kpi_assets.materialize.fill import Added, FillResult
 from kpi_assets.materialize.hold import hold
 from kpi_assets.materialize.inputs import Inputs, as_of
 from kpi_assets.materialize.load_stream import Basis, lake_of, load_links, positions_of
+from kpi_assets.materialize.places import IN_POSTGRES
 from kpi_assets.materialize.publish import publish
 from kpi_assets.materialize.retry import wait_for_lock
 from kpi_assets.materialize.time_limit import limited
@@ -323,7 +324,7 @@ class _Growth:
             audit = audit_candidate(context, connection, candidate, following.inputs, filled)
         record(self._context, connection, candidate, audit, filled, is_held=audit.blocks_publish)
         size_bytes = candidates.size_of(connection, candidate)
-        audited = AuditedCandidate(candidate, following.inputs, filled, audit, size_bytes)
+        audited = AuditedCandidate(candidate, following.inputs, filled, audit, size_bytes, IN_POSTGRES)
         publish_id = None
         if audit.blocks_publish:
             hold(self._context, connection, audited)

@@ -36,6 +36,8 @@ def hold(context: BuildContext, connection: Connection[Any], audited: AuditedCan
         compared=compared_with(connection, context.pipeline, table, candidate.load_date, failed),
         rows=audited.audit.rows,
         checksum=audited.audit.checksum,
+        place=audited.place.snapshot(candidate),
+        checksum_kind=audited.place.checksum_kind,
     )
     runs.close_build(
         connection,
@@ -43,6 +45,6 @@ def hold(context: BuildContext, connection: Connection[Any], audited: AuditedCan
         "held",
         layer=context.pipeline.layer(table.relation),
         counts=replace(audited.counts, loaded=0),
-        error=f"held by {said}; {place}the candidate is kept as {candidate.relation}",
-        candidate=str(candidate.relation),
+        error=f"held by {said}; {place}the candidate is kept as {audited.place.named(candidate)}",
+        candidate=audited.place.held_as(candidate),
     )

@@ -19,7 +19,7 @@ from kpi_assets.ledger.publishes import Publish
 from kpi_assets.materialize import carry_on
 from kpi_assets.materialize.context import BuildContext, UpstreamError
 from kpi_assets.materialize.decisions import look
-from kpi_assets.materialize.retention import explain_replay
+from kpi_assets.materialize.dropped import explain_replay
 from kpi_assets.materialize.retry import block_publishes
 from kpi_assets.model.decision import NO_DECISIONS, Decision
 from kpi_assets.model.growing import as_one_batch

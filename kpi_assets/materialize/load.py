@@ -142,7 +142,7 @@ def load_object(
     table, load_date = candidate.table, candidate.load_date
     erased = erased_of(context, connection, table)
     manifest = manifests.latest(connection, table.relation.table, load_date)
-    if table.source.optional and _is_absent(context, connection, candidate, manifest):
+    if table.source.optional and is_absent(context, connection, candidate, manifest):
         return _load_nothing(context, connection, candidate, watch, manifest_hash=NO_OBJECT)
     if manifest is None:
         raise UpstreamError(
@@ -197,7 +197,7 @@ def _load(task: _Task) -> FillResult:
     return _load_by_record(task)
 
 
-def _is_absent(
+def is_absent(
     context: BuildContext, connection: Connection[Any], candidate: Candidate, manifest: Manifest | None
 ) -> bool:
     """Whether there is no object; one that lands after the run has verified that there is none counts the next time."""

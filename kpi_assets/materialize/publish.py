@@ -26,7 +26,7 @@ from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.keep import Content
 from kpi_assets.materialize.measures import Computed
 from kpi_assets.materialize.release import release
-from kpi_assets.materialize.retry import LOCK_TIMEOUT, retry_on_lock, wait_for_snapshots
+from kpi_assets.materialize.retry import LOCK_TIMEOUT, retry_on_lock
 from kpi_assets.materialize.rulings import WaiverGoneError
 from kpi_assets.model.names import Relation
 from kpi_assets.model.records import Drifted
@@ -34,12 +34,11 @@ from kpi_assets.model.table import Table
 from kpi_assets.monitoring.declared_kpis import declared
 from kpi_assets.sources.decisions import add_use
 from kpi_assets.sources.refusals import LakeError
-from kpi_assets.warehouse import set_aside, tables
+from kpi_assets.warehouse import tables
 from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets.warehouse.connection import WarehouseError
 from kpi_assets.warehouse.ddl import DefinitionError
 from kpi_assets.warehouse.drift import of_candidate
-from kpi_assets.warehouse.kinds import strategy_of
 from kpi_assets.warehouse.shape import Published
 from kpi_assets.warehouse.versions import VersionChanges
 from kpi_assets.warehouse.views import views_on
@@ -67,12 +66,8 @@ def publish(context: BuildContext, connection: Connection[Any], audited: Audited
     """
     candidate, computed = audited.candidate, list[Computed]()
     try:
-        strategy = strategy_of(candidate.table)
-        others = [] if candidate.is_added else _others(connection, candidate)
-        if not candidate.is_added and strategy.publish_swaps(connection, candidate.table, candidate.load_date, others):
-            wait_for_snapshots(connection, "published", context.on_progress, context.publish_timeout)
         if not candidate.is_added:
-            strategy.prove(connection, candidate.table)
+            audited.place.prepare(context, connection, candidate, _others(connection, candidate))
         computed = measures.of_candidate(connection, context.pipeline, candidate)
         drifted = of_candidate(connection, candidate) if candidate.table.stream else []
         outcome = retry_on_lock(
@@ -88,6 +83,7 @@ def publish(context: BuildContext, connection: Connection[Any], audited: Audited
             raise
         outcome = PublishOutcome(publish_id)
     keep.drop_due_quietly(context, connection, candidate.table)
+    audited.place.after_publish(connection, candidate)
     own = next((each.values for each in computed if each.table is candidate.table), {})
     if audited.waiver and not audited.waiver.was_used:
         with suppress(LakeError):  # the next build writes it, by what the ledger says
@@ -115,12 +111,8 @@ def _publish(
         if candidate.is_added:
             versions, published = None, add(connection, audited)
         else:
-            keep.set_aside(connection, context.pipeline, table, load_date, _content(audited))
-            tables.ensure(connection, table, load_date, _others(connection, candidate))
-            compared = audited.comparison.if_valid(connection, candidate) if audited.comparison else None
-            versions = strategy_of(table).publish(connection, candidate, compared)
-            tables.declare(connection, table)
-            set_aside.drop(connection, candidate)
+            others = _others(connection, candidate)
+            versions = audited.place.put_in(context, connection, audited, _content(audited), others)
         publish_id = publishes.record(
             connection,
             table.relation,
@@ -136,6 +128,8 @@ def _publish(
             columns=table.types,
             rulings=ruled,
             lacks=_lacking(connection, audited),
+            place=audited.place.snapshot(candidate),
+            checksum_kind=audited.place.checksum_kind,
         )
         keep.forget_shown(connection, table, load_date)
         if table.grows:

@@ -8,29 +8,26 @@ from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
-from psycopg import Connection, sql
+from psycopg import Connection
 
 from kpi_assets.ledger import batches, publishes, quarantine, results, rulings
 from kpi_assets.ledger.locks import run_lock
 from kpi_assets.ledger.publishes import Publish
 from kpi_assets.materialize.check_facts import FactLookup
 from kpi_assets.materialize.context import BuildContext, UpstreamError
+from kpi_assets.materialize.dropped import explain_replay
 from kpi_assets.materialize.inputs import window_of
-from kpi_assets.materialize.retention import explain_replay
+from kpi_assets.materialize.places import IN_POSTGRES, Place, place_of
 from kpi_assets.materialize.retry import wait_for_lock
 from kpi_assets.model.checks.base import AuditFacts
-from kpi_assets.model.growing import as_one_batch
 from kpi_assets.model.lookback import Window
 from kpi_assets.model.manifest import NO_OBJECT
-from kpi_assets.model.names import LOAD_DATE, InputName, Relation
+from kpi_assets.model.names import InputName, Relation
 from kpi_assets.model.quality import CheckCount
 from kpi_assets.model.records import SetAside
 from kpi_assets.model.results import CheckResult
 from kpi_assets.model.ruling import why_unwaivable
-from kpi_assets.model.table import Table, hashed
-from kpi_assets.warehouse.audit import audit
-from kpi_assets.warehouse.candidates import cast_to_declared, read_batches
-from kpi_assets.warehouse.content import find_lost, published_rows, rows_and_checksum
+from kpi_assets.model.table import Table
 
 AS_PUBLISHED = "as_published"  # the check that every recheck makes: the rows are still those that were published
 OTHER_COLUMNS = "its other checks were not made: it was published with columns that differ from those in its file"
@@ -56,10 +53,11 @@ def recheck(context: BuildContext, table: Table, load_date: date) -> list[CheckR
                 f"{table.relation} of {load_date} is not published: there is nothing to check; run it first."
             )
         publish = published[table.relation]
-        checked = [check_as_published(connection, table, publish)]
-        # The checks need the rows, with the columns that the file declares now.
-        if not _is_lost(connection, table, publish) and (publish.types or table.types) == table.types:
-            checked += _audit_published(context, connection, table, publish, published)
+        with place_of(context, table) as place:
+            checked = [check_as_published(connection, table, publish, place)]
+            # The checks need the rows, with the columns that the file declares now.
+            if not place.is_lost(connection, table, publish) and (publish.types or table.types) == table.types:
+                checked += _audit_published(context, connection, table, publish, published, place)
         checked = _waived(connection, table, publish, checked)
         results.record(
             connection,
@@ -91,11 +89,13 @@ def _waived(
     return found
 
 
-def check_as_published(connection: Connection[Any], table: Table, publish: Publish) -> CheckResult:
+def check_as_published(
+    connection: Connection[Any], table: Table, publish: Publish, place: Place = IN_POSTGRES
+) -> CheckResult:
     """Check that the stored rows of a load_date still have the count and the checksum of its publish."""
     rows, problem = 0, "its rows are gone from the database: run it again"
-    if not _is_lost(connection, table, publish):
-        rows, checksum = _stored_rows(connection, table, publish)
+    if not place.is_lost(connection, table, publish):
+        rows, checksum = place.stored_rows(connection, table, publish)
         if rows != publish.rows:
             problem = f"{rows} rows are stored, and {publish.rows} were published: somebody changed them; run it again"
         elif checksum not in {publish.checksum, None}:
@@ -108,55 +108,17 @@ def check_as_published(connection: Connection[Any], table: Table, publish: Publi
     )
 
 
-def _is_lost(connection: Connection[Any], table: Table, publish: Publish) -> bool:
-    return publish.rows > 0 and publish.load_date in find_lost(connection, table, [publish.load_date])
-
-
-def _stored_rows(connection: Connection[Any], table: Table, publish: Publish) -> tuple[int, str | None]:
-    """Return the number of stored rows of a load_date and their checksum, or None if its columns are unknown.
-
-    For a view, return the values of its table's publish: the table has a recheck of its own.
-    """
-    if not table.storage.stores_rows:
-        shown, columns = table.origin
-        there = publishes.current(connection, [shown], publish.load_date).get(shown)
-        return (there.rows, there.checksum + publishes.shown_as(columns)) if there else (0, None)
-    types = publish.types or (table.types if publish.code_version == table.code_version else {})
-    columns = types or table.types
-    rows, checksum = rows_and_checksum(
-        connection, table, publish.load_date, hashed(columns) if table.grows else columns
-    )
-    return rows, checksum if types else None
-
-
 def _audit_published(
     context: BuildContext,
     connection: Connection[Any],
     table: Table,
     publish: Publish,
     published: Mapping[Relation, Publish],
+    place: Place,
 ) -> list[CheckResult]:
     """Run the table's checks on its published rows and return the results."""
-    connection.execute(
-        sql.SQL("create temporary view this as select {} from {} as t").format(
-            sql.SQL(", ").join(
-                sql.SQL("{0}::{1} as {0}").format(sql.Identifier(name), sql.SQL(type_))
-                for name, type_ in {LOAD_DATE: "date", **table.types}.items()
-            ),
-            published_rows(connection, table, publish.load_date),
-        )
-    )
     checks = [check for check in table.checks if "published" in check.applies_to]
-    substitutes = cast_to_declared(
-        connection,
-        [context.pipeline.tables[read] for read in table.reads],
-        {*table.window_reads} - {InputName.parse(name).relation for name in publish.inputs},
-    )
     own = batches.last(connection, table.relation, publish.load_date) if table.grows else None
-    for read in table.growing_reads:
-        last = own.up_to if own else 0
-        rows = read_batches(read, publish.load_date, last, substitutes.get(read))
-        substitutes[read] = as_one_batch(read, context.pipeline.tables[read].columns, rows)
     of_build = {check.name for check in table.checks} - {check.name for check in checks}
     facts = AuditFacts(
         publish.load_date,
@@ -169,10 +131,9 @@ def _audit_published(
         counted=[count for count in _counted(connection, table, publish) if count.name in of_build],
         looked_up=FactLookup(connection, context.pipeline, table, publish.load_date, checks).answers(),
         window=_window_read(context, table, publish),
-        substitutes=substitutes,
         pii=table.pii,
     )
-    return audit(connection, sql.SQL("pg_temp.this"), table.hashed_types, checks, facts).results
+    return place.audit_published(context, connection, table, publish, checks, facts)
 
 
 def _counted(connection: Connection[Any], table: Table, publish: Publish) -> list[CheckCount]:

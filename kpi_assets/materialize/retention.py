@@ -23,11 +23,10 @@ from kpi_assets.ledger.locks import lock_publish, run_lock, unlock
 from kpi_assets.ledger.publishes import Publish
 from kpi_assets.materialize import keep
 from kpi_assets.materialize.context import BuildContext
+from kpi_assets.materialize.places import place_of
 from kpi_assets.materialize.retry import LOCK_TIMEOUT, retry_on_lock, wait_for_lock, wait_for_snapshots
 from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
-from kpi_assets.warehouse.kinds import strategy_of
-from kpi_assets.warehouse.tables import check_storage
 
 TIMEOUT = 600.0  # seconds to wait in all; rows that are still in use then are dropped the next time
 
@@ -116,25 +115,16 @@ def _drop(context: BuildContext, session: Connection[Any], publish: Publish, tim
             lock_publish(session, relation)
             if publishes.current(session, [relation], publish.load_date).get(relation) != publish:
                 return "it was published again meanwhile"
-            check_storage(session, table)
-            strategy_of(table).remove(session, table, publish.load_date)
+            place.remove(session, table, publish.load_date)
             keep.drop_all(session, [relation], publish.load_date, "retention")
             publishes.record_drop(session, [relation, *context.pipeline.views_of(relation)], publish.load_date)
         return ""
 
     deadline = time.monotonic() + timeout
-    if strategy_of(table).removal_swaps(session, table, publish.load_date):
-        wait_for_snapshots(session, "dropped", context.on_progress, timeout)
-    return retry_on_lock(change, "dropped", context.on_progress, max(0.0, deadline - time.monotonic()))
-
-
-def explain_replay(pipeline: Pipeline, relations: Sequence[Relation], load_date: date) -> str:
-    """Explain that the rows were dropped and how to replay them, as a clause without a full stop.
-
-    Those of a table that carries on need the rows of all its load_dates before.
-    """
-    names = ", ".join(map(str, relations))
-    command = f"kpi run {pipeline.name} --load-date {load_date}"
-    if any(pipeline.tables[relation].carries_on for relation in relations):
-        command = f"kpi backfill {pipeline.name} --from {pipeline.config.start_date} --to {load_date}"
-    return f"the rows of {names} of {load_date} were dropped by retention; `{command}` replays them from S3"
+    with place_of(context, table) as place:
+        if place.removal_swaps(session, table, publish.load_date):
+            wait_for_snapshots(session, "dropped", context.on_progress, timeout)
+        kept = retry_on_lock(change, "dropped", context.on_progress, max(0.0, deadline - time.monotonic()))
+        if not kept:
+            place.after_removal(session, table, publish.load_date)
+    return kept

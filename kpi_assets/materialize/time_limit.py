@@ -8,7 +8,7 @@ Not here: waiting for locks and readers, which is not limited (retry.py).
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import date
@@ -37,17 +37,22 @@ class _TimeIsUpError(Exception):
 
 @contextmanager
 def limited(
-    context: BuildContext, connection: Connection[Any], table: Table, load_date: date
+    context: BuildContext,
+    connection: Connection[Any],
+    table: Table,
+    load_date: date,
+    interrupt: Callable[[], None] = lambda: None,
 ) -> Iterator[BuildContext]:
     """Yield the context of the work that is limited by the word `time_limit` of a table, if it has the word.
 
-    Raises TimeLimitError when the time is up. Nothing is cancelled any more after the block.
+    Raises TimeLimitError when the time is up. Nothing is cancelled any more after the block. `interrupt` ends what is
+    executed elsewhere than in the session.
     """
     limit = table.header.time_limit
     if limit is None:
         yield context
         return
-    alarm = _Alarm(connection, limit.minutes * 60)
+    alarm = _Alarm(connection, limit.minutes * 60, interrupt)
 
     def on_progress(phase: str, done: int, total: int) -> None:
         if alarm.has_rung:
@@ -59,7 +64,7 @@ def limited(
             yield replace(context, on_progress=on_progress)
         if alarm.has_rung:  # an audit goes on after a check whose statement was cancelled
             raise _TimeIsUpError
-    except (psycopg.errors.QueryCanceled, _TimeIsUpError) as error:
+    except (psycopg.errors.QueryCanceled, _TimeIsUpError, UserError) as error:
         if not alarm.has_rung:
             raise
         minutes = f"{limit.minutes:g} minute{'' if limit.minutes == 1 else 's'}"
@@ -72,8 +77,8 @@ def limited(
 class _Alarm:
     """Cancels the statements of a session from some moment on."""
 
-    def __init__(self, connection: Connection[Any], seconds: float) -> None:
-        self._connection, self._seconds = connection, seconds
+    def __init__(self, connection: Connection[Any], seconds: float, interrupt: Callable[[], None]) -> None:
+        self._connection, self._seconds, self._interrupt = connection, seconds, interrupt
         self._ended = threading.Event()
         self.has_rung = False
 
@@ -95,4 +100,5 @@ class _Alarm:
         while not self._ended.is_set():
             with suppress(psycopg.Error):
                 self._connection.cancel_safe(timeout=5)
+            self._interrupt()
             self._ended.wait(CANCEL_EVERY)

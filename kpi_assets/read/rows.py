@@ -15,6 +15,7 @@ from kpi_assets.model.names import LOW_VOLUME
 from kpi_assets.model.pii import MASKED
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.table import Table
+from kpi_assets.read.lake_rows import rows_of_lake
 from kpi_assets.warehouse import reader_rights
 from kpi_assets.warehouse.content import find_lost, published_rows
 from kpi_assets.warehouse.ddl import identifier, types_of
@@ -52,7 +53,7 @@ def find_publish(
     current = publishes.current(connection, [table.relation], day) if day else {}
     if day is None or table.relation not in current:
         if day and (gone := publishes.dropped(connection, [table.relation], day)):
-            from kpi_assets.materialize.retention import explain_replay  # noqa: PLC0415  it imports boto3
+            from kpi_assets.materialize.dropped import explain_replay  # noqa: PLC0415  it imports boto3
 
             raise UserError(f"It cannot be shown: {explain_replay(pipeline, gone, day)}.")
         if load_date and (reason := pipeline.not_due(table, load_date)):
@@ -107,7 +108,7 @@ def read_rows(
         publish = find_publish(connection, pipeline, table, load_date, place=place)
     else:
         publish = find_publish_up_to(connection, pipeline, table, as_of, place=place)
-    stored = stored_rows(connection, table, publish, everything=everything)
+    stored = stored_rows(connection, table, publish, everything=everything, limit=limit)
     if personal and stored.unreadable:
         raise UserError(
             f"This login may not read the personal columns of {table.relation} ("
@@ -197,10 +198,22 @@ class StoredRows:
         )
 
 
-def stored_rows(connection: Connection[Any], table: Table, publish: Publish, *, everything: bool = False) -> StoredRows:
-    """Return the rows of a publish; those of low volume, and the column that marks them, only with `everything`."""
+def stored_rows(
+    connection: Connection[Any],
+    table: Table,
+    publish: Publish,
+    *,
+    everything: bool = False,
+    limit: int | None = None,
+) -> StoredRows:
+    """Return the rows of a publish; those of low volume, and the column that marks them, only with `everything`.
+
+    Of a table on the lake only the first ones are fetched, if the caller needs no more than a `limit`.
+    """
     # The types of the publish: the file may declare other columns by now.
     types = publish.types or table.types
+    if (fetched := rows_of_lake(table, publish, limit)) is not None:
+        return StoredRows(connection, types, types, sql.SQL("from {} as t where true").format(fetched))
     unreadable = reader_rights.unreadable(connection, table.relation) if table.pii.personal else frozenset()
     readable = reader_rights.without(connection, table.relation, unreadable) if unreadable else None
     if is_history(connection, table):

@@ -18,6 +18,7 @@ from kpi_assets.ledger import holds, kept, publishes
 from kpi_assets.model.names import BATCH, LOAD_DATE, Relation
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.table import Table
+from kpi_assets.read.lake_rows import rows_of_lake
 from kpi_assets.read.rows import find_publish
 from kpi_assets.warehouse.content import published_rows
 from kpi_assets.warehouse.ddl import identifier, types_of
@@ -59,6 +60,8 @@ class Published:
         """Return its rows. Raises UserError also if they are gone."""
         publish = find_publish(connection, pipeline, table, self.load_date, place=place)
         types = publish.types or table.types
+        if (fetched := rows_of_lake(table, publish)) is not None:
+            return Side(str(self.load_date), fetched, types, publish.rows, publish.checksum)
         rows = published_rows(connection, table, self.load_date)
         stored = types_of(connection, table.relation)
         if any(stored.get(name, type_) != type_ for name, type_ in types.items()):  # other load_dates have wider ones

@@ -27,6 +27,7 @@ from kpi_assets.model.pii import MASKED, masked
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.table import Table
 from kpi_assets.read.beginnings import find_beginnings
+from kpi_assets.read.lake_rows import rows_of_lake
 from kpi_assets.read.origin import Origin, Watch, find_origins
 from kpi_assets.read.rows import find_publish
 from kpi_assets.read.typed import typed
@@ -187,11 +188,16 @@ class _Tracer:
     connection: Connection[Any]
     pipeline: Pipeline
     on_table: OnTable
+    fetched: dict[int, sql.Composable | None] = field(default_factory=dict)  # rows of the lake, by publish
 
     def rows_of(self, table: Table, publish: Publish) -> sql.Composable:
         """Return the rows of a publish, or the versions of a history that were known then, as a subquery for FROM."""
         if is_history(self.connection, table):
             return known_versions(table, _declared(table, [publish]), publish.load_date, ended=True)
+        if publish.publish_id not in self.fetched:
+            self.fetched[publish.publish_id] = rows_of_lake(table, publish)
+        if (fetched := self.fetched[publish.publish_id]) is not None:
+            return fetched
         return published_rows(self.connection, table, publish.load_date)
 
     def step(

@@ -5,7 +5,7 @@ fetched only for a check that fails. Any other question of a check is a query of
 Not here: the measures and the result of a check (model/checks/), and the consequences of a result (materialize/).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +23,8 @@ from kpi_assets.model.table_ref import THIS
 from kpi_assets.warehouse.error_reasons import reason_of
 from kpi_assets.warehouse.scan import Scan, ScanPlan, plan_scan, run_scan
 
+# Returns the value of a query in a tuple if it does not read Postgres; None if it does.
+Elsewhere = Callable[[Query], tuple[Any] | None]
 ASIDE = sql.SQL("pg_temp.aside")
 CHECK_TIMEOUT = "30min"
 _BAD_ROWS = sql.Identifier("bad rows")  # no column has a name with a blank, so this name means the whole row
@@ -51,11 +53,12 @@ def audit(
     aside: sql.Composable = ASIDE,
     *,
     bitwise: bool = False,
+    elsewhere: Elsewhere | None = None,
 ) -> Audit:
     """Run every check on `this`, a relation that holds one load_date with the given columns (name -> type).
 
     `aside` holds the rows that rules took out of it (set_aside.py), of a table with rules. `bitwise` is for a history:
-    its checksum then differs as soon as its versions do.
+    its checksum then differs as soon as its versions do. `elsewhere` answers the queries that count in another system.
 
     A check whose SQL fails has errored, which blocks the publish. A lost connection is raised.
     """
@@ -65,7 +68,7 @@ def audit(
     for check in checks:
         try:
             with ExitStack() as ended:
-                measured = _Measured(connection, ended, this, aside, facts, plan, scan, check.name, results)
+                measured = _Measured(connection, ended, this, aside, facts, plan, scan, check.name, results, elsewhere)
                 result = check.result(measured, facts)
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             if connection.closed or not isinstance(error, psycopg.errors.QueryCanceled):
@@ -91,10 +94,11 @@ class _Measured:
         scan: Scan,
         check: str,
         results: Sequence[CheckResult],
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         self.rows, self.checksum = scan.rows, scan.checksum
         self.results = results
-        self._aside = aside
+        self._aside, self._elsewhere = aside, elsewhere
         self._connection, self._this, self._facts, self._scan = connection, this, facts, scan
         self._ended, self._is_begun = ended, False
         self._columns = {name: column for (owner, name), column in plan.columns.items() if owner == check}
@@ -128,6 +132,8 @@ class _Measured:
         )
 
     def value(self, query: Query) -> Any:
+        if self._elsewhere and (found := self._elsewhere(query)):
+            return found[0]
         return self._first(sql.SQL(query.executed_on(self._facts.substitutes)))
 
     def first_row(self, query: Query | str) -> tuple[Any, ...]:

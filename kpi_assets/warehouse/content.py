@@ -21,8 +21,11 @@ from kpi_assets.warehouse.kinds.strategy import StorageStrategy
 def find_lost(connection: Connection[Any], table: Table, load_dates: Collection[date]) -> set[date]:
     """Return those of the load_dates that have no stored rows; each was published with at least one row.
 
-    A view stores no rows: it has lost all load_dates if the view itself is gone, and otherwise none.
+    A view stores no rows: it has lost all load_dates if the view itself is gone, and otherwise none. Of a table on the
+    lake nothing is known here: whoever reads a snapshot notices that it is gone.
     """
+    if table.storage.in_lake:
+        return set()
     stored = stored_strategy(connection, table.relation, declared=table.storage.name)
     if stored is None:
         return set(load_dates)

@@ -68,31 +68,8 @@ def load_readable(
     types = _types(table)
     slots = [sql.Identifier(f"c{number}") for number in range(len(types))]
     origins = dict(zip(table.source.origin_columns, table.source.origins, strict=True))
-    _stage(connection, table, records)
-    typed = [(name, slot, type_) for (name, type_), slot in zip(types.items(), slots, strict=True)]
-    checked: list[sql.Composable] = [
-        sql.SQL("({}, coalesce(t.written ->> {}, {}), case when t.refused = {} then t.problem else {} end)").format(
-            sql.Literal(name),
-            sql.Literal(str(number)),
-            slot,
-            sql.Literal(number),
-            sql.SQL("null") if type_ == "text" else input_error(connection, slot, sql.Literal(type_)),
-        )
-        for number, (name, slot, type_) in enumerate(typed)
-    ]
-    # One pass finds the bad records, each with its first invalid column. NULL is always valid.
-    connection.execute(
-        sql.SQL(
-            "create temporary table bad_records on commit drop as select t.line, t.record, t.byte_offset, "
-            "v.name as column_name, {} as value, {} as reason from records as t left join lateral ("
-            "select * from (values {}) as each_value (name, value, error) where error is not null limit 1"
-            ") as v on t.problem is null or t.refused is not null where t.problem is not null or v.error is not null"
-        ).format(
-            sql.SQL(excerpt.sql_cut("v.value")),
-            sql.SQL(excerpt.sql_cut("coalesce(v.error, t.problem)")),
-            sql.SQL(", ").join(checked or [sql.SQL("(null::text, null::text, null::text)")]),
-        )
-    )
+    _judge(connection, table, records)
+    typed = list(zip(slots, types.values(), strict=True))
     left_out = _leave_out(connection, erased) if erased else 0
     loaded = connection.execute(
         sql.SQL("insert into {} ({}) select {} from records {}").format(
@@ -100,7 +77,7 @@ def load_readable(
             sql.SQL(", ").join(sql.Identifier(name) for name in [*types, *origins]),
             sql.SQL(", ").join(
                 [
-                    *(sql.SQL("{}::").format(slot) + sql.SQL(type_) for _, slot, type_ in typed),
+                    *(sql.SQL("{}::").format(slot) + sql.SQL(type_) for slot, type_ in typed),
                     *(sql.Identifier(origin) for origin in origins.values()),
                 ]
             ),
@@ -110,14 +87,20 @@ def load_readable(
     counted = connection.execute("select count(*) from pg_temp.bad_records where line > 0").fetchone()
     bad, budget = int(counted[0]) if counted else 0, table.header.quarantine
     kept = budget.most(loaded + bad) if budget else 0
-    with connection.cursor(row_factory=class_row(BadRecord)) as cursor:
-        samples = cursor.execute(
-            'select line, record, column_name as "column", value, reason, byte_offset from pg_temp.bad_records '
-            "where line > 0 order by line limit %s",
-            [max(kept, MIN_SAMPLES) + len(decided.decisions)],
-        ).fetchall()
+    samples = _samples(connection, max(kept, MIN_SAMPLES) + len(decided.decisions))
     settled = decided.settle(connection, samples)
     return Result(loaded, bad - settled.corrected, settled.samples, settled.discarded, settled.text, left_out)
+
+
+def reasons(connection: Connection[Any], table: Table, records: Iterable[Record]) -> list[BadRecord]:
+    """Return why records cannot be read, in the order of their lines, of those that cannot; in a transaction.
+
+    For records that another engine could not read: Postgres and the written forms say why, as they do while loading.
+    """
+    _judge(connection, table, records)
+    found = _samples(connection, None)
+    connection.execute("drop table pg_temp.bad_records, pg_temp.records")
+    return found
 
 
 def find_erased(connection: Connection[Any], erased: Erased, records: Iterable[Record]) -> dict[int, dict[str, str]]:
@@ -132,6 +115,45 @@ def find_erased(connection: Connection[Any], erased: Erased, records: Iterable[R
         found.setdefault(line, {}).update({} if column is None else {column: replacement})
     connection.execute("drop table pg_temp.records")
     return found
+
+
+def _judge(connection: Connection[Any], table: Table, records: Iterable[Record]) -> None:
+    """Load the records into the temporary table `records`, and say in `bad_records` why some cannot be read."""
+    _stage(connection, table, records)
+    checked: list[sql.Composable] = [
+        sql.SQL("({}, coalesce(t.written ->> {}, {}), case when t.refused = {} then t.problem else {} end)").format(
+            sql.Literal(name),
+            sql.Literal(str(number)),
+            slot,
+            sql.Literal(number),
+            sql.SQL("null") if type_ == "text" else input_error(connection, slot, sql.Literal(type_)),
+        )
+        for number, (name, type_) in enumerate(_types(table).items())
+        for slot in [sql.Identifier(f"c{number}")]
+    ]
+    # One pass finds the bad records, each with its first invalid column. NULL is always valid.
+    connection.execute(
+        sql.SQL(
+            "create temporary table bad_records on commit drop as select t.line, t.record, t.byte_offset, "
+            "v.name as column_name, {} as value, {} as reason from records as t left join lateral ("
+            "select * from (values {}) as each_value (name, value, error) where error is not null limit 1"
+            ") as v on t.problem is null or t.refused is not null where t.problem is not null or v.error is not null"
+        ).format(
+            sql.SQL(excerpt.sql_cut("v.value")),
+            sql.SQL(excerpt.sql_cut("coalesce(v.error, t.problem)")),
+            sql.SQL(", ").join(checked or [sql.SQL("(null::text, null::text, null::text)")]),
+        )
+    )
+
+
+def _samples(connection: Connection[Any], most: int | None) -> list[BadRecord]:
+    """Return the first bad records, or all."""
+    with connection.cursor(row_factory=class_row(BadRecord)) as cursor:
+        return cursor.execute(
+            'select line, record, column_name as "column", value, reason, byte_offset from pg_temp.bad_records '
+            "where line > 0 order by line limit %s",
+            [most],
+        ).fetchall()
 
 
 def _leave_out(connection: Connection[Any], erased: Erased) -> int:

@@ -67,7 +67,7 @@ def published_of(connection: Connection[Any], table: Table, shapes: Sequence[tup
 def check_storage(connection: Connection[Any], table: Table) -> None:
     """Raise DefinitionError if the published table has another storage than its file declares."""
     stored = stored_strategy(connection, table.relation, declared=table.storage.name)
-    if stored and stored is not strategy_of(table):
+    if stored and stored.name != table.storage.name:
         raise DefinitionError(
             f"{table.path}: {table.relation} was published with storage: {stored.name}; to change it, run "
             f"`kpi drop {table.pipeline} {table.relation}` and backfill."

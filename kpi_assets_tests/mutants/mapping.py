@@ -114,6 +114,13 @@ _TESTS = {
     "warehouse/kinds/view": ("materialize/test_views.py", "plan/test_lost.py"),
     "spark_address": ("model/test_spark_settings.py",),
     **dict.fromkeys(("model/lake", "model/lake_tables"), ("model/test_lake.py",)),
+    **dict.fromkeys(("lake/statements", "lake/sql_text"), ("lake/test_audit.py", "lake/test_builds.py")),
+    **dict.fromkeys(
+        ("lake/rows", "lake/raw_parquet", "materialize/in_lake", "materialize/load_lake", "read/lake_rows"),
+        ("lake/test_builds.py", "lake/test_readers.py"),
+    ),
+    "materialize/places": (*_CORE, "materialize/test_recheck.py", "materialize/test_retention.py"),
+    "materialize/dropped": ("materialize/test_retention.py", "materialize/test_carry_on.py"),
     "model/live": ("model/test_live.py", "materialize/test_live_views.py"),
     "model/ops_relations": ("warehouse/test_provision.py", "model/test_live.py"),
     "model/kinds": ("warehouse/test_kinds.py", "model/test_header.py", "materialize/test_storage_kinds.py"),

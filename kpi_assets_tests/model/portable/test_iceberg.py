@@ -3,56 +3,25 @@
 Seen here: which statements of write-audit-publish hold, and the traps that they have.
 """
 
-import shutil
 from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
-from urllib.parse import urlsplit
 
 import pytest
 
 from kpi_assets.embedded.stack import Stack
-from kpi_assets.settings import settings
-from kpi_assets.sources.s3_objects import client
+from kpi_assets_tests.lake.server import catalog_settings, needed
 from kpi_assets_tests.model.portable.spark import OnSpark
-from kpi_assets_tests.model.portable.spark_install import jars
 
 pytestmark = pytest.mark.nightly
-BUCKET = "iceberg"
 FIRST, SECOND, THIRD = (date(2025, 1, day) for day in (1, 2, 3))
 
 
 @pytest.fixture(scope="module")
 def lake(stack: Stack) -> Iterator[OnSpark]:
     """A Spark whose catalog `k` has an empty table `k.m.t` with one row of the first load_date."""
-    if not shutil.which("mvn"):
-        pytest.skip("the jars of Iceberg come by Maven's client: install it (on Debian: the package maven)")
-    config = settings()
-    assert config.postgres_url is not None
-    s3, server = client(config), urlsplit(config.postgres_url.get_secret_value())
-    s3.create_bucket(Bucket=BUCKET)
-    keys = s3._request_signer._credentials
-    catalog = {
-        "": "org.apache.iceberg.spark.SparkCatalog",
-        ".type": "jdbc",
-        ".uri": f"jdbc:postgresql://127.0.0.1:{server.port}/postgres",
-        ".jdbc.user": server.username or "",
-        ".jdbc.password": server.password or "",
-        ".jdbc.schema-version": "V1",
-        ".warehouse": f"s3://{BUCKET}/warehouse",
-        ".io-impl": "org.apache.iceberg.aws.s3.S3FileIO",
-        ".s3.endpoint": s3.meta.endpoint_url,
-        ".s3.path-style-access": "true",
-        ".s3.access-key-id": keys.access_key,
-        ".s3.secret-access-key": keys.secret_key,
-        ".client.region": "us-east-1",
-    }
-    known = {
-        "spark.jars": ",".join(map(str, jars())),
-        "spark.sql.extensions": "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions",
-        **{f"spark.sql.catalog.k{name}": value for name, value in catalog.items()},
-    }
-    with OnSpark.open(known, by_connect=True) as spark:
+    needed()
+    with OnSpark.open(catalog_settings(), by_connect=True) as spark:
         spark.all_rows("create namespace k.m")
         columns = "load_date date, id smallint, x decimal(10,2)"
         spark.all_rows(f"create table k.m.t ({columns}) using iceberg partitioned by (load_date)")

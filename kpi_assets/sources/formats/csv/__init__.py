@@ -38,6 +38,11 @@ class CsvObject(PackableObject):
         if not self.problem:
             self.copy_modes = modes(lambda: self._content, self._layout)
 
+    @property
+    def layout(self) -> Layout:
+        """How its lines are cut into fields, and which columns these fill."""
+        return self._layout
+
     def may_be_cut_off(self) -> bool:
         """Return whether the last record has no line end. The end of a packed object is not known."""
         if self._dialect.compression:

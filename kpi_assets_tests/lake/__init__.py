@@ -1,0 +1,1 @@
+"""Tests of the lake, on a real Spark with Iceberg."""

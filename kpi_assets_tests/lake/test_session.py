@@ -1,0 +1,112 @@
+"""The session with the engine: what it sets, what it gives back, and what it says when something is wrong."""
+
+import time
+from datetime import date, datetime
+from decimal import Decimal
+
+import pytest
+from pydantic import SecretStr
+
+from kpi_assets.lake.session import SETTINGS, Engine, EngineError, place_of, settings_of
+from kpi_assets_tests.lake.server import LakeServer
+
+pytestmark = pytest.mark.nightly
+
+
+def test_rows_are_values_of_python(engine: Engine) -> None:
+    found = engine.rows(
+        "select cast(1 as smallint), 9223372036854775807, cast('1.50' as decimal(10,2)), date '2025-01-31', "
+        "timestamp_ntz '2025-01-31 12:30:00.000001', 'é\\'', true, cast(null as int) union all "
+        "select 2, 3, 4, date '0001-01-01', timestamp_ntz '2025-01-01 00:00:00', '', false, 5 order by 1"
+    )
+    assert found == [
+        (
+            *(
+                1,
+                9223372036854775807,
+                Decimal("1.50"),
+                date(2025, 1, 31),
+                datetime.fromisoformat("2025-01-31 12:30:00.000001"),
+            ),
+            *("é'", True, None),
+        ),
+        (2, 3, Decimal("4.00"), date(1, 1, 1), datetime.fromisoformat("2025-01-01"), "", False, 5),
+    ]
+    assert engine.rows("select 1 where false") == []
+    assert engine.value("select 1 where false") is None
+    assert engine.records("select 1 as a, 'x' as b") == [{"a": 1, "b": "x"}]
+
+
+def test_a_session_has_the_values_of_postgres(engine: Engine) -> None:
+    assert dict(settings_of(engine)) == SETTINGS
+    for statement, condition in (
+        ("select 1 / 0", "DIVIDE_BY_ZERO"),
+        ("select cast('x' as int)", "CAST_INVALID_INPUT"),
+        ("select sum(x) from values (9223372036854775807), (1) as t(x)", "ARITHMETIC_OVERFLOW"),
+    ):
+        with pytest.raises(EngineError) as raised:
+            engine.rows(statement)
+        assert raised.value.condition == condition
+        assert not raised.value.transient
+        assert "\n" not in str(raised.value)
+        assert len(str(raised.value)) < 600
+    assert engine.value("select 1") == 1, "an error does not end the session"
+
+
+def test_rows_come_in_batches(engine: Engine) -> None:
+    sizes = [each.num_rows for each in engine.batches("select id, repeat('x', 100) as x from range(200000)")]
+    assert sum(sizes) == 200_000
+    assert len(sizes) > 3
+
+
+def test_a_statement_ends_after_its_time(engine: Engine) -> None:
+    began = time.monotonic()
+    with pytest.raises(EngineError, match="was interrupted during a statement"):
+        engine.rows(
+            "select count(*) from range(100000000) a cross join range(100000) b where a.id % 7 = b.id % 5", timeout=3
+        )
+    assert time.monotonic() - began < 60
+    assert engine.value("select 2") == 2
+
+
+def test_a_wrong_token_is_refused_and_not_quoted(server: LakeServer) -> None:
+    with pytest.raises(EngineError) as raised:
+        Engine.connect(server.url, SecretStr("another-token-of-tests"), timeout=60)
+    assert "refused the login" in str(raised.value)
+    assert "another-token" not in str(raised.value)
+    assert not raised.value.transient
+
+
+def test_no_server_is_a_transient_error_within_the_time() -> None:
+    began = time.monotonic()
+    with pytest.raises(EngineError, match=r"localhost:1 did not answer within 2 seconds") as raised:
+        Engine.connect(SecretStr("sc://localhost:1"), timeout=2)
+    assert raised.value.transient
+    assert time.monotonic() - began < 20
+
+
+def test_an_address_that_is_none_is_refused() -> None:
+    with pytest.raises(EngineError, match="is no address of Spark Connect"):
+        Engine.connect(SecretStr("https://example.org/;token=secret"), timeout=2)
+    assert place_of(SecretStr("sc://engine.example:443/;token=secret")) == "engine.example:443"
+
+
+def test_a_closed_session_says_so(server: LakeServer) -> None:
+    engine = server.connect()
+    engine.close()
+    engine.close()
+    with pytest.raises(EngineError, match="is closed"):
+        engine.rows("select 1")
+    with server.connect() as other:
+        assert other.value("select 3") == 3
+
+
+def test_a_session_that_the_server_forgot_is_a_lost_connection(server: LakeServer) -> None:
+    engine = server.connect()
+    try:
+        engine._session.client.release_session()
+        with pytest.raises(EngineError) as raised:
+            engine.rows("select 1")
+        assert raised.value.transient
+    finally:
+        engine.close()
