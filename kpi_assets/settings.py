@@ -20,7 +20,7 @@ from psycopg.conninfo import conninfo_to_dict
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
-from kpi_assets import lake_places, urls
+from kpi_assets import lake_places, spark_address, urls
 from kpi_assets.errors import UsageError
 from kpi_assets.lake_places import BUCKET_NAME
 from kpi_assets.scrub import keep_secret
@@ -204,6 +204,23 @@ class Settings(BaseSettings):
         validate_default=True,  # half a login is refused
         description="The password of that user. That of Azure Event Hubs is the connection string, as its page shows "
         "it.",
+    )
+    spark_plain_text: bool = Field(
+        default=False,
+        description="Whether rows and statements may go to Spark Connect on another machine without TLS, because the "
+        "network between is private. A token never does.",
+    )
+    # Both are declared after the setting that their validators need.
+    spark_url: SecretStr | None = Field(
+        default=None,
+        description="Spark Connect, for the tables with `storage: lake`: `sc://host:port`, with `/;use_ssl=true` "
+        "behind it where the server has TLS, and further `;name=value` where it wants them. Without a token, which is "
+        "`KPI_SPARK_TOKEN`. Not set: no table of a lake can be built.",
+    )
+    spark_token: SecretStr | None = Field(
+        default=None,
+        description="The token that Spark Connect asks for. It is sent over TLS only, or to `localhost`. Not set: no "
+        "login.",
     )
     api_urls: dict[str, dict[str, ApiAddress]] = Field(
         default_factory=dict,
@@ -466,6 +483,33 @@ class Settings(BaseSettings):
             )
         return value
 
+    @field_validator("spark_url")
+    @classmethod
+    def _is_spark(cls, value: SecretStr | None, others: ValidationInfo) -> SecretStr | None:
+        """Refuse what is no address, or one where a network could read along. The error quotes nothing."""
+        if value is None:
+            return None
+        text = value.get_secret_value()
+        if found := spark_address.problem(text):
+            raise ValueError(found)
+        address, may = spark_address.parse(text), bool(others.data.get("spark_plain_text"))
+        if address and (found := spark_address.login_problem(address, has_token=False, may_be_plain=may)):
+            raise ValueError(found)
+        return value
+
+    @field_validator("spark_token")
+    @classmethod
+    def _reaches_spark_only(cls, value: SecretStr | None, others: ValidationInfo) -> SecretStr | None:
+        """Refuse a token that others could read on its way. An empty one is none."""
+        value = value if value and value.get_secret_value().strip() else None
+        url = others.data.get("spark_url")
+        address = spark_address.parse(url.get_secret_value()) if url else None
+        if value and not re.fullmatch(r"[\x21-\x7e]+", value.get_secret_value()):
+            raise ValueError("it has a blank or a letter that no header can hold: write the token alone")
+        if value and address and (found := spark_address.login_problem(address, has_token=True, may_be_plain=True)):
+            raise ValueError(found)
+        return value
+
     @field_validator("api_secrets")
     @classmethod
     def _are_texts(cls, value: dict[str, dict[str, SecretStr]]) -> dict[str, dict[str, SecretStr]]:
@@ -596,6 +640,11 @@ class Settings(BaseSettings):
         return bool(self.s3_buckets) or any(place.startswith("s3://") for place in places)
 
     @property
+    def spark(self) -> spark_address.SparkAddress | None:
+        """Where Spark Connect is; None if the environment names none."""
+        return spark_address.parse(self.spark_url.get_secret_value()) if self.spark_url else None
+
+    @property
     def embedded_broker(self) -> bool:
         """Whether the environment names no broker, so that the embedded one is used, on the embedded S3."""
         return self.stream_url is None and self.embedded_s3
@@ -614,6 +663,8 @@ class Settings(BaseSettings):
             yield from re.findall(r"SharedAccessKey=([^;]+)", self.stream_password.get_secret_value())
         for of_pipeline in self.api_secrets.values():
             yield from (secret.get_secret_value() for secret in of_pipeline.values())
+        if self.spark_token:
+            yield self.spark_token.get_secret_value()
         if self.erasure_salt:
             yield self.erasure_salt.get_secret_value()
         yield from self.serve_key_hashes.values()

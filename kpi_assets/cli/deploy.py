@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from kpi_assets.cli.terminal import say, styled
 from kpi_assets.cli.workspace import prepare_bucket
-from kpi_assets.doctor import apis, broker, content, instance, lake, machine, serve, streams, warehouse
+from kpi_assets.doctor import apis, broker, content, instance, lake, machine, serve, spark, streams, warehouse
 from kpi_assets.doctor.finding import Finding, broken, errors_as_findings
 from kpi_assets.embedded.stack import embedded_servers
 from kpi_assets.errors import UsageError, UserError
@@ -103,6 +103,7 @@ def _findings(*, landing: bool, deep: bool) -> Iterator["Finding"]:
                 yield from streams.streams(config, pipeline, servers.postgres, deep=deep)
                 if deep:
                     yield from errors_as_findings("objects", lambda of=pipeline: content.objects(config, of))  # type: ignore[misc]
+            yield from spark.spark(config, pipelines)
             yield from instance.instance(config, pipelines)
             yield from serve.serve(config)
     except UserError as error:

@@ -5,13 +5,15 @@ from collections.abc import Iterable, Iterator
 from kpi_assets.docs.markdown import page_of, table, word
 from kpi_assets.model.portable.aggregates import KINDS
 from kpi_assets.model.portable.expressions import RULES
-from kpi_assets.model.portable.refusals import OF_OBJECTS, OF_TABLES, REFUSALS, Refusal
+from kpi_assets.model.portable.refusals import OF_LAKE, OF_OBJECTS, OF_TABLES, REFUSALS, Refusal
 from kpi_assets.model.portable.types import PORTABLE
 
 _INTRO = """
-All tables are built on Postgres today. `kpi check --engine spark` says which files would mean the same on Spark SQL
-(4.0, ANSI mode), and which places would be refused; `--engine duckdb` does so for DuckDB. Write portable SQL where a
-table may outgrow one machine one day.
+A table with `storage: lake` is computed by Apache Spark, and so is each table that selects from one
+([Tables on the lake](../guides/lake.md)); all others are computed by Postgres. The SQL that Spark executes must mean
+the same there: what does not is refused as the files are read, with its file and line. `kpi check --engine spark` says
+of all other files what would be refused (Spark SQL 4.0, ANSI mode), and `--engine duckdb` does so for DuckDB. Write
+portable SQL where a table may outgrow one machine one day.
 
 What is refused is found by an allow-list: a type, a function or an operator that this page does not name is refused. A
 SELECT that is not refused gives equal rows of equal types on Postgres, Spark and DuckDB. The tests compare them for
@@ -59,10 +61,14 @@ _OF_OBJECTS = """
 Of the objects of a raw table, an engine reads Parquet, and CSV line by line. Of a CSV with a value that goes on in the
 next line, no record is loaded. This is refused:
 """
+_OF_LAKE = """
+In a pipeline with tables on the lake, this is refused besides. `kpi check --engine spark` says nothing of it before a
+table has `storage: lake`:
+"""
 _PORTABLE = """
 These are portable, as far as the SQL in them is:
 
-- a table that carries on, which reads its own rows of `%(previous_load_date)s`;
+- a table that carries on, which reads its own rows of `%(previous_load_date)s`, though none on the lake may;
 - a window: `lookback`, with `versions: latest` or `rows: all`;
 - all checks, `reconcile` with the expressions of `sum`, `here` and `counted` and the conditions of `dropped` and
   `changed` included.
@@ -90,6 +96,8 @@ def page() -> str:
         table(_HEADS, _rows(OF_TABLES.values())),
         _OF_OBJECTS,
         table(_HEADS, _rows(OF_OBJECTS.values())),
+        _OF_LAKE,
+        table(_HEADS, _rows(OF_LAKE.values())),
         _PORTABLE,
     )
 

@@ -95,8 +95,8 @@ def _both(pipeline: Pipeline, table: Table, relation: Relation, on_lake: Sequenc
     other = pipeline.tables[relation].path
     if on_lake:
         named = " and ".join(map(str, on_lake))
-        what = f"reads {relation}, which is in Postgres, beside {named} of the lake, and no SELECT can read both"
-        of = "take storage: lake out of" + f" {named}" if len(on_lake) == 1 else "take it out of those"
+        what = f"reads {relation}, which is in Postgres, beside {named} of the lake, and {OF_LAKE['both'].why}"
+        of = f"take storage: lake out of {named}"
         return f"{what}: write storage: lake in {other}, or {of}"
     what = f"reads {relation}, which is in Postgres, and a table of the lake is computed from tables of the lake"
     return f"{what}: write storage: lake in {other}, or take it out of {table.path.name}"

@@ -113,8 +113,8 @@ def test_a_select_of_the_lake_and_of_postgres_is_refused_and_says_what_to_change
     )
     lake.write("shop/marts/sold.sql", both)
     assert lake.error() == (
-        "marts/sold.sql:15: reads raw.others, which is in Postgres, beside raw.things of the lake, and no SELECT can "
-        f"read both: write storage: lake in {lake.root}/shop/raw/others.sql, or take storage: lake out of raw.things"
+        "marts/sold.sql:15: reads raw.others, which is in Postgres, beside raw.things of the lake, and no engine "
+        f"reads both: write storage: lake in {lake.root}/shop/raw/others.sql, or take storage: lake out of raw.things"
     )
     lake.write("shop/raw/others.sql", on_lake(OTHER))
     assert lake.load().on_engine(lake.load().tables[SOLD])
@@ -158,30 +158,37 @@ def test_sql_that_only_postgres_executes_need_not_be_portable(lake: Tree) -> Non
     assert "is not portable" in lake.error()
 
 
-@pytest.mark.parametrize(
-    ("word", "line"),
-    [
-        ("kpi", "kpi: {chart: {x: name, y: thing_id}}"),
-        ("indexes", "indexes: {by_name: [name]}"),
-        ("rollback", "rollback: {keep: 2, days: 14}"),
-    ],
-)
-def test_words_that_need_postgres_are_refused_on_the_lake(lake: Tree, word: str, line: str) -> None:
-    lake.write("shop/marts/sold.sql", on_lake(MART).replace("columns:", f"{line}\ncolumns:", 1))
-    said = f"marts/sold.sql:6: {word}: a table on the lake cannot have it, because {OF_LAKE[word].sentence}"
-    assert lake.error() == said
+@pytest.mark.parametrize("word", ["kpi", "indexes", "readers", "subject", "rollback"])
+def test_words_that_need_postgres_are_refused_on_the_lake(tree: Tree, word: str) -> None:
+    refusal = OF_LAKE[word]
+    tree.write("shop/pipeline.yaml", YAML + LAKE)
+    text = ORDERS.replace("columns:", f"{refusal.example}\ncolumns:", 1)
+    text = text if word in ("readers", "subject") else text.replace(", pii: id", "").replace(", pii: none", "")
+    tree.write("shop/raw/orders.sql", text.replace("grain:", "storage: lake\ngrain:"))
+    said = f"{word}: a table on the lake cannot have it, because {refusal.sentence}"
+    assert f"raw/orders.sql:{text.splitlines().index(refusal.example) + 2}: {said}" in tree.error()
+    if "storage: " in refusal.instead and word != "kpi":
+        tree.write("shop/raw/orders.sql", text.replace("grain:", f"{refusal.instead}\ngrain:"))
+        assert Relation("raw", "orders") in tree.load().tables
 
 
-def test_persons_and_masks_are_refused_on_the_lake(lake: Tree) -> None:
-    text = on_lake(RAW).replace("columns:", "subject: {thing: thing_id}\nreaders: mask\ncolumns:", 1)
-    lake.write("shop/raw/things.sql", text.replace("Thing.}", "Thing., pii: id}"))
-    said = lake.error()
-    assert f"subject: a table on the lake cannot have it, because {OF_LAKE['subject'].sentence}" in said
-    assert f"readers: a table on the lake cannot have it, because {OF_LAKE['readers'].sentence}" in said
+ORDERS = """\
+/* @asset
+description: Orders as delivered.
+owner: team:tests
+grain: [order_id]
+source: {object: "raw/orders/load_date={load_date}/orders.csv", format: csv}
+columns:
+  order_id: {type: integer, description: Order.}
+  customer_id: {type: integer, description: Customer., pii: id}
+  country: {type: text, description: Country., pii: none}
+  revenue: {type: "numeric(12,2)", description: Money., pii: none}
+@end */
+"""
 
 
 def test_a_view_of_the_lake_is_refused(lake: Tree) -> None:
-    view = MART.replace("checks:\n  min_rows: {at_least: 2}\n", "storage: view\n")
+    view = MART.replace("checks:\n  min_rows: {at_least: 2}\n", f"{OF_LAKE['view'].example}\n")
     lake.write("shop/marts/sold.sql", view)
     assert lake.error() == no_way("marts/sold.sql:13", "a view of raw.things", "view")
 

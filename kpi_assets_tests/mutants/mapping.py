@@ -112,6 +112,7 @@ _TESTS = {
     "warehouse/kinds/history": ("warehouse/test_history.py", "warehouse/test_history_orders.py"),
     "warehouse/versions": ("warehouse/test_history.py", "warehouse/test_history_orders.py"),
     "warehouse/kinds/view": ("materialize/test_views.py", "plan/test_lost.py"),
+    "spark_address": ("model/test_spark_settings.py",),
     **dict.fromkeys(("model/lake", "model/lake_tables"), ("model/test_lake.py",)),
     **dict.fromkeys(("lake/statements", "lake/sql_text"), ("lake/test_audit.py", "lake/test_builds.py")),
     **dict.fromkeys(
