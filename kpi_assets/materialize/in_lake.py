@@ -71,12 +71,11 @@ _LETTERS = 200  # to which a value is shortened in a preview
 def connect(config: Settings | None, name: str) -> Engine:
     """Open a session with the engine of the settings; the caller closes it. Raises EngineError."""
     found = config or settings()
-    url, token = getattr(found, "spark_url", None), getattr(found, "spark_token", None)
-    if url is None:
+    if found.spark_url is None:
         raise EngineError(
             "The engine of the lake has no address: set KPI_SPARK_URL to that of Spark Connect, sc://host:port."
         )
-    return Engine.connect(url, token, name=name)
+    return Engine.connect(found.spark_url, found.spark_token, name=name)
 
 
 def lake_table(pipeline: Pipeline, table: Table) -> LakeTable:
