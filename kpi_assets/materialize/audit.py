@@ -3,7 +3,7 @@
 Not here: the SQL of a check (warehouse/audit.py), and the consequences of the results (publish.py, hold.py).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from psycopg import Connection
@@ -64,6 +64,7 @@ def audit_candidate(
     lookup = FactLookup(
         connection, context.pipeline, table, load_date, table.checks, filled.manifest_hash, inputs.of_load_date, changes
     )
+    compared = lookup.compared()
     facts = AuditFacts(
         load_date,
         source_rows={relation: publish.rows for relation, publish in inputs.of_load_date.items()},
@@ -99,7 +100,7 @@ def audit_candidate(
         pii=table.pii,
     )
     bitwise = table.storage.keeps_versions
-    return audit(
+    found = audit(
         connection,
         candidate.name,
         table.hashed_types,
@@ -108,6 +109,7 @@ def audit_candidate(
         identifier(candidate.aside),
         bitwise=bitwise,
     )
+    return replace(found, compared=compared)
 
 
 def record(
