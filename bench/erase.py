@@ -23,6 +23,7 @@ from rich.console import Console
 from bench.__main__ import machine
 from kpi_assets.embedded.stack import Stack
 from kpi_assets.materialize import erase as steps
+from kpi_assets.materialize import erase_proof, erase_receipt
 from kpi_assets.materialize.build import build
 from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.erase import Asked
@@ -129,10 +130,10 @@ def _erase(context: BuildContext, days: Sequence[date], person: int, holding: in
     [erasure] = [each for each in steps.bring_up_all(context) if each.erasure == number]
     links = timed("rewrite", lambda: steps.rewrite_objects(context, erasure, lambda _key, _erased: None))
     timed("build", lambda: _build(context, days[len(days) - holding :]))
-    left = timed("prove", lambda: steps.prove(context))
+    left = timed("prove", lambda: erase_proof.prove(context))
     if left or len(links) != holding:
         sys.exit(f"{len(links)} objects were written again, and not {holding}: {left}")
-    steps.receipt(context, erasure, steps.Wiped(), days[-1])
+    erase_receipt.receipt(context, erasure, steps.Wiped(), days[-1])
     said = ", ".join(f"{name} {each:.2f} s" for name, each in seconds.items())
     out.print(f"{counted.records} records in {counted.objects} of {len(days)} objects: {said}")
     return {"records": counted.records, "objects": len(links), "seconds": seconds}

@@ -1,7 +1,7 @@
 """The resources of assets: S3, and the run log with the database session of the run."""
 
 import sys
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
 from datetime import date, datetime, timezone
 from threading import Lock
@@ -41,9 +41,10 @@ from kpi_assets.warehouse.connection import open_session
 
 OUTCOME = "kpi/outcome"  # a run tag
 KEPT_BACK = {
-    "held": "A gate held something. What follows was skipped.",
-    "missing": "An object has not landed. What follows was skipped.",
+    "held": "A gate held {}. What follows was skipped.",
+    "missing": "The object of {} has not landed. What follows was skipped.",
 }
+_NAMED = 3  # assets that the reason of an end names
 
 
 silence_missing_check_warnings()
@@ -191,17 +192,18 @@ class Run:
         store = Store.later(config, bucket_of(pipeline, config))
         return BuildContext(pipeline, server, store, self.run_id, settings=config)
 
-    def close(self) -> set[str]:
+    def close(self) -> dict[str, list[str]]:
         """Close the run's rows with the status of its builds, and the incidents of the load_dates that it published.
 
-        Returns these statuses: success, missing, held, failed or unneeded; none if no build was started.
+        Returns these statuses: success, missing, held, failed or unneeded; none if no build was started. Missing and
+        held have the names of the objects and tables.
         """
-        outcomes = {"unneeded"} if any(self._unneeded.values()) else set()
+        outcomes: dict[str, list[str]] = {"unneeded": []} if any(self._unneeded.values()) else {}
         for name, (pipeline, session) in self._sessions.items():
             with session:
                 if name in self._rows:
                     closed = runs.close_run(session, self._rows[name], self.run_id, latest_only=self.is_live)
-                    outcomes.add(closed)
+                    outcomes.setdefault(closed, []).extend(self._kept_back(session, closed))
                     record_declared(session, pipeline)
                     report_breached(session, pipeline)
                     report_failing(session, pipeline)
@@ -211,6 +213,13 @@ class Run:
                     close_recovered(session, pipeline)
         start.flush()
         return outcomes
+
+    def _kept_back(self, session: Connection[Any], status: runs.Status) -> list[str]:
+        """Return what was kept back with this status."""
+        if status not in KEPT_BACK:
+            return []
+        states = run_states.of_run_by_load_date(session, self.run_id).values()
+        return list(dict.fromkeys(name for each in states for name, found in each.items() if found == status))
 
 
 def _load_date_of(tags: Mapping[str, str]) -> date | None:
@@ -241,7 +250,7 @@ def _run_log(context: dg.InitResourceContext, *, is_prepared: bool) -> Iterator[
     automatic = is_automatic(dagster_run.tags)
     load_date = _load_date_of(dagster_run.tags)
     run = Run(dagster_run.run_id, dagster_run.job_name, load_date, automatic=automatic, is_prepared=is_prepared)
-    outcomes: set[str] = set()
+    outcomes: dict[str, list[str]] = {}
     try:
         yield run
     finally:
@@ -249,9 +258,14 @@ def _run_log(context: dg.InitResourceContext, *, is_prepared: bool) -> Iterator[
         if outcomes and context.instance:
             # Dagster has no status for held. This tag tells a held run from a stopped one in its list of runs.
             context.instance.add_run_tags(run.run_id, {OUTCOME: ", ".join(sorted(outcomes))})
-    if context.instance and not run.is_live and _only_kept_back(context.instance, run.run_id, outcomes):
-        why = KEPT_BACK["held" if "held" in outcomes else "missing"]
-        end_as_canceled(context.instance, dagster_run, why)
+    if context.instance and not run.is_live and _only_kept_back(context.instance, run.run_id, outcomes.keys()):
+        status = "held" if "held" in outcomes else "missing"
+        end_as_canceled(context.instance, dagster_run, KEPT_BACK[status].format(_named(outcomes[status])))
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 def _only_kept_back(instance: dg.DagsterInstance, run_id: str, outcomes: Set[str]) -> bool:

@@ -25,7 +25,7 @@ from kpi_assets.instance.storage import open_instance
 from kpi_assets.lake_places import object_url
 from kpi_assets.ledger.erasures import RecordedErasure
 from kpi_assets.materialize import erase as steps
-from kpi_assets.materialize import erased_decisions, files_anew
+from kpi_assets.materialize import erase_proof, erase_receipt, erased_decisions, files_anew
 from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.erase import Asked
 from kpi_assets.materialize.erased_decisions import Emptied
@@ -157,7 +157,7 @@ def _go_on(work: Workspace, context: BuildContext, backup_days: int) -> None:
         )
     # A load_date that was held before, and is held again, shows nobody.
     failed = steps.still_shown(context, left, [each.load_date for each in results if each.outcome != "published"])
-    found = steps.prove(context)
+    found = erase_proof.prove(context)
     for sentence in found:
         say(styled("left", "bold red"), f" {sentence}")
     if found or failed:
@@ -167,7 +167,7 @@ def _go_on(work: Workspace, context: BuildContext, backup_days: int) -> None:
         raise typer.Exit(1)
     for each in left:
         kept_until = datetime.now(timezone.utc).date() + timedelta(days=backup_days)
-        key = steps.receipt(
+        key = erase_receipt.receipt(
             context,
             each,
             replace(wiped, refused=[*refused, *wiped.refused]),
@@ -224,8 +224,8 @@ def _verify(context: BuildContext, number: int, values: Sequence[str]) -> None:
     erasure = next((each for each in every if each.erasure == number), None)
     if erasure is None:
         raise UsageError(f"There is no erasure {number}: `kpi erase {context.pipeline.name} --list` prints them.")
-    found = steps.verify(context, erasure, values)
-    found += steps.broken_receipts(context, every)
+    found = erase_proof.verify(context, erasure, values)
+    found += erase_receipt.broken_receipts(context, every)
     for sentence in found:
         say(styled("left", "bold red"), f" {sentence}")
     if found:

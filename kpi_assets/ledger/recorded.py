@@ -179,29 +179,26 @@ _MORE_LOAD_DATES = """
     )
 )
 """
-# Whether the build `{build}` of the table `{asset}`, which carries on, was made before the load_date was published that
-# is now the one before. A load_date that retention dropped counts, since it was read before that.
-_OTHER_PREVIOUS = """
-{asset} = any(%(carrying_on)s) and exists (
+# Whether the load_date of the table `{asset}` that is now the one before that of the build `{build}` is not among
+# `{inputs}`. A load_date that retention dropped counts, since it was read before that.
+_OTHER_BEFORE = """
+exists (
     select 1
     from ops.publishes as r
     where r.asset = {asset} and r.load_date < {build}.load_date and r.removed_at is null
     having not {inputs} ? ({asset} || '@' || max(r.load_date))
 )
 """
+# The same of a table that carries on.
+_OTHER_PREVIOUS = f"{{asset}} = any(%(carrying_on)s) and {_OTHER_BEFORE}"
 # Whether a load_date with which a check compared the held build `{build}` of the table `{asset}` was published with
 # other rows since, or one that lies between them. Its hold is `h`.
 OTHER_COMPARED = f"""
 h.compared <> '{{{{}}}}' and (
     {_OTHER_INPUTS.format(inputs="h.compared")}
-    or exists (
-        select 1
-        from ops.publishes as r
-        where r.asset = {{asset}} and r.load_date < {{build}}.load_date and r.removed_at is null
-        having not h.compared ? ({{asset}} || '@' || max(r.load_date))
-    )
+    or {_OTHER_BEFORE.format(build="{build}", asset="{asset}", inputs="h.compared")}
 )
-"""  # noqa: S608
+"""
 _PUBLISHED = f"""
 with {_LAST}, {_UNDUE}, compared as (
     select l.load_date, l.asset, l.dropped_at is not null as dropped, l.dropped_at is null and l.rows > 0 as stored,

@@ -4,7 +4,7 @@ Not here: the SQL of a check (warehouse/audit.py), and the consequences of the r
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from psycopg import Connection
@@ -78,8 +78,9 @@ def audit_candidate(
         connection, context.pipeline, table, load_date, table.checks, filled.manifest_hash, inputs.of_load_date, changes
     )
     substitutes = inputs.substitutes(context.pipeline, connection, table.reads)
+    compared = lookup.compared()
     facts = facts_of(context, candidate, inputs, filled, lookup.answers(), substitutes)
-    return audit(
+    found = audit(
         connection,
         candidate.name,
         table.hashed_types,
@@ -89,6 +90,7 @@ def audit_candidate(
         bitwise=table.storage.keeps_versions,
         elsewhere=elsewhere,
     )
+    return replace(found, compared=compared)
 
 
 def facts_of(

@@ -4,7 +4,7 @@ Belongs here: one query for each kind of need (model/checks/base.py), executed o
 Not here: facts that a build has at hand (audit.py), and the use that a check makes of a fact (model/checks/).
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
@@ -54,6 +54,28 @@ class FactLookup:
         needs = dict.fromkeys(need for check in self.checks for need in check.needs)
         return {need: self._answer(need) for need in needs}
 
+    def compared(self) -> dict[str, dict[str, int]]:
+        """Return the earlier publishes of the table with which each check compares the build, as inputs.
+
+        To be asked before the answers: what is published in between must count as published since, or a build that
+        it would release stays held. The load_date before is always one of them, so that another one that comes between
+        is noticed.
+        """
+        needs = {
+            check.name: [need for need in check.needs if isinstance(need, EarlierRows | RowsBefore)]
+            for check in self.checks
+        }
+        return {name: self._compared(earlier) for name, earlier in needs.items() if earlier}
+
+    def _compared(self, needs: Sequence[Need]) -> dict[str, int]:
+        rows = [
+            (_every(self.pipeline, self.table, need), need.count) for need in needs if isinstance(need, EarlierRows)
+        ]
+        found = dict[str, int]()
+        for every, count in {(1, 1), *rows}:
+            found |= publishes.earlier(self.connection, self.table.relation, self.load_date, every=every, count=count)
+        return found
+
     def _answer(self, need: Need) -> Any:
         if isinstance(need, EarlierRows):
             every = _every(self.pipeline, self.table, need)
@@ -99,23 +121,6 @@ class FactLookup:
             return None
         relation = identifier(need.relation)
         return dense_key_range(self.connection, relation, need.column, self.load_date, publish.rows)
-
-
-def compared_with(
-    connection: Connection[Any], pipeline: Pipeline, table: Table, load_date: date, names: Collection[str]
-) -> dict[str, int]:
-    """Return the earlier publishes of a table with which these of its checks compare a build, as inputs.
-
-    The load_date before is always one of them, so that another one that comes between is noticed.
-    """
-    needs = [need for check in table.checks if check.name in names for need in check.needs]
-    rows = [(_every(pipeline, table, need), need.count) for need in needs if isinstance(need, EarlierRows)]
-    if not rows and not any(isinstance(need, RowsBefore) for need in needs):
-        return {}
-    found = dict[str, int]()
-    for every, count in [(1, 1), *rows]:
-        found |= publishes.earlier(connection, table.relation, load_date, every=every, count=count)
-    return found
 
 
 def _every(pipeline: Pipeline, table: Table, need: EarlierRows) -> int:

@@ -5,21 +5,19 @@
 3. The load_dates are built again, as after any other delivery; that is the caller's, who has Dagster.
 4. Rows that are kept of earlier publishes are dropped, what ops has of values of earlier builds is emptied, and the
    files of tables are written anew.
-5. A receipt says what was proven, with the sha256 of the receipt before.
+5. It is proven that nobody is left (erase_proof.py), and a receipt says so (erase_receipt.py).
 
-Belongs here: these steps but the builds, and the proof that nobody is left. Not here: loads (erasures.py).
+Belongs here: the first four, but the builds. Not here: loads (erasures.py).
 """
 
-import hashlib
-import json
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timezone
 from typing import Any
 
-from psycopg import Connection, sql
+from psycopg import Connection
 
 from kpi_assets.errors import UsageError, UserError
 from kpi_assets.ledger import erased_values, manifest_links, runs
@@ -34,39 +32,21 @@ from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.records import Record
 from kpi_assets.model.sentences import known_names
-from kpi_assets.model.subject_tables import Holder, holders_of
+from kpi_assets.model.subject_tables import holders_of
 from kpi_assets.model.table import Table
 from kpi_assets.settings import settings
 from kpi_assets.sources import erasures as objects
-from kpi_assets.sources.objects import TakenError
-from kpi_assets.sources.refusals import LakeError
 from kpi_assets.sources.store import Store
 from kpi_assets.waiting import Waits
 from kpi_assets.warehouse import erased as rows
 from kpi_assets.warehouse import quarantine
-from kpi_assets.warehouse.connection import UNLOGGED, connect
-from kpi_assets.warehouse.ddl import identifier
+from kpi_assets.warehouse.connection import connect
 from kpi_assets.warehouse.erased import Erased
 from kpi_assets.warehouse.files_anew import end_wal
-from kpi_assets.warehouse.provision import BUILDS
 
 MOST_PERSONS = 100_000
-SHORTEST_SEARCHED = 6  # letters of an identifier that is searched as text
 _PAUSE = 0.5  # seconds between two looks whether builds are over
 _OPS = ("publishes", "quarantine", "data_quality_results", "pipeline_runs", "alerts", "holds", "manifests")
-_NOT_LOOKED_AT = (
-    "files and numbers that left the pipeline: exports, caches of BI tools, e-mails",
-    "the source that delivers the objects",
-    "backups of the server from before this receipt",
-)
-_WAL = {
-    True: "deleted",
-    False: "segments from before this receipt are there until the server has deleted them or written over them",
-}
-_STORE = {
-    True: "vacuumed: the bytes of the old objects are gone from its disk",
-    False: "ask whoever runs it when the bytes of objects that were replaced are gone from its disks",
-}
 
 
 @dataclass(frozen=True)
@@ -338,220 +318,3 @@ def write_files_anew(context: BuildContext) -> Wiped:
         refused += files_anew.write_anew(connection, of_ops, context.on_progress, timeout)
         refused += files_anew.write_statistics_anew(connection, context.on_progress, timeout)
         return Wiped(refused, end_wal(connection))
-
-
-def prove(context: BuildContext, *, every_object: bool = False) -> list[str]:
-    """Look for erased persons in every object and table; return a sentence for each place where one is left.
-
-    An object is not read if the rows that were made of it prove that it has nobody, unless `every_object` is read.
-    """
-    left, holders = list[str](), holders_of(context.pipeline)
-    # As the login: who builds tables may not know whom the hashes name.
-    with connect(context.server, context.pipeline.name, "erase", more=UNLOGGED) as connection:
-        for relation, holder in holders.items():
-            left += _left_in_tables(context, connection, relation, holder)
-    for table in (each.table for each in holders.values() if each.table.header.subject):
-        with context.own_session(table, "erase") as connection:
-            if erased := erased_of(context, connection, table):
-                to_read = rewriting.objects_to_read(context, connection, table, erased)
-                if every_object:
-                    to_read = (manifest for _, manifest in rewriting.objects_of(context, table))
-                for manifest in to_read:
-                    if found := rewriting.find(context, connection, table, manifest, erased):
-                        left.append(f"{manifest.url} has {len(found)} records of erased persons")
-    return [*left, *erased_decisions.left(context)]
-
-
-def _left_in_tables(
-    context: BuildContext, connection: Connection[Any], relation: Relation, holder: Holder
-) -> Iterator[str]:
-    """Yield where a table, and what is kept beside it, has rows of erased persons."""
-    erased = Erased(holder.table, salted_of(context, {each.kind for each in holder.subjects}))
-    columns = sorted(holder.columns)
-    if not (columns or holder.versions) or not holder.table.storage.stores_rows:
-        return
-    names = connection.execute(
-        "select n.nspname, c.relname from pg_class as c inner join pg_namespace as n on n.oid = c.relnamespace "
-        "where c.relkind in ('r', 'p') and not c.relispartition and (c.oid = to_regclass(%s) or n.nspname = %s "
-        "and starts_with(c.relname, %s))",
-        [str(relation), BUILDS, f"{relation.schema}__{relation.table}__"],
-    ).fetchall()
-    for schema, name in names:
-        if columns and (found := _count_in(context, connection, Relation(schema, name), holder, erased)):
-            yield f"{schema}.{name} has {found} rows of erased persons"
-        for column, of in holder.versions.items():
-            history = context.pipeline.tables[of].header.history
-            assert history is not None, "the numbers are those of its versions"
-            number = history.surrogate_key
-            if found := rows.count_of_gone(connection, Relation(schema, name), column, of, number):
-                yield f"{schema}.{name} has {found} rows whose {column} is that of nobody in {of} any more"
-
-
-def _count_in(
-    context: BuildContext, connection: Connection[Any], relation: Relation, holder: Holder, erased: Erased
-) -> int:
-    """Return how many rows of a table are about erased persons.
-
-    In a table of persons of several kinds, a key tells nothing if it is also that of somebody of another kind.
-    """
-    where = connection, relation, sorted(holder.columns), erased, holder.subjects
-    found = rows.count_in(*where)
-    if found and len(erased.salts) > 1:
-        found = rows.count_in(*where, besides=[*_namesakes(context, holder.raw, rows.keys_in(*where))])
-    return found
-
-
-def _namesakes(
-    context: BuildContext, tables: Collection[Relation], keys: Mapping[str, Sequence[ErasedKey]]
-) -> set[bytes]:
-    """Return the hashes of those erased persons whose key is that of somebody of another kind in objects of tables."""
-    found = set[bytes]()
-    for table in (context.pipeline.tables[each] for each in sorted(tables)):
-        for subject in table.header.subjects:
-            for kind, of_kind in keys.items():
-                asked = [each for each in of_kind if each.hash not in found]
-                if kind == subject.kind or not asked:
-                    continue
-                with context.own_session(table, "erase") as connection:
-                    named = rows.keys_aside(connection, subject.kind, asked)
-                    others = Erased(table, {subject.kind: salted_of(context, [kind])[kind]}, named)
-                    for manifest in rewriting.objects_to_read(context, connection, table, others):
-                        records = rewriting.find(context, connection, table, manifest, others).values()
-                        found |= {bytes.fromhex(hash_) for of in records for hash_ in of.values()}
-    return found
-
-
-def receipt(
-    context: BuildContext,
-    erasure: RecordedErasure,
-    wiped: Wiped,
-    kept_until: date,
-    kept: Sequence[str] = (),
-    *,
-    store_is_vacuumed: bool = False,
-) -> str:
-    """Write the receipt to S3, and note in the ledger that the erasure is through; return its key.
-
-    `kept` are versions of decisions that nobody could delete. Backups that hold the persons are kept until
-    `kept_until`, as the operator says. A receipt is written once.
-    """
-    with context.ledger_session("erase") as connection:
-        links = manifest_links.of_erasure(connection, erasure.erasure)
-        rebuilt = erased_values.rebuilt(connection, erasure.erasure, _holders(context))
-        every = ledger.every(connection)
-        wal = connection.execute("select pg_current_wal_lsn()::text").fetchone()
-    now = next(each for each in every if each.erasure == erasure.erasure)
-    before = [each for each in every if each.erasure < erasure.erasure and each.receipt_sha256]
-    words = {
-        "erasure": erasure.erasure,
-        "pipeline": context.pipeline.name,
-        "kind": erasure.kind,
-        "request": erasure.request,
-        "reason": erasure.reason,
-        "by": erasure.erased_by,
-        "at": erasure.erased_at.isoformat(),
-        "persons": erasure.keys,
-        "objects": [_object(each) for each in links],
-        "rebuilt": [f"{asset} of {load_date}" for asset, load_date in rebuilt],
-        "emptied": {"decisions": 0, **now.emptied},
-        "versions_of_decisions_kept": list(kept),
-        "dagster_runs_deleted": now.runs,
-        "files_not_written_anew": list(wiped.refused),
-        "wal": _WAL[wiped.wal],
-        "object_store": _STORE[store_is_vacuumed],
-        "last_wal_position": wal[0] if wal else None,
-        "gone_from_backups_by": kept_until.isoformat(),
-        "not_looked_at": list(_NOT_LOOKED_AT),
-        "receipt_before": before[-1].receipt_sha256 if before else None,
-    }
-    body = (json.dumps(words, indent=1, ensure_ascii=False) + "\n").encode()
-    key = objects.receipt_key(erasure.erasure)
-    try:
-        context.store.put(key, body, "application/json", only_new=True)
-    except TakenError:  # who was interrupted had written it
-        body = objects.read_receipt(context.store, erasure.erasure)
-    with context.ledger_session("erase") as connection:
-        ledger.finish(connection, erasure.erasure, hashlib.sha256(body).hexdigest())
-    return key
-
-
-def _object(link: manifest_links.Link) -> dict[str, Any]:
-    return {
-        "key": link.key,
-        "records_before": link.records_before,
-        "erased": link.records_erased,
-        "records_after": link.records_after,
-        "hmac_of_old_sha256": link.old_digest,
-        "new_sha256": link.new_sha256,
-        "versions_deleted": link.versions_deleted,
-        "versions_kept": link.versions_kept,
-    }
-
-
-def broken_receipts(context: BuildContext, erasures: Sequence[RecordedErasure]) -> list[str]:
-    """Return a sentence for each receipt that is not the one that was written, or does not follow the one before."""
-    said, before = [], None
-    for each in (every for every in erasures if every.receipt_sha256):
-        key = objects.receipt_key(each.erasure)
-        try:
-            body = objects.read_receipt(context.store, each.erasure)
-        except LakeError as error:
-            said.append(str(error))
-            continue
-        if hashlib.sha256(body).hexdigest() != each.receipt_sha256:
-            said.append(f"{key} is not the receipt that was written")
-        elif json.loads(body).get("receipt_before") != before:
-            said.append(f"{key} does not follow the receipt before it")
-        before = each.receipt_sha256
-    return said
-
-
-def verify(context: BuildContext, erasure: RecordedErasure, values: Sequence[str]) -> list[str]:
-    """Look again for the persons of an erasure, in every object, in decisions and tables, and as text in these and ops.
-
-    Return where they are left. A text that also names somebody of another kind tells nothing. An identifier of fewer
-    than SHORTEST_SEARCHED letters is not searched as text, since it stands anywhere.
-    """
-    keys = {key.hash for key in keys_of(context, erasure.kind, values)}
-    with context.session(subject_tables(context.pipeline, erasure.kind)[0], "erase") as connection:
-        known = {
-            bytes(found)
-            for (found,) in connection.execute("select hash from ops.erased_keys where kind = %s", [erasure.kind])
-        }
-    left = [f"{len(keys - known)} identifiers were never erased"] if keys - known else []
-    return [
-        *left,
-        *prove(context, every_object=True),
-        *_texts_left(context, erasure.kind, [each for each in values if len(each) >= SHORTEST_SEARCHED]),
-    ]
-
-
-def _texts_left(context: BuildContext, kind: str, values: Sequence[str]) -> list[str]:
-    """Return where identifiers are left as text."""
-
-    def found(texts: Sequence[str]) -> list[str]:
-        return [*_texts_in_ops(context, texts), *erased_decisions.texts_left(context, texts)] if texts else []
-
-    left = found(values)
-    others = [each.relation for each in context.pipeline.tables.values() if {*each.header.subject} - {kind}]
-    if not left or not others:
-        return left
-    alone = [each for each in values if not _namesakes(context, others, {kind: keys_of(context, kind, [each])})]
-    return found(alone)
-
-
-def _texts_in_ops(context: BuildContext, values: Sequence[str]) -> Iterator[str]:
-    with connect(context.server, context.pipeline.name, "erase", read_only=True) as connection:
-        names = connection.execute(
-            "select relname from pg_class where relnamespace = 'ops'::regnamespace and relkind = 'r' order by 1"
-        ).fetchall()
-        for (name,) in names:
-            found = connection.execute(
-                sql.SQL(
-                    "select count(*) from {} as t where exists ("
-                    "select from unnest(%s::text[]) as v where position(lower(v) in lower(t::text)) > 0)"
-                ).format(identifier(Relation("ops", name))),
-                [list(values)],
-            ).fetchone()
-            if found and found[0]:
-                yield f"ops.{name} has {found[0]} rows that hold an identifier"

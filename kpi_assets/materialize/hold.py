@@ -7,7 +7,6 @@ from psycopg import Connection
 
 from kpi_assets.ledger import holds, manifests, runs
 from kpi_assets.materialize.audit import AuditedCandidate
-from kpi_assets.materialize.check_facts import compared_with
 from kpi_assets.materialize.context import BuildContext
 from kpi_assets.model.manifest import NO_OBJECT
 from kpi_assets.model.ruling import NOT_RULED_OUT
@@ -33,7 +32,7 @@ def hold(context: BuildContext, connection: Connection[Any], audited: AuditedCan
         code_version=table.code_version,
         checks_version=table.checks_version,
         inputs=audited.inputs.publish_ids,
-        compared=compared_with(connection, context.pipeline, table, candidate.load_date, failed),
+        compared={name: read for check in failed for name, read in audited.audit.compared.get(check, {}).items()},
         rows=audited.audit.rows,
         checksum=audited.audit.checksum,
         place=audited.place.snapshot(candidate),

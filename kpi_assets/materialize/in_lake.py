@@ -10,7 +10,7 @@ the order of the steps (build.py, publish.py).
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta, timezone
 from functools import partial
 from itertools import chain, islice
@@ -357,11 +357,12 @@ class InLake(_OnEngine):
         table, load_date = candidate.table, candidate.load_date
         # Without the inputs it looks up no range of keys, which Postgres alone would tell.
         lookup = FactLookup(connection, context.pipeline, table, load_date, table.checks, filled.manifest_hash)
+        compared = lookup.compared()
         facts = facts_of(context, candidate, inputs, filled, lookup.answers())
         this = self._table(table).rows(load_date, self._number)
         statements = self._statements(table, inputs.all, facts.parameters, this)
         with _naming(table, load_date):
-            return audit(self._session.engine, statements, table.checks, facts)
+            return replace(audit(self._session.engine, statements, table.checks, facts), compared=compared)
 
     @property
     def _number(self) -> int:

@@ -7,7 +7,7 @@ Not here: the measures and the result of a check (model/checks/), and the conseq
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
@@ -32,11 +32,16 @@ _BAD_ROWS = sql.Identifier("bad rows")  # no column has a name with a blank, so 
 
 @dataclass(frozen=True)
 class Audit:
-    """The outcome of an audit: the rows and the checksum of the build, and the result of each check."""
+    """The outcome of an audit: the rows and the checksum of the build, and the result of each check.
+
+    `compared` has for each check that compares the build with earlier publishes of the table which these were, as
+    inputs.
+    """
 
     rows: int
     checksum: str
     results: list[CheckResult]
+    compared: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     @property
     def blocks_publish(self) -> bool:

@@ -81,6 +81,12 @@ def test_a_load_date_that_was_rolled_back_is_held_and_stays_as_it_was_built(
     assert things.rows("select weight::float from marts.weighed") == [(25.0,)]
 
 
+def why_canceled(instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult) -> str:
+    of_type = dg.DagsterEventType.RUN_CANCELED
+    [record] = instance.get_records_for_run(result.run_id, of_type=of_type).records
+    return record.event_log_entry.message
+
+
 def in_range(lab: PipelineHarness, instance: dg.DagsterInstance, **resources: Any) -> dg.ExecuteInProcessResult:
     """Execute one run over both load_dates."""
     return dg.materialize(
@@ -98,6 +104,7 @@ def test_only_the_held_table_changes_its_state(things: PipelineHarness, instance
     things.put_things(DOUBLED, NEXT)
     held = run(things, instance, NEXT)
     assert status(instance, held) == ("CANCELED", "held")
+    assert why_canceled(instance, held) == "A gate held raw.things. What follows was skipped."
 
     assert history(instance, things, "raw.things", "grain") == [("FAILED", str(NEXT)), ("SUCCEEDED", str(DAY))]
     assert history(instance, things, "raw.things", "min_rows") == [("SUCCEEDED", str(NEXT)), ("SUCCEEDED", str(DAY))]

@@ -60,7 +60,7 @@ def test_a_click_on_what_was_rolled_back_holds_it_until_it_is_corrected(
 
     run_id = browser.launch_run(NAME, MONDAY)
     assert web.final_status(run_id) == "CANCELED"
-    browser.read("Canceled", "A gate held something. What follows was skipped.")
+    browser.read("Canceled", "A gate held raw.events_csv. What follows was skipped.")
     browser.leave()
     assert events_shown(web) == good
 

@@ -10,6 +10,7 @@ from kpi_assets.errors import UsageError, UserError
 from kpi_assets.ledger import erasures as ledger
 from kpi_assets.ledger.erasures import RecordedErasure
 from kpi_assets.materialize import erase as steps
+from kpi_assets.materialize import erase_proof, erase_receipt
 from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.erase import Asked, Counted
 from kpi_assets.materialize.erasures import mask_of
@@ -117,7 +118,7 @@ def test_each_step_can_be_done_again(lab: PipelineHarness) -> None:
     with lab.session() as session:
         behind = f"erasure 1 is not applied to this database: `kpi erase {lab.name} --apply` goes on"
         assert steps.behind(context.pipeline, context.store, session) == behind
-    assert len(steps.prove(context)) == 3  # the object and both tables
+    assert len(erase_proof.prove(context)) == 3  # the object and both tables
 
     first = steps.rewrite_objects(context, erasure, lambda _key, _erased: None)
     assert steps.rewrite_objects(context, erasure, lambda _key, _erased: None) == first
@@ -125,7 +126,7 @@ def test_each_step_can_be_done_again(lab: PipelineHarness) -> None:
     assert steps.still_shown(context, [erasure], [DAY, NEXT]) == [DAY]
     build(lab)
     assert steps.still_shown(context, [erasure], [DAY, NEXT]) == []
-    assert steps.prove(context) == []
+    assert erase_proof.prove(context) == []
     texts = "select string_agg(t::text, ' ') from (select q::text from ops.quarantine as q union all "
     texts += "select d::text from ops.data_quality_results as d union all select r::text from ops.pipeline_runs as r "
     texts += "union all select a::text from ops.alerts as a) as t"
@@ -142,9 +143,9 @@ def test_each_step_can_be_done_again(lab: PipelineHarness) -> None:
 
     until = date(2026, 1, 4)
     wiped = replace(wiped, wal=False)
-    key = steps.receipt(context, erasure, wiped, until, ["one version"], store_is_vacuumed=True)
+    key = erase_receipt.receipt(context, erasure, wiped, until, ["one version"], store_is_vacuumed=True)
     body = lab.s3.get_object(Bucket=lab.bucket, Key=key)["Body"].read()
-    assert steps.receipt(context, erasure, wiped, until) == key  # its ledger row was not written yet
+    assert erase_receipt.receipt(context, erasure, wiped, until) == key  # its ledger row was not written yet
     assert lab.s3.get_object(Bucket=lab.bucket, Key=key)["Body"].read() == body
     said = json.loads(body)
     assert (said["persons"], said["gone_from_backups_by"], said["receipt_before"]) == (2, "2026-01-04", None)
@@ -155,12 +156,12 @@ def test_each_step_can_be_done_again(lab: PipelineHarness) -> None:
     with lab.session() as session:
         assert steps.behind(context.pipeline, context.store, session) == ""
         every = ledger.every(session)
-    assert steps.broken_receipts(context, every) == []
-    assert steps.broken_receipts(context, [replace(every[0], receipt_sha256="0" * 64)]) == [
+    assert erase_receipt.broken_receipts(context, every) == []
+    assert erase_receipt.broken_receipts(context, [replace(every[0], receipt_sha256="0" * 64)]) == [
         "erasures/0001.receipt.json is not the receipt that was written"
     ]
-    assert steps.verify(context, erasure, ["2", "4"]) == []
-    assert steps.verify(context, erasure, ["3"]) == ["1 identifiers were never erased"]
+    assert erase_proof.verify(context, erasure, ["2", "4"]) == []
+    assert erase_proof.verify(context, erasure, ["3"]) == ["1 identifiers were never erased"]
 
 
 def test_the_cause_of_what_is_built_again_is_the_erasure(lab: PipelineHarness) -> None:
@@ -182,10 +183,12 @@ def test_a_fact_of_a_version_that_is_gone_is_found(lab: PipelineHarness) -> None
     for name in ("marts.people", "marts.facts"):
         assert not lab.build(name).held
     context = lab.prepared()
-    assert steps.prove(context) == []
+    assert erase_proof.prove(context) == []
     with lab.session() as session:
         session.execute("delete from marts.people where customer_id = 2")
-    assert steps.prove(context) == ["marts.facts has 1 rows whose person_sk is that of nobody in marts.people any more"]
+    assert erase_proof.prove(context) == [
+        "marts.facts has 1 rows whose person_sk is that of nobody in marts.people any more"
+    ]
 
 
 def test_somebody_of_another_kind_with_the_same_number_is_not_taken_for_the_person(lab: PipelineHarness) -> None:
@@ -205,17 +208,17 @@ def test_somebody_of_another_kind_with_the_same_number_is_not_taken_for_the_pers
     for name in ("raw.customers", "marts.spent", "marts.both"):
         lab.build(name)
     assert lab.rows("select place, customer_id from marts.both order by 1") == [("club", 200002), ("shop", 3)]
-    assert steps.prove(context) == []
+    assert erase_proof.prove(context) == []
     steps.empty(context, 1)
     assert lab.rows("select count(*) from ops.quarantine where record like '200002,%'") == [(1,)]
-    assert steps.verify(context, erasure, values) == []
+    assert erase_proof.verify(context, erasure, values) == []
 
     put = f"insert into marts.both select '{DAY}', 'shop', * from unnest(array[200002, 200004]) returning 1"
     assert len(lab.rows(put)) == 2
-    assert steps.prove(context) == ["marts.both has 1 rows of erased persons"]
+    assert erase_proof.prove(context) == ["marts.both has 1 rows of erased persons"]
     lab.s3.delete_object(Bucket=lab.bucket, Key=members)
-    assert steps.prove(context) == ["marts.both has 3 rows of erased persons"]
-    found = steps.verify(context, erasure, values)
+    assert erase_proof.prove(context) == ["marts.both has 3 rows of erased persons"]
+    found = erase_proof.verify(context, erasure, values)
     assert found == ["marts.both has 3 rows of erased persons", "ops.quarantine has 1 rows that hold an identifier"]
 
 
@@ -234,7 +237,7 @@ def test_a_history_about_no_person_loses_what_only_erased_persons_brought(lab: P
         for name in ("raw.customers", "marts.amounts"):
             lab.build(name, day)
     assert lab.rows(amounts) == [("1.00", str(DAY), True), ("4.00", str(DAY), True)]
-    assert "marts.amounts" not in " ".join(steps.prove(context))
+    assert "marts.amounts" not in " ".join(erase_proof.prove(context))
 
 
 def test_a_key_is_found_however_it_is_spelled(lab: PipelineHarness) -> None:
@@ -246,7 +249,7 @@ def test_a_key_is_found_however_it_is_spelled(lab: PipelineHarness) -> None:
     context = lab.prepared()
     steps.write(context, ASKED, steps.keys_of(context, "customer", ["BOB@x.org"]))
     steps.bring_up_all(context)
-    assert steps.prove(context) == [
+    assert erase_proof.prove(context) == [
         "raw.customers has 2 rows of erased persons",
         "marts.spent has 2 rows of erased persons",
         f"s3://{lab.bucket}/raw/customers/load_date={DAY}/customers.csv has 2 records of erased persons",
@@ -277,9 +280,9 @@ def test_what_was_kept_or_set_aside_before_a_correction_goes_too(lab: PipelineHa
     assert lab.rows(kept) == [(2,)]
     context, erasure = begun(lab)
     steps.rewrite_objects(context, erasure, lambda _key, _erased: None)
-    assert steps.prove(context) != []  # the kept rows
+    assert erase_proof.prove(context) != []  # the kept rows
     assert steps.empty(context, 1)["quarantine"] == 1
-    assert steps.prove(context) == []
+    assert erase_proof.prove(context) == []
     assert lab.rows(kept) == [(0,)]
     assert lab.rows("select checksum from ops.versions order by 1") == [("erased 1",), ("erased 2",)]
     assert sorted(lab.rows("select left(record, 7) from ops.quarantine")) == [("5,eve@x",), ("removed",)]

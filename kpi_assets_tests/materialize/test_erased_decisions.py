@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kpi_assets.materialize import erase as steps
-from kpi_assets.materialize import erased_decisions
+from kpi_assets.materialize import erase_proof, erased_decisions
 from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.decisions import add
 from kpi_assets.materialize.erased_decisions import Emptied
@@ -181,7 +181,7 @@ def test_an_object_on_whose_records_somebody_has_decided_is_read(
     assert body(lab, KEY) == f"customer_id,email,spent\n{FOUR[0]}\n{FOUR[2]}\n"
     assert erased_decisions.take_out(context, 1) == Emptied(1)
     build(lab)
-    assert steps.prove(context) == []
+    assert erase_proof.prove(context) == []
 
 
 def test_a_build_between_the_erasure_and_the_emptied_decision_has_the_erasure_as_its_cause(

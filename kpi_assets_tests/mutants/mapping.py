@@ -62,7 +62,10 @@ _TESTS = {
         ),
         ("materialize/test_rewrite.py",),
     ),
-    **dict.fromkeys(("ledger/erased_values", "materialize/erase"), ("materialize/test_erase.py", "cli/test_erase.py")),
+    **dict.fromkeys(
+        ("ledger/erased_values", "materialize/erase", "materialize/erase_proof", "materialize/erase_receipt"),
+        ("materialize/test_erase.py", "cli/test_erase.py"),
+    ),
     "warehouse/files_anew": ("materialize/test_files_anew.py", "cli/test_erase_files.py"),
     "instance/dagster_tables": ("cli/test_erase_files.py",),
     "model/subject_tables": ("model/test_subject.py",),

@@ -1,11 +1,13 @@
 """The status of a load_date: each state with its reason, from the objects on S3 and the ledger in Postgres."""
 
 from datetime import date, datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 
 from kpi_assets.ledger import runs
 from kpi_assets.materialize.build import build
+from kpi_assets.materialize.hold import hold
 from kpi_assets_tests.pipeline_harness import DOUBLED
 from kpi_assets_tests.two_source_pipeline import HEAVY, LABELS, THINGS, WEIGHED, TwoSourcePipeline
 
@@ -234,6 +236,27 @@ def test_a_held_table_is_due_when_a_load_date_comes_with_which_it_would_be_compa
 
     shop.land(shop.next, things(3))
     assert set(shop.run(shop.next).values()) == {"published"}
+    assert [each.stale_reason for each in shop.plan(last, last)] == ["released"]
+    assert set(shop.run(last).values()) == {"published"}
+
+
+def test_what_is_published_between_the_checks_and_the_hold_releases_it(
+    shop: TwoSourcePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.file("marts/weighed.sql", WEIGHED.replace("@end", FEWER))
+    last = shop.next
+    for day, count in ((shop.day, 6), (last, 2)):
+        shop.land(day, things(count))
+    shop.run(shop.day)
+
+    def hold_late(*build: Any) -> None:
+        monkeypatch.undo()
+        shop.land(things=things(4))
+        assert set(shop.run().values()) == {"published"}
+        hold(*build)
+
+    monkeypatch.setattr("kpi_assets.materialize.build.hold", hold_late)
+    assert shop.run(last)["marts.weighed"] == "held"
     assert [each.stale_reason for each in shop.plan(last, last)] == ["released"]
     assert set(shop.run(last).values()) == {"published"}
 
