@@ -40,6 +40,13 @@ class Ref(NamedTuple):
     committed_at: datetime
 
 
+class Repaired(NamedTuple):
+    """The load_dates of which `main` had other rows than the ledger names, and the number of snapshots of the table."""
+
+    load_dates: list[date]
+    snapshots: int
+
+
 @dataclass(frozen=True)
 class LakeTable:
     """A table of the lake: its name in the catalog, and the declared columns without load_date (name -> type)."""
@@ -280,37 +287,38 @@ class Tables:
             rows = rows_of(table.sql, table.columns, {load_date: snapshot})
             engine.execute(_insert(table.sql, self._stored(table), chosen, rows))
 
-    def repair(self, table: LakeTable, published: Mapping[date, int], *, complete: bool) -> list[date]:
+    def repair(self, table: LakeTable, published: Mapping[date, int], *, complete: bool) -> "Repaired":
         """Give `main` what the ledger names, where it lags; return the load_dates that did.
 
         `published` is the snapshot of each load_date. If it is `complete`, load_dates that it lacks are deleted, and
         what was picked before is looked at too: somebody may have changed `main`. Else a session may not have read the
-        table before another one has changed it.
+        table before another one has changed it. A snapshot that is gone has nothing to give.
         """
-        picked: set[int] = set()
         gone: list[date] = []
         if complete:
             self._engine.execute(f"refresh table {table.sql}")
+        known, picked = self._snapshots(table)
+        if complete:
+            picked = set()
             there = self._engine.rows(f"select distinct partition.{quoted(LOAD_DATE)} from {table.sql}.`files`")
             gone = [day for (day,) in there if day not in published]
-        else:
-            picked = self._picked(table)
         behind = [
             day
             for day, snapshot in published.items()
-            if snapshot not in picked and not self._is_mirrored(table, day, snapshot)
+            if snapshot in known - picked and not self._is_mirrored(table, day, snapshot)
         ]
         for day in sorted([*behind, *gone]):
             self.mirror(table, day, published.get(day))
-        return sorted([*behind, *gone])
+        return Repaired(sorted([*behind, *gone]), len(known))
 
-    def _picked(self, table: LakeTable) -> set[int]:
-        """Return the snapshots that `main` consists of: its own, and those that were picked."""
+    def _snapshots(self, table: LakeTable) -> tuple[set[int], set[int]]:
+        """Return all snapshots of a table, and those that `main` consists of: its own, and those that were picked."""
         rows = self._engine.rows(
-            f"select h.snapshot_id, s.summary['source-snapshot-id'] from {table.sql}.`history` as h "
-            f"inner join {table.sql}.`snapshots` as s on h.snapshot_id = s.snapshot_id where h.is_current_ancestor"
+            f"select s.snapshot_id, s.summary['source-snapshot-id'], coalesce(h.is_current_ancestor, false) "
+            f"from {table.sql}.`snapshots` as s left join {table.sql}.`history` as h on h.snapshot_id = s.snapshot_id"
         )
-        return {int(each) for row in rows for each in row if each is not None}
+        of_main = {int(each) for *ids, is_of_main in rows if is_of_main for each in ids if each is not None}
+        return {int(row[0]) for row in rows}, of_main
 
     def _is_mirrored(self, table: LakeTable, load_date: date, snapshot: int) -> bool:
         """Whether `main` has the rows of a snapshot: the same files, or others with the same rows."""

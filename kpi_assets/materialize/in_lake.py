@@ -63,6 +63,7 @@ from kpi_assets.warehouse.shape import Published
 from kpi_assets.warehouse.versions import VersionChanges
 
 READ_FOR = timedelta(days=1)  # as long as a build may read a snapshot that is published no more
+MOST_SNAPSHOTS = 200  # of a table, before those that nobody needs are removed: each commit reads the list of them
 MIRRORED = 3  # the latest publishes of a table whose mirror the next build looks at
 _LETTERS = 200  # to which a value is shortened in a preview
 
@@ -70,12 +71,11 @@ _LETTERS = 200  # to which a value is shortened in a preview
 def connect(config: Settings | None, name: str) -> Engine:
     """Open a session with the engine of the settings; the caller closes it. Raises EngineError."""
     found = config or settings()
-    url, token = getattr(found, "spark_url", None), getattr(found, "spark_token", None)
-    if url is None:
+    if found.spark_url is None:
         raise EngineError(
             "The engine of the lake has no address: set KPI_SPARK_URL to that of Spark Connect, sc://host:port."
         )
-    return Engine.connect(url, token, name=name)
+    return Engine.connect(found.spark_url, found.spark_token, name=name)
 
 
 def lake_table(pipeline: Pipeline, table: Table) -> LakeTable:
@@ -301,7 +301,9 @@ class InLake(_OnEngine):
             tables.sweep(lake, {*keep, *ledger_places.unfinished(connection, table.relation)} - held)
             published = [each for each in named if each.state == "current" and each.publish_id is not None]
             latest = sorted(published, key=lambda each: each.publish_id or 0)[-MIRRORED:]
-            tables.repair(lake, {each.load_date: each.snapshot.number for each in latest}, complete=False)
+            found = tables.repair(lake, {each.load_date: each.snapshot.number for each in latest}, complete=False)
+            if found.snapshots > MOST_SNAPSHOTS:
+                tables.expire(lake, datetime.now(timezone.utc) - READ_FOR)
 
     def fill(
         self,

@@ -6,6 +6,7 @@ Not here: which publish is read (rows.py, trace.py, sides.py), and builds, which
 """
 
 import json
+from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any
 
@@ -13,6 +14,7 @@ from psycopg import sql
 
 from kpi_assets.errors import UserError
 from kpi_assets.ledger.publishes import Publish
+from kpi_assets.model.lake import Snapshot
 from kpi_assets.model.names import LOAD_DATE
 from kpi_assets.model.table import Table
 from kpi_assets.settings import settings
@@ -25,29 +27,36 @@ def rows_of_lake(table: Table, publish: Publish, limit: int | None = None) -> sq
 
     With a `limit`, only the first ones in the order of the grain. Raises UserError for too many rows.
     """
-    snapshot = publish.snapshot
-    if snapshot is None:
+    if publish.snapshot is None:
         return None
-    if limit is None and publish.rows > MOST:
+    types = publish.types or table.types
+    return rows_of_snapshot(table, publish.snapshot, publish.load_date, types, publish.rows, limit)
+
+
+def rows_of_snapshot(
+    table: Table, snapshot: Snapshot, load_date: date, columns: Mapping[str, str], rows: int, limit: int | None = None
+) -> sql.Composable:
+    """Return the rows of a load_date in a snapshot, which has these columns and so many rows, as `rows_of_lake`."""
+    if limit is None and rows > MOST:
         raise UserError(
-            f"{table.relation} of {publish.load_date} has {publish.rows:,} rows on the lake, and at most {MOST:,} are "
-            f"fetched here: read {snapshot.table} on the engine, as of version {snapshot.number}."
+            f"{table.relation} of {load_date} has {rows:,} rows on the lake, and at most {MOST:,} are fetched here: "
+            f"read {snapshot.table} on the engine, as of version {snapshot.number}."
         )
     from kpi_assets.lake.statements import Pin  # noqa: PLC0415  no other pipeline needs it
     from kpi_assets.materialize.in_lake import connect  # noqa: PLC0415
 
-    types = {LOAD_DATE: "date", **(publish.types or table.types)}
-    rows = Pin(snapshot.table, snapshot.number, publish.types).rows(publish.load_date, types)
+    types = {LOAD_DATE: "date", **columns}
+    select = Pin(snapshot.table, snapshot.number, columns).rows(load_date, types)
     if limit is not None:
         order = ", ".join(f"`q`.`{name}`" for name in table.header.grain if name in types)
-        rows = f"select * from (\n{rows}\n) as `q` order by {order} limit {limit:d}"  # noqa: S608  declared names
+        select = f"select * from (\n{select}\n) as `q` order by {order} limit {limit:d}"  # noqa: S608  declared names
     with connect(settings(), "read") as engine:
-        found = [{name: _text(value) for name, value in row.items()} for row in engine.records(rows)]
-    columns = sql.SQL(", ").join(
+        found = [{name: _text(value) for name, value in row.items()} for row in engine.records(select)]
+    typed = sql.SQL(", ").join(
         sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(type_)) for name, type_ in types.items()
     )
     return sql.SQL("(select * from jsonb_to_recordset({}::jsonb) as fetched ({}))").format(
-        sql.Literal(json.dumps(found)), columns
+        sql.Literal(json.dumps(found)), typed
     )
 
 

@@ -18,7 +18,7 @@ from kpi_assets.ledger import holds, kept, publishes
 from kpi_assets.model.names import BATCH, LOAD_DATE, Relation
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.table import Table
-from kpi_assets.read.lake_rows import rows_of_lake
+from kpi_assets.read.lake_rows import rows_of_lake, rows_of_snapshot
 from kpi_assets.read.rows import find_publish
 from kpi_assets.warehouse.content import published_rows
 from kpi_assets.warehouse.ddl import identifier, types_of
@@ -98,6 +98,10 @@ class Held:
             )
         held = holds.last_candidate(connection, table.relation, self.load_date)
         types = types_of(connection, held.relation) if held and held.relation else {}
+        if held and held.is_latest and held.snapshot and held.key:
+            rows = rows_of_snapshot(table, held.snapshot, self.load_date, table.types, held.key.rows)
+            name, note = f"the held candidate of {self.load_date}", f"Build {held.build_id} was {held.message}."
+            return Side(name, rows, table.types, held.key.rows, held.key.checksum, is_unique=held.is_unique, note=note)
         if held is None or held.relation is None or not types:
             dropped = f" (build {held.build_id} was held, and a later build has dropped its candidate)" if held else ""
             raise UserError(

@@ -1,16 +1,23 @@
 """Builds on the lake: from an object to a KPI in Postgres, published, held, released, replayed and taken away."""
 
 from datetime import date, timedelta
+from decimal import Decimal
+from io import BytesIO
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from kpi_assets.lake.tables import Tables
 from kpi_assets.ledger import places, publishes
+from kpi_assets.materialize import in_lake
 from kpi_assets.materialize.drop import drop_load_date, published_load_date
 from kpi_assets.materialize.recheck import recheck
 from kpi_assets.materialize.retention import drop_due, find_due
 from kpi_assets.model.lake import Snapshot
 from kpi_assets.model.names import Relation
+from kpi_assets.sources.refusals import LakeError
 from kpi_assets_tests.lake.conftest import LakeHarness
 from kpi_assets_tests.pipeline_harness import DAY, NEXT, RAW_THINGS, failed
 
@@ -164,7 +171,7 @@ def test_records_that_cannot_be_read_hold_the_build_and_are_set_aside(lab: LakeH
     assert outcome.held
     assert failed(outcome.results)["quarantine"].metric == 1
     assert (outcome.rows, outcome.quarantined) == (1, 1)
-    assert lab.rows('select line, "column", value from ops.quarantine') == [(3, "weight", "light")]
+    assert lab.rows("select line, column_name, value from ops.quarantine") == [(3, "weight", "light")]
 
 
 def test_a_replay_has_the_same_checksums_and_a_republish_moves_main(lab: LakeHarness) -> None:
@@ -238,7 +245,7 @@ def test_a_window_reads_each_load_date_in_its_own_snapshot(lab: LakeHarness) -> 
 
 def test_retention_and_a_drop_take_rows_away(lab: LakeHarness) -> None:
     words = lab.folder / "pipeline.yaml"
-    words.write_text(words.read_text() + "retention: {raw: 1, staging: 1}\n")
+    words.write_text(words.read_text() + "retention: {raw: 1, stg: 1}\n")
     _day(lab, GOOD)
     _day(lab, OTHER, NEXT)
     with lab.session() as session:
@@ -268,3 +275,67 @@ def test_rows_that_are_gone_are_noticed(lab: LakeHarness) -> None:
     assert "its rows are gone" in result.message
     assert not lab.build("stg.weighed").held
     assert _publish(lab, "stg.weighed").checksum == publish.checksum
+
+
+def test_what_a_killed_build_leaves_is_swept_by_the_next_one(lab: LakeHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the tag and the ledger: nothing is published, and nothing of it stays."""
+    _day(lab, GOOD)
+    before = _publish(lab, "raw.things")
+
+    def killed(*_: object) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as broken:
+        broken.setattr(in_lake.InLake, "put_in", killed)
+        broken.setattr(in_lake.InLake, "drop", lambda *_: None)
+        lab.put_things(OTHER)
+        with pytest.raises(SystemExit):
+            lab.build("raw.things")
+    [(build,)] = lab.rows("select max(id) from ops.pipeline_runs where job = 'raw.things'")
+    assert lab.refs("raw.things") == [f"c{build}", f"p{before.build_id}", f"p{build}"]
+    assert _publish(lab, "raw.things") == before
+    assert lab.main("raw.things", "thing_id") == [(1,), (2,), (3,), (4,)]
+    again = lab.build("raw.things")
+    assert lab.refs("raw.things") == [f"p{again.build_id}"]
+    assert lab.main("raw.things", "thing_id") == [(1,), (5,)]
+
+
+def test_an_object_that_is_replaced_while_it_is_read_fails_the_build(
+    lab: LakeHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill = Tables.fill
+
+    def replaced_meanwhile(tables: Tables, *given: Any) -> int:
+        snapshot = fill(tables, *given)
+        lab.put_things(OTHER)
+        return snapshot
+
+    monkeypatch.setattr(Tables, "fill", replaced_meanwhile)
+    lab.put_things(GOOD)
+    with pytest.raises(LakeError, match="was replaced while it was read: run the load_date again"):
+        lab.build("raw.things")
+    assert lab.refs("raw.things") == []
+
+
+def test_parquet_is_read_as_it_is(lab: LakeHarness) -> None:
+    lab.file("raw/things.sql", RAW.replace("things.csv", "things.parquet").replace("format: csv", "format: parquet"))
+    key = f"raw/things/load_date={DAY}/things.parquet"
+
+    def put(weights: list[Decimal | None]) -> None:
+        columns = {
+            "thing_id": pa.array([1, 2], pa.int64()),
+            "name": pa.array(["anvil", None], pa.string()),
+            "weight": pa.array(weights, pa.decimal128(10, 3)),
+        }
+        body = BytesIO()
+        pq.write_table(pa.table(columns), body)
+        lab.put(key, body.getvalue())
+
+    put([Decimal("20.500"), None])
+    assert not lab.build("raw.things").held
+    assert lab.main("raw.things", "thing_id, name, weight") == [(1, "anvil", Decimal("20.50")), (2, None, None)]
+    put([Decimal("20.505"), None])
+    outcome = lab.build("raw.things")
+    assert outcome.held
+    messages = " ".join(result.message for result in failed(outcome.results).values())
+    assert "1 of 2 records have a value that its column does not hold as it is" in messages

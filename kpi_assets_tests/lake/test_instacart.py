@@ -113,5 +113,5 @@ def test_planted_faults_are_held_with_the_counts_of_postgres(
         found.append(_held(context))
     assert found[0] == found[1]
     assert any(found[0].values())
-    quarantined = 'select table_name, line, "column", value, reason from ops.quarantine order by 1, 2'
+    quarantined = "select table_name, line, column_name, value, reason from ops.quarantine order by 1, 2"
     assert on_lake.rows(quarantined) == in_postgres.rows(quarantined)
