@@ -126,6 +126,18 @@ class EngineSession:
             self.opened.close()
 
 
+def settle(context: BuildContext) -> Iterator[tuple[Relation, Sequence[str]]]:
+    """Sweep each table on the lake, and give `main` what the ledger names; yield what was done to which table.
+
+    Builds do it for what they find; this is for tables that nobody builds any more, and for all load_dates. Raises
+    EngineError.
+    """
+    for table in context.pipeline.lake_tables:
+        with context.session(table, f"settle {table.relation}") as connection, on_engine(context, table) as place:
+            assert isinstance(place, InLake)
+            yield table.relation, place.settle(connection, table)
+
+
 @contextmanager
 def dropping(connection: Connection[Any], names: Sequence[str]) -> Iterator[Callable[[], None]]:
     """Yield what drops Iceberg tables of the ledger of a session, by their names in the catalog. Raises EngineError."""
@@ -304,6 +316,26 @@ class InLake(_OnEngine):
             found = tables.repair(lake, {each.load_date: each.snapshot.number for each in latest}, complete=False)
             if found.snapshots > MOST_SNAPSHOTS:
                 tables.expire(lake, datetime.now(timezone.utc) - READ_FOR)
+
+    def settle(self, connection: Connection[Any], table: Table) -> list[str]:
+        """Sweep the table, and give `main` what the ledger names; return what was done, for people.
+
+        What a publish is about to move is left to it: its build is unfinished.
+        """
+        tables, lake = self._session.tables(connection), self._table(table)
+        if not tables.exists(lake):
+            return []
+        tables.check_owner(lake)
+        unfinished = ledger_places.unfinished(connection, table.relation)
+        named = ledger_places.named(connection, [table.relation])
+        keep = {each.build_id for each in named if each.state in ("current", "held")}
+        done = [f"dropped {name}" for name in tables.sweep(lake, {*keep, *unfinished})]
+        if not unfinished:
+            current = {each.load_date: each.snapshot.number for each in named if each.state == "current"}
+            found = tables.repair(lake, current, complete=True)
+            done += [f"moved main for {day}" for day in found.load_dates]
+        tables.expire(lake, datetime.now(timezone.utc) - READ_FOR)
+        return done
 
     def fill(
         self,
