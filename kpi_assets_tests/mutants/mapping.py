@@ -112,6 +112,8 @@ _TESTS = {
     "warehouse/kinds/history": ("warehouse/test_history.py", "warehouse/test_history_orders.py"),
     "warehouse/versions": ("warehouse/test_history.py", "warehouse/test_history_orders.py"),
     "warehouse/kinds/view": ("materialize/test_views.py", "plan/test_lost.py"),
+    "lake/raw_text": ("lake/test_raw_counts.py", "lake/test_raw_text.py"),
+    "lake/raw_values": ("lake/test_raw_counts.py", "lake/test_raw_text.py"),
     "model/live": ("model/test_live.py", "materialize/test_live_views.py"),
     "model/ops_relations": ("warehouse/test_provision.py", "model/test_live.py"),
     "model/kinds": ("warehouse/test_kinds.py", "model/test_header.py", "materialize/test_storage_kinds.py"),
