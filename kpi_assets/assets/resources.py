@@ -44,6 +44,8 @@ KEPT_BACK = {
     "held": "A gate held {}. What follows was skipped.",
     "missing": "The object of {} has not landed. What follows was skipped.",
 }
+# The run log must say so: else its load_date would look as if the files of the tables that it lacks were new.
+BROKEN_OFF = "The run was stopped before its end."
 _NAMED = 3  # assets that the reason of an end names
 
 
@@ -192,17 +194,18 @@ class Run:
         store = Store.later(config, bucket_of(pipeline, config))
         return BuildContext(pipeline, server, store, self.run_id, settings=config)
 
-    def close(self) -> dict[str, list[str]]:
+    def close(self, error: str | None = None) -> dict[str, list[str]]:
         """Close the run's rows with the status of its builds, and the incidents of the load_dates that it published.
 
-        Returns these statuses: success, missing, held, failed or unneeded; none if no build was started. Missing and
-        held have the names of the objects and tables.
+        With an `error` they are failed, whatever the builds are: some tables have none then. Returns these statuses:
+        success, missing, held, failed or unneeded; none if no build was started. Missing and held have the names of the
+        objects and tables.
         """
         outcomes: dict[str, list[str]] = {"unneeded": []} if any(self._unneeded.values()) else {}
         for name, (pipeline, session) in self._sessions.items():
             with session:
                 if name in self._rows:
-                    closed = runs.close_run(session, self._rows[name], self.run_id, latest_only=self.is_live)
+                    closed = runs.close_run(session, self._rows[name], self.run_id, error, latest_only=self.is_live)
                     outcomes.setdefault(closed, []).extend(self._kept_back(session, closed))
                     record_declared(session, pipeline)
                     report_breached(session, pipeline)
@@ -254,7 +257,7 @@ def _run_log(context: dg.InitResourceContext, *, is_prepared: bool) -> Iterator[
     try:
         yield run
     finally:
-        outcomes = run.close()
+        outcomes = run.close(BROKEN_OFF if sys.exc_info()[0] and not run.is_live else None)
         if outcomes and context.instance:
             # Dagster has no status for held. This tag tells a held run from a stopped one in its list of runs.
             context.instance.add_run_tags(run.run_id, {OUTCOME: ", ".join(sorted(outcomes))})

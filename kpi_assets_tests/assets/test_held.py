@@ -13,13 +13,14 @@ import pytest
 from kpi_assets.assets.factory import pipeline_assets
 from kpi_assets.assets.metadata import table_key
 from kpi_assets.assets.partitions import load_dates
-from kpi_assets.assets.resources import OUTCOME
+from kpi_assets.assets.resources import BROKEN_OFF, OUTCOME
 from kpi_assets.cli.runner import StoppedError, failures_of
 from kpi_assets.instance import folder
 from kpi_assets.instance.storage import open_instance
 from kpi_assets.materialize.rollback import roll_back
 from kpi_assets.materialize.rolled_back import before_run, plan
 from kpi_assets.model.names import Relation
+from kpi_assets.plan.collect import collect
 from kpi_assets.settings import settings
 from kpi_assets_tests.assets.test_gates import RESOURCES, materialized, run, steps
 from kpi_assets_tests.pipeline_harness import DAY, DOUBLED, GOOD, MART, NEXT, RAW_THINGS, PipelineHarness
@@ -229,6 +230,21 @@ def ended_at(
     )
 
 
+def test_a_run_that_is_stopped_between_two_tables_is_due_again(
+    things: PipelineHarness, instance: dg.DagsterInstance
+) -> None:
+    things.put_things(GOOD)
+    result = ended_at(things, instance, "STEP_SUCCESS", lambda: os.kill(os.getpid(), signal.SIGINT))
+    assert status(instance, result) == ("FAILURE", "failed")
+    rows = "select status, error_message from ops.pipeline_runs where job not like 's3.%' order by id"
+    assert things.rows(rows) == [("failed", BROKEN_OFF), ("success", None)]
+    with things.session() as session:
+        [[found]] = collect(things.pipeline(), things.store, session, DAY, DAY)
+    assert (found.state, found.stale_reason) == ("failed", "unbuilt")
+    assert found.reason == f"its last run failed: {BROKEN_OFF}"
+    assert found.is_due(rebuild_on_sql_change=False)
+
+
 @pytest.mark.nightly
 def test_a_run_that_is_stopped_after_a_table_was_held_is_reported_as_stopped(
     things: PipelineHarness, instance: dg.DagsterInstance
@@ -237,7 +253,7 @@ def test_a_run_that_is_stopped_after_a_table_was_held_is_reported_as_stopped(
     result = ended_at(things, instance, "STEP_SUCCESS", lambda: os.kill(os.getpid(), signal.SIGINT))
     with pytest.raises(StoppedError):
         failures_of(things.name, result.all_events)
-    assert status(instance, result) == ("FAILURE", "held")
+    assert status(instance, result) == ("FAILURE", "failed")
 
 
 @pytest.mark.nightly
@@ -250,5 +266,5 @@ def test_a_run_that_breaks_off_after_a_table_was_held_is_a_failure(
         raise RuntimeError("Dagster's database is gone")
 
     result = ended_at(things, instance, "STEP_SKIPPED", break_off)
-    assert status(instance, result) == ("FAILURE", "held")
+    assert status(instance, result) == ("FAILURE", "failed")
     assert failures_of(things.name, result.all_events) == {things.name: "Dagster's database is gone"}
