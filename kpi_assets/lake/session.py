@@ -8,7 +8,7 @@ Belongs here: the only import of the engine's client. Not here: which statements
 import logging
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -112,19 +112,25 @@ class Engine:
 
     def _configure(self, name: str) -> None:
         with self._errors("opening a session"), self._limited(60.0):
-            for setting, value in SETTINGS.items():
+            found = self.settings()
+            differ = {name: value for name, value in SETTINGS.items() if found[name].lower() != value.lower()}
+            for setting, value in differ.items():
                 self._session.conf.set(setting, value)
-            found = {setting: self._session.conf.get(setting) for setting in SETTINGS}
+            found = self.settings() if differ else found
             self.version = self._session.version
             self._session.addTag(re.sub(r"[^\w.-]", "-", f"kpi-{name}")[:60])
         for setting, value in SETTINGS.items():
-            if str(found[setting]).lower() != value.lower():
+            if found[setting].lower() != value.lower():
                 raise EngineError(
                     f"The engine at {self.place} keeps {setting} = {found[setting]}, and {value} is needed for the "
                     "same values as in Postgres: let sessions set it."
                 )
         if int(self.version.split(".")[0]) < 4:
             raise EngineError(f"The engine at {self.place} is Spark {self.version}: Spark 4 or later is needed.")
+
+    def settings(self) -> dict[str, str]:
+        """Return what the session has of the settings that decide on values, by one request."""
+        return dict(zip(SETTINGS, map(str, self._session.client.get_configs(*SETTINGS)), strict=True))
 
     def execute(self, statement: str, *, timeout: float = STATEMENT_TIMEOUT) -> None:
         """Execute a statement whose rows do not matter. Raises EngineError."""
@@ -276,8 +282,3 @@ def _first(said: str) -> str:
     """Return what the engine says in one line, without the trace of its own code."""
     text = " ".join(_TRACE.split(said)[0].split())
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
-
-
-def settings_of(engine: Engine) -> Mapping[str, str]:
-    """Return what the session has of the settings that decide on values, for doctor."""
-    return {name: str(engine._session.conf.get(name)) for name in SETTINGS}

@@ -14,13 +14,15 @@ from kpi_assets.lake.tables import Tables
 from kpi_assets.ledger import places, publishes
 from kpi_assets.materialize import in_lake
 from kpi_assets.materialize.build import build
-from kpi_assets.materialize.drop import drop_load_date, published_load_date
+from kpi_assets.materialize.context import UpstreamError
+from kpi_assets.materialize.drop import drop_load_date, drop_table, published_load_date
 from kpi_assets.materialize.recheck import recheck
 from kpi_assets.materialize.retention import drop_due, find_due, settle_lake
 from kpi_assets.materialize.verify_object import verify
 from kpi_assets.model.lake import Snapshot
 from kpi_assets.model.names import Relation
 from kpi_assets.sources.refusals import LakeError
+from kpi_assets.warehouse.ddl import DefinitionError
 from kpi_assets_tests.lake.conftest import LakeHarness
 from kpi_assets_tests.pipeline_harness import DAY, NEXT, RAW_THINGS, failed
 
@@ -328,16 +330,16 @@ def test_parquet_is_read_as_it_is(lab: LakeHarness) -> None:
         columns = {
             "thing_id": pa.array([1, 2], pa.int64()),
             "name": pa.array(["anvil", None], pa.string()),
-            "weight": pa.array(weights, pa.decimal128(10, 3)),
+            "weight": pa.array(weights, pa.decimal128(10, 2)),
         }
         body = BytesIO()
         pq.write_table(pa.table(columns), body)
         lab.put(key, body.getvalue())
 
-    put([Decimal("20.500"), None])
+    put([Decimal("20.50"), None])
     assert not lab.build("raw.things").held
     assert lab.main("raw.things", "thing_id, name, weight") == [(1, "anvil", Decimal("20.50")), (2, None, None)]
-    put([Decimal("20.505"), None])
+    put([Decimal("20000.00"), None])
     outcome = lab.build("raw.things")
     assert outcome.held
     messages = " ".join(result.message for result in failed(outcome.results).values())
@@ -372,3 +374,22 @@ def test_what_nobody_builds_any_more_is_settled(lab: LakeHarness) -> None:
     assert lab.main("raw.things", "thing_id") == [(1,), (2,), (3,), (4,)]
     assert lab.refs("raw.things") == ["of_a_person", f"p{publish.build_id}"]
     assert [*settle_lake(lab.context())] == []
+
+
+def test_a_table_moves_to_the_lake_by_a_drop_and_never_by_itself(lab: LakeHarness) -> None:
+    lab.file("raw/things.sql", RAW_THINGS)
+    (lab.folder / "stg/weighed.sql").unlink()
+    (lab.folder / "marts/classes.sql").unlink()
+    lab.put_things(GOOD)
+    lab.build("raw.things")
+    lab.file("raw/things.sql", RAW)
+    with pytest.raises(DefinitionError, match=r"was published with storage: rows; to change it, run `kpi drop "):
+        lab.build("raw.things")
+    lab.file("stg/weighed.sql", STG)
+    with pytest.raises(UpstreamError, match=r"was published in Postgres, before its file said storage: lake"):
+        lab.build("stg.weighed")
+    for _ in range(2):
+        drop_table(lab.server, lab.name, Relation.parse("raw.things"), lambda *_: None)
+        lab.build("raw.things")
+        assert lab.main("raw.things", "thing_id") == [(1,), (2,), (3,), (4,)]
+        assert lab.refs("raw.things") == [f"p{_publish(lab, 'raw.things').build_id}"]

@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from kpi_assets.embedded.stack import Stack
-from kpi_assets.lake.session import SETTINGS, Engine, EngineError, place_of, settings_of
+from kpi_assets.lake.session import SETTINGS, Engine, EngineError, place_of
 from kpi_assets_tests.lake.server import LakeServer, lake_server, needed
 
 pytestmark = pytest.mark.nightly
@@ -40,7 +40,7 @@ def test_rows_are_values_of_python(engine: Engine) -> None:
 
 
 def test_a_session_has_the_values_of_postgres(engine: Engine) -> None:
-    assert dict(settings_of(engine)) == SETTINGS
+    assert engine.settings() == SETTINGS
     for statement, condition in (
         ("select 1 / 0", "DIVIDE_BY_ZERO"),
         ("select cast('x' as int)", "CAST_INVALID_INPUT"),
@@ -53,6 +53,14 @@ def test_a_session_has_the_values_of_postgres(engine: Engine) -> None:
         assert "\n" not in str(raised.value)
         assert len(str(raised.value)) < 600
     assert engine.value("select 1") == 1, "an error does not end the session"
+
+
+def test_a_setting_of_the_server_that_gives_other_values_is_changed_for_the_session(server: LakeServer) -> None:
+    with server.connect() as engine:
+        engine.execute("set spark.sql.ansi.enabled = false")
+        assert engine.settings()["spark.sql.ansi.enabled"] == "false"
+        engine._configure("again")
+        assert engine.settings() == SETTINGS
 
 
 def test_rows_come_in_batches(engine: Engine) -> None:
