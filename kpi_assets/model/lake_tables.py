@@ -113,7 +113,7 @@ def _of_check(pipeline: Pipeline, table: Table, check: TableCheck) -> Iterator[M
     counted = of_source(pipeline, check) if pipeline.on_engine(table) else ()  # else the ledger alone has its rows
     for query in (each for each in check.queries if each not in counted):
         for relation, line in _reads(pipeline, query.mentions)[0].items():
-            yield ModelError(table.path, line, _in_postgres(check, relation))
+            yield ModelError(table.path, check.mentions.get(relation, line), _in_postgres(check, relation))
     for query in counted:
         for relation, line in _reads(pipeline, query.mentions)[1].items():
             yield ModelError(table.path, line, _both(pipeline, table, relation, [*on_lake]))

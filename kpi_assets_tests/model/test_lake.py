@@ -251,6 +251,31 @@ def test_what_reconcile_counts_in_the_lake_is_asked_of_the_engine(lake: Tree) ->
     assert """LOWER("things".name) is not portable""" in lake.error()
 
 
+def test_a_rule_of_reconcile_reads_the_lake_alone(lake: Tree) -> None:
+    lake.write("shop/raw/others.sql", OTHER)
+    rule = "thing_id in (select o.thing_id from raw.others as o where o.load_date = %(load_date)s)"
+    lake.edit(
+        "shop/marts/sold.sql", "checks:\n", f"checks:\n  reconcile: {{source: raw.things, dropped: {{o: '{rule}'}}}}\n"
+    )
+    assert lake.error().startswith(
+        "marts/sold.sql:9: reads raw.others, which is in Postgres, beside raw.things of the lake, and no engine reads "
+        "both: write storage: lake in "
+    )
+
+
+def test_a_table_that_postgres_computes_asks_the_ledger_alone_about_the_lake(lake: Tree) -> None:
+    lake.write("shop/marts/again.sql", MART.replace("raw.things", "marts.sold"))
+    lake.edit("shop/marts/again.sql", "checks:\n", "checks:\n  reconcile: {source: raw.things}\n")
+    pipeline = lake.load()
+    table = pipeline.table("marts.again")
+    assert (pipeline.on_engine(table), table.engine_version) == (False, "")
+    lake.edit("shop/marts/again.sql", "{source: raw.things}", "{source: raw.things, sum: thing_id}")
+    said = (
+        f"of a table of Postgres that reads raw.things of the lake is not possible, because {OF_LAKE['check'].sentence}"
+    )
+    assert lake.error() == f"marts/again.sql:9: the check reconcile {said}"
+
+
 def test_a_question_reads_no_table_of_the_lake(lake: Tree) -> None:
     lake.write("shop/pipeline.yaml", YAML.replace("[marts]", "[marts, raw]") + LAKE)
     lake.write("shop/questions/things.sql", QUESTION)
@@ -290,7 +315,8 @@ def test_a_pipeline_without_a_lake_imports_neither_the_lake_nor_an_engine() -> N
         "from pathlib import Path\n"
         "from kpi_assets.model.tree import load_pipelines\n"
         f"load_pipelines(Path({str(default_sql_dir())!r}))\n"
-        "import kpi_assets.cli\n"
+        "import kpi_assets.cli.deploy, kpi_assets.materialize.build, kpi_assets.materialize.retention\n"
+        "import kpi_assets.assets.factory, kpi_assets.read.sides, kpi_assets.surface\n"
         "banned = ('kpi_assets.lake.', 'pyspark.', 'grpc.', 'pyarrow.')\n"
         "print(sorted(name for name in sys.modules if f'{name}.'.startswith(banned)))\n"
         "print('kpi_assets.model.portable.statement' in sys.modules)\n"
