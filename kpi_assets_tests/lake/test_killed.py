@@ -1,0 +1,225 @@
+"""Whatever is lost between two steps of a publish on the lake, the ledger is the truth, and later builds mend the rest.
+
+The client, the engine, the session with Postgres and the store are lost after each step. The ledger's row is the
+publish: before it readers of the ledger and of `main` see the earlier rows, and after it `main` may lag until the next
+build of the table, of any load_date. What a lost build left in the lake is swept by the next one of its load_date.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import psutil
+import psycopg
+import pytest
+
+from kpi_assets.embedded.stack import Stack
+from kpi_assets.lake.session import Engine, EngineError
+from kpi_assets.ledger import publishes
+from kpi_assets.materialize import in_lake
+from kpi_assets.model.names import Relation
+from kpi_assets.settings import settings
+from kpi_assets.sources.s3_objects import client
+from kpi_assets.warehouse.connection import WarehouseError
+from kpi_assets_tests.lake.conftest import LakeHarness
+from kpi_assets_tests.lake.gate import Gate, gate
+from kpi_assets_tests.lake.server import LakeServer, lake_server, needed
+from kpi_assets_tests.lake.steps import STEPS, after
+from kpi_assets_tests.machine import PATIENCE
+from kpi_assets_tests.materialize.crash_points import await_no_session, locks
+from kpi_assets_tests.pipeline_harness import DAY, NEXT, RAW_THINGS
+
+pytestmark = pytest.mark.nightly
+RAW = RAW_THINGS.replace("grain: [thing_id]\n", "grain: [thing_id]\nstorage: lake\n", 1)
+NAME = "raw.things"
+# So that a store that is gone is noticed within seconds, and not within a minute.
+IMPATIENT = {
+    "spark.sql.catalog.k.s3.retry.num-retries": "1",
+    "spark.hadoop.fs.s3a.attempts.maximum": "1",
+    "spark.hadoop.fs.s3a.retry.limit": "1",
+}
+
+
+class Engines:
+    """A server that can be lost and started again, whose store is behind a gate."""
+
+    def __init__(self, store: Gate) -> None:
+        self.store = store
+        self._running = ExitStack()
+        self.server: LakeServer | None = None
+
+    def connect(self) -> Engine:
+        """Open a session, with a new server if there is none."""
+        if self.server is None:
+            self.server = self._running.enter_context(lake_server(IMPATIENT, endpoint=self.store.url))
+        return self.server.connect()
+
+    def kill(self) -> None:
+        """End the server without a chance to end anything itself."""
+        assert self.server is not None
+        for each in psutil.Process(self.server.spark.pid).children(recursive=True):
+            if each.name() == "java":
+                each.kill()
+                each.wait(PATIENCE)
+
+    def forget(self) -> None:
+        """Give back what is left of a server that was killed."""
+        self._running.close()
+        self.server = None
+
+
+@pytest.fixture(scope="module")
+def engines(stack: Stack) -> Iterator[Engines]:
+    """A server of these tests alone."""
+    needed()
+    with gate(client(settings()).meta.endpoint_url) as store:
+        found = Engines(store)
+        yield found
+        found.forget()
+
+
+@pytest.fixture
+def lab(
+    stack: Stack, tmp_path_factory: pytest.TempPathFactory, engines: Engines, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[LakeHarness]:
+    """A raw table with one published row, of the number 0."""
+    monkeypatch.setattr(in_lake, "connect", lambda _config, _name: engines.connect())
+    with LakeHarness.open(stack, tmp_path_factory.mktemp("killed")) as lab:
+        assert isinstance(lab, LakeHarness)
+        words = lab.folder / "pipeline.yaml"
+        words.write_text(words.read_text() + "lake: {engine: spark, catalog: k}\n")
+        lab.file("raw/things.sql", RAW)
+        lab.put_things(body(0))
+        assert not lab.build(NAME).held
+        yield lab
+
+
+def body(number: int) -> bytes:
+    """Return an object with one row."""
+    return b"thing_id,name,weight\n%d,anvil,20.50\n" % number
+
+
+def published(lab: LakeHarness) -> publishes.Publish:
+    """Return what the ledger names."""
+    with lab.session() as session:
+        return publishes.current(session, [Relation.parse(NAME)], DAY)[Relation.parse(NAME)]
+
+
+@contextmanager
+def looking(lab: LakeHarness, engines: Engines) -> Iterator[None]:
+    """Look at the lake in a session of its own, which the lost build never had."""
+    with engines.connect() as lab.engine:
+        yield
+
+
+def numbers(lab: LakeHarness) -> tuple[list[object], list[object]]:
+    """Return the rows of the snapshot that the ledger names, and those of `main`."""
+    snapshot = published(lab).snapshot
+    assert snapshot is not None
+    named = lab.engine.rows(lab.lake(NAME).rows(DAY, snapshot.number))
+    columns = list(lab.lake(NAME).columns)
+    of_ledger = [row[columns.index("thing_id")] for row in named]
+    day = f"select thing_id from {lab.lake(NAME).sql} where load_date = date '{DAY}'"
+    lab.engine.execute(f"refresh table {lab.lake(NAME).sql}")
+    return of_ledger, [number for (number,) in lab.engine.rows(day)]
+
+
+def check(lab: LakeHarness, engines: Engines, number: int, *, is_published: bool, is_mirrored: bool) -> None:
+    """Check what readers see after the loss of the build of a number, and heal it."""
+    await_no_session(lab)
+    assert locks(lab) == []
+    with looking(lab, engines):
+        of_ledger, of_main = numbers(lab)
+        assert of_ledger == [number if is_published else number - 1]
+        assert of_main == [number if is_mirrored else number - 1]
+    if is_published:  # any build of the table mends its mirror
+        lab.put_things(body(1000 + number), NEXT)
+        assert not lab.build(NAME, NEXT).held
+    else:
+        assert not lab.build(NAME).held
+    with looking(lab, engines):
+        assert numbers(lab) == ([number], [number])
+    if is_published:
+        assert not lab.build(NAME).held
+    with looking(lab, engines):
+        assert numbers(lab) == ([number], [number])
+        of_day = {f"p{published(lab).build_id}"}
+        of_next = {
+            f"p{build}"
+            for (build,) in lab.rows(
+                f"select build_id from ops.publishes where load_date = '{NEXT}' and superseded_at is null"
+            )
+        }
+        assert {*lab.refs(NAME)} == of_day | of_next, "no branch is left, and no tag but those of what is published"
+
+
+def kill_client(lab: LakeHarness, engines: Engines, step: str) -> None:
+    """Build in a process that is killed after a step."""
+    assert engines.server is not None
+    environment = {
+        **os.environ,
+        "KPI_SPARK_URL": engines.server.url.get_secret_value(),
+        "KPI_SPARK_TOKEN": engines.server.token.get_secret_value(),
+    }
+    words = [str(lab.root), lab.name, lab.bucket, NAME, str(DAY), step]
+    command = [sys.executable, "-m", "kpi_assets_tests.lake.steps", *words]
+    assert subprocess.run(command, env=environment, check=False, timeout=600).returncode == -9
+
+
+def test_a_client_that_is_killed_after_any_step(lab: LakeHarness, engines: Engines) -> None:
+    for number, step in enumerate(STEPS, 1):
+        lab.put_things(body(number))
+        lab.verify(NAME)
+        kill_client(lab, engines, step)
+        is_published = step in ("ledger", "main")
+        check(lab, engines, number, is_published=is_published, is_mirrored=step == "main")
+
+
+def lose(lab: LakeHarness, monkeypatch: pytest.MonkeyPatch, step: str, act: Callable[[], None]) -> bool:
+    """Build, and lose something after a step; return whether the build ended well."""
+    lab.verify(NAME)
+    with monkeypatch.context() as patch:
+        after(patch, step, act)
+        try:
+            return not lab.build(NAME).held
+        except (EngineError, psycopg.Error, WarehouseError):
+            return False
+
+
+def test_sessions_with_postgres_that_are_lost_after_any_step(
+    lab: LakeHarness, engines: Engines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end_sessions() -> None:
+        lab.in_postgres("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", lab.name)
+
+    for number, step in enumerate(STEPS, 1):
+        lab.put_things(body(number))
+        is_published = step in ("ledger", "main")
+        assert lose(lab, monkeypatch, step, end_sessions) == is_published
+        check(lab, engines, number, is_published=is_published, is_mirrored=step == "main")
+
+
+def test_a_store_that_cannot_be_reached_after_any_step(
+    lab: LakeHarness, engines: Engines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, step in enumerate(STEPS, 1):
+        lab.put_things(body(number))
+        is_published = step in ("tag", "ledger", "main")
+        try:
+            assert lose(lab, monkeypatch, step, engines.store.shut) == is_published
+        finally:
+            engines.store.open()
+        check(lab, engines, number, is_published=is_published, is_mirrored=step == "main")
+
+
+def test_an_engine_that_is_killed_after_any_step(
+    lab: LakeHarness, engines: Engines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, step in enumerate(STEPS, 1):
+        lab.put_things(body(number))
+        is_published = step in ("tag", "ledger", "main")
+        assert lose(lab, monkeypatch, step, engines.kill) == is_published
+        engines.forget()
+        check(lab, engines, number, is_published=is_published, is_mirrored=step == "main")
