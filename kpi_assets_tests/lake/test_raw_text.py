@@ -14,6 +14,7 @@ from kpi_assets.fixtures.cases import find_cases
 from kpi_assets.lake.raw_text import SETTINGS, RawText
 from kpi_assets.model.dialect import Dialect
 from kpi_assets.model.names import Relation
+from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.model.portable.raw_words import refused_words
 from kpi_assets.model.table import Table
 from kpi_assets.samples import GENERATORS
@@ -176,39 +177,53 @@ def test_objects_of_any_dialect_are_read_as_on_postgres(both: Both, words: str) 
     assert min(seen[:2]) > 5, seen
 
 
-def _portable(table: Table) -> bool:
-    """Whether a raw table of CSV can be read by an engine."""
-    return table.has_object and table.source.format == "csv" and not [*refused_words(table)]
+# Types of the shipped tables that no engine holds, and what is declared in their place here.
+_INSTEAD = {"timestamp with time zone": "text", "numeric": "numeric(20,6)"}
 
 
-@pytest.mark.parametrize("name", ["instacart", "ecommerce", "storefront"])
-def test_each_planted_fault_is_set_aside_as_on_postgres(both: Both, tmp_path: Path, name: str) -> None:
-    tables = [each for each in PIPELINES[name].object_tables if _portable(each)]
-    generator, seen, differ = GENERATORS[name], set[bytes](), 0
+def _raw_tables(pipeline: Pipeline) -> dict[Relation, Table]:
+    """Return the raw tables of CSV, with types that an engine holds."""
+    found = {}
+    for table in pipeline.object_tables:
+        if table.source.format != "csv" or [*refused_words(table)]:
+            continue
+        columns = {
+            name: column.model_copy(update={"type": _INSTEAD.get(column.type, column.type)})
+            for name, column in table.header.columns.items()
+        }
+        found[table.relation] = replace(table, header=table.header.model_copy(update={"columns": columns}))
+    return found
+
+
+@pytest.mark.parametrize(("name", "most"), [("instacart", 13), ("ecommerce", 5), ("storefront", 5)])
+def test_each_planted_fault_is_set_aside_as_on_postgres(both: Both, tmp_path: Path, name: str, most: int) -> None:
+    tables, generator = _raw_tables(PIPELINES[name]), GENERATORS[name]
+    seen, differ = set[bytes](), 0
     for number, fault in enumerate(["", *generator.faults]):
         folder = tmp_path / str(number)
         generator.write(folder, load_date=DAY, orders=60, seed=1, faults=[fault] if fault else [])
-        for table in tables:
+        for table in tables.values():
             for path in (each for each in folder.rglob(Path(table.object_key(DAY)).name) if each.is_file()):
                 data = path.read_bytes()
-                if data in seen:
-                    continue
-                seen.add(data)
-                assert list(both.differences(table, data)) == [], fault
-                differ += number > 0
-    assert differ >= {"instacart": 13, "ecommerce": 1, "storefront": 0}[name] or not tables
+                if data not in seen:
+                    seen.add(data)
+                    assert list(both.differences(table, data)) == [], fault
+                    differ += number > 0
+    assert differ >= most
 
 
 def test_the_objects_of_all_fixtures_are_read_as_on_postgres(both: Both) -> None:
-    found = 0
+    tables = {name: _raw_tables(pipeline) for name, pipeline in PIPELINES.items()}
+    seen = set[bytes]()
     for case in find_cases(FIXTURES):
-        table = PIPELINES[case.pipeline].tables.get(Relation.parse(case.table)) if not case.question else None
-        if table is None or not _portable(table):
-            continue
-        for path in case.objects.values():
-            assert list(both.differences(table, path.read_bytes(), case.file.load_date)) == [], case.id
-            found += 1
-    assert found > 20
+        table = tables[case.pipeline].get(Relation.parse(case.table)) if not case.question else None
+        for path in case.objects.values() if table else ():
+            data = path.read_bytes()
+            assert table is not None
+            if data not in seen:
+                seen.add(data)
+                assert list(both.differences(table, data, case.file.load_date)) == [], case.id
+    assert len(seen) > 30
 
 
 # What went wrong once: each with the reasons of the records that are set aside.
@@ -265,8 +280,8 @@ def test_an_object_in_many_blocks_has_the_numbers_of_its_lines(both: Both) -> No
         both.spark.all_rows(f"set spark.sql.files.{name} = {value}")
     try:
         path = both.write(data)
-        blocks = both.spark.all_rows(f"select count(distinct spark_partition_id()) from text.`file://{path}`")
-        assert blocks == [(-(-len(data) // 256),)]
+        parts = both.spark.all_rows(f"select spark_partition_id() from text.`file://{path}`")
+        assert len({*parts}) > 30
         assert list(both.differences(numbered, data)) == []
         found = both.on_engine(numbered, data, DAY)
         assert {row[-1] for row in found.rows} == {number for number in range(1, 400) if number % 11}

@@ -121,6 +121,8 @@ _TESTS = {
     ),
     "materialize/places": (*_CORE, "materialize/test_recheck.py", "materialize/test_retention.py"),
     "materialize/dropped": ("materialize/test_retention.py", "materialize/test_carry_on.py"),
+    "lake/raw_text": ("lake/test_raw_counts.py", "lake/test_raw_text.py"),
+    "lake/raw_values": ("lake/test_raw_counts.py", "lake/test_raw_text.py"),
     "model/live": ("model/test_live.py", "materialize/test_live_views.py"),
     "model/ops_relations": ("warehouse/test_provision.py", "model/test_live.py"),
     "model/kinds": ("warehouse/test_kinds.py", "model/test_header.py", "materialize/test_storage_kinds.py"),
