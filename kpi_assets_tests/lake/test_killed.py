@@ -8,8 +8,8 @@ build of the table, of any load_date. What a lost build left in the lake is swep
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 
 import psutil
 import psycopg
@@ -34,6 +34,7 @@ from kpi_assets_tests.pipeline_harness import DAY, NEXT, RAW_THINGS
 pytestmark = pytest.mark.nightly
 RAW = RAW_THINGS.replace("grain: [thing_id]\n", "grain: [thing_id]\nstorage: lake\n", 1)
 NAME = "raw.things"
+LOSSES = ("client", "sessions", "store", "engine")
 # So that a store that is gone is noticed within seconds, and not within a minute.
 IMPATIENT = {
     "spark.sql.catalog.k.s3.retry.num-retries": "1",
@@ -80,14 +81,12 @@ def engines(stack: Stack) -> Iterator[Engines]:
         found.forget()
 
 
-@pytest.fixture
-def lab(
-    stack: Stack, tmp_path_factory: pytest.TempPathFactory, engines: Engines, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[LakeHarness]:
+@pytest.fixture(scope="module")
+def lab(stack: Stack, tmp_path_factory: pytest.TempPathFactory, engines: Engines) -> Iterator[LakeHarness]:
     """A raw table with one published row, of the number 0."""
-    monkeypatch.setattr(in_lake, "connect", lambda _config, _name: engines.connect())
-    with LakeHarness.open(stack, tmp_path_factory.mktemp("killed")) as lab:
+    with pytest.MonkeyPatch.context() as patch, LakeHarness.open(stack, tmp_path_factory.mktemp("killed")) as lab:
         assert isinstance(lab, LakeHarness)
+        patch.setattr(in_lake, "connect", lambda _config, _name: engines.connect())
         words = lab.folder / "pipeline.yaml"
         words.write_text(words.read_text() + "lake: {engine: spark, catalog: k}\n")
         lab.file("raw/things.sql", RAW)
@@ -114,7 +113,7 @@ def looking(lab: LakeHarness, engines: Engines) -> Iterator[None]:
         yield
 
 
-def numbers(lab: LakeHarness) -> tuple[list[object], list[object]]:
+def numbers(lab: LakeHarness) -> tuple[list[int], list[int]]:
     """Return the rows of the snapshot that the ledger names, and those of `main`."""
     snapshot = published(lab).snapshot
     assert snapshot is not None
@@ -124,35 +123,6 @@ def numbers(lab: LakeHarness) -> tuple[list[object], list[object]]:
     day = f"select thing_id from {lab.lake(NAME).sql} where load_date = date '{DAY}'"
     lab.engine.execute(f"refresh table {lab.lake(NAME).sql}")
     return of_ledger, [number for (number,) in lab.engine.rows(day)]
-
-
-def check(lab: LakeHarness, engines: Engines, number: int, *, is_published: bool, is_mirrored: bool) -> None:
-    """Check what readers see after the loss of the build of a number, and heal it."""
-    await_no_session(lab)
-    assert locks(lab) == []
-    with looking(lab, engines):
-        of_ledger, of_main = numbers(lab)
-        assert of_ledger == [number if is_published else number - 1]
-        assert of_main == [number if is_mirrored else number - 1]
-    if is_published:  # any build of the table mends its mirror
-        lab.put_things(body(1000 + number), NEXT)
-        assert not lab.build(NAME, NEXT).held
-    else:
-        assert not lab.build(NAME).held
-    with looking(lab, engines):
-        assert numbers(lab) == ([number], [number])
-    if is_published:
-        assert not lab.build(NAME).held
-    with looking(lab, engines):
-        assert numbers(lab) == ([number], [number])
-        of_day = {f"p{published(lab).build_id}"}
-        of_next = {
-            f"p{build}"
-            for (build,) in lab.rows(
-                f"select build_id from ops.publishes where load_date = '{NEXT}' and superseded_at is null"
-            )
-        }
-        assert {*lab.refs(NAME)} == of_day | of_next, "no branch is left, and no tag but those of what is published"
 
 
 def kill_client(lab: LakeHarness, engines: Engines, step: str) -> None:
@@ -165,61 +135,63 @@ def kill_client(lab: LakeHarness, engines: Engines, step: str) -> None:
     }
     words = [str(lab.root), lab.name, lab.bucket, NAME, str(DAY), step]
     command = [sys.executable, "-m", "kpi_assets_tests.lake.steps", *words]
-    assert subprocess.run(command, env=environment, check=False, timeout=600).returncode == -9
+    assert subprocess.run(command, env=environment, check=False, timeout=PATIENCE).returncode == -9
 
 
-def test_a_client_that_is_killed_after_any_step(lab: LakeHarness, engines: Engines) -> None:
-    for number, step in enumerate(STEPS, 1):
-        lab.put_things(body(number))
-        lab.verify(NAME)
-        kill_client(lab, engines, step)
-        is_published = step in ("ledger", "main")
-        check(lab, engines, number, is_published=is_published, is_mirrored=step == "main")
+def lose(lab: LakeHarness, engines: Engines, lost: str, step: str) -> None:
+    """Build, and lose something after a step."""
 
-
-def lose(lab: LakeHarness, monkeypatch: pytest.MonkeyPatch, step: str, act: Callable[[], None]) -> bool:
-    """Build, and lose something after a step; return whether the build ended well."""
-    lab.verify(NAME)
-    with monkeypatch.context() as patch:
-        after(patch, step, act)
-        try:
-            return not lab.build(NAME).held
-        except (EngineError, psycopg.Error, WarehouseError):
-            return False
-
-
-def test_sessions_with_postgres_that_are_lost_after_any_step(
-    lab: LakeHarness, engines: Engines, monkeypatch: pytest.MonkeyPatch
-) -> None:
     def end_sessions() -> None:
         lab.in_postgres("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", lab.name)
 
-    for number, step in enumerate(STEPS, 1):
-        lab.put_things(body(number))
-        is_published = step in ("ledger", "main")
-        assert lose(lab, monkeypatch, step, end_sessions) == is_published
-        check(lab, engines, number, is_published=is_published, is_mirrored=step == "main")
-
-
-def test_a_store_that_cannot_be_reached_after_any_step(
-    lab: LakeHarness, engines: Engines, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for number, step in enumerate(STEPS, 1):
-        lab.put_things(body(number))
-        is_published = step in ("tag", "ledger", "main")
-        try:
-            assert lose(lab, monkeypatch, step, engines.store.shut) == is_published
-        finally:
-            engines.store.open()
-        check(lab, engines, number, is_published=is_published, is_mirrored=step == "main")
-
-
-def test_an_engine_that_is_killed_after_any_step(
-    lab: LakeHarness, engines: Engines, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for number, step in enumerate(STEPS, 1):
-        lab.put_things(body(number))
-        is_published = step in ("tag", "ledger", "main")
-        assert lose(lab, monkeypatch, step, engines.kill) == is_published
+    if lost == "client":
+        kill_client(lab, engines, step)
+        return
+    act = {"sessions": end_sessions, "store": engines.store.shut, "engine": engines.kill}[lost]
+    with pytest.MonkeyPatch.context() as patch:
+        after(patch, step, act)
+        with suppress(EngineError, psycopg.Error, WarehouseError):
+            assert not lab.build(NAME).held
+    engines.store.open()
+    if lost == "engine":
         engines.forget()
-        check(lab, engines, number, is_published=is_published, is_mirrored=step == "main")
+
+
+# What is published, and which row `main` shows, when something was lost after a step: the one before, the new one, or
+# none. Between the tag and the end of the transaction only Postgres is needed, and after it the engine and the store.
+OLD, NEW = (False, "old"), (True, "new")
+EXPECTED = {
+    "fill": dict.fromkeys(LOSSES, OLD),
+    "audit": dict.fromkeys(LOSSES, OLD),
+    "tag": {"client": OLD, "sessions": OLD, "store": (True, "old"), "engine": (True, "old")},
+    "ledger": dict.fromkeys(LOSSES, (True, "old")),
+    "half of main": {"client": (True, "none"), "sessions": NEW, "store": (True, "none"), "engine": (True, "none")},
+    "main": dict.fromkeys(LOSSES, NEW),
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("lost", LOSSES)
+def test_what_is_lost_after_a_step(lab: LakeHarness, engines: Engines, lost: str, step: str) -> None:
+    with looking(lab, engines):
+        [before] = numbers(lab)[0]
+    number = before + 1
+    lab.put_things(body(number))
+    lab.verify(NAME)
+
+    lose(lab, engines, lost, step)
+
+    is_published, shown = EXPECTED[step][lost]
+    await_no_session(lab)
+    assert locks(lab) == []
+    with looking(lab, engines):
+        mirrored = {"old": [before], "new": [number], "none": []}[shown]
+        assert numbers(lab) == ([number if is_published else before], mirrored)
+    # Any build of the table mends its mirror and takes away what was left; a build of the load_date publishes it.
+    day = NEXT if is_published else DAY
+    lab.put_things(body(number), day)
+    assert not lab.build(NAME, day).held
+    with looking(lab, engines):
+        assert numbers(lab) == ([number], [number])
+        tags = lab.rows("select 'p' || build_id from ops.publishes where superseded_at is null order by 1")
+        assert lab.refs(NAME) == [name for (name,) in tags], "no branch is left, and no tag of what is not published"
