@@ -9,7 +9,7 @@ import dagster as dg
 
 from kpi_assets.assets.factory import RESOURCES
 from kpi_assets.assets.steps import NAMED, user_errors_as_failures
-from kpi_assets.materialize.retention import drop_due, find_due, totals_by_table
+from kpi_assets.materialize.retention import drop_due, find_due, settle_lake, totals_by_table
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.warehouse.connection import connect
 
@@ -25,6 +25,8 @@ def retention_job(pipeline: Pipeline) -> dg.JobDefinition:
             with connect(work.server, pipeline.name, "retention") as connection:
                 found = find_due(connection, pipeline, datetime.now(timezone.utc).date())
             outcomes = list(drop_due(work, found))
+            for sentence in settle_lake(work):
+                context.log.info(sentence)
         for total in totals_by_table(publish for publish, kept_reason in outcomes if not kept_reason):
             days = f"{total.load_dates} load_dates from {total.first} to {total.last}"
             context.log.info(f"{total.asset}: {total.rows} rows of {days} dropped")

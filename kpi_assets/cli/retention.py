@@ -73,7 +73,10 @@ def _retain(work: Workspace, *, drop: bool) -> list[str]:
     left = []
     if drop:
         store = open_store(pipeline, work.settings)
-        outcomes = list(build.drop_due(BuildContext(pipeline, work.server, store, str(uuid.uuid4())), found))
+        context = BuildContext(pipeline, work.server, store, str(uuid.uuid4()))
+        outcomes = list(build.drop_due(context, found))
+        for sentence in build.settle_lake(context):
+            say(sentence)
         left = [
             f"{publish.asset} of {publish.load_date}: {kept_reason}" for publish, kept_reason in outcomes if kept_reason
         ]

@@ -8,7 +8,7 @@ Belongs here: the only import of the engine's client. Not here: which statements
 import logging
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -35,6 +35,8 @@ STATEMENT_TIMEOUT = 6 * 3600.0  # seconds, as long as a run may take
 # What gRPC says of a server that is not there, or no longer, and of a session that it has forgotten.
 _LOST_CODES = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "ABORTED")
 _LOST = ("INVALID_HANDLE.SESSION", "SESSION_CLOSED", "SESSION_NOT_FOUND", "SESSION_CHANGED", "OPERATION_NOT_FOUND")
+# Two sessions changed a table at once, and the engine has tried again as often as the table says.
+_BUSY = ("CommitFailedException", "CommitStateUnknownException")
 _TRACE = re.compile(r"\n\s*(JVM stacktrace|at \w+[.\w$]+\()", re.MULTILINE)
 _LONGEST = 400  # letters of what the engine says
 
@@ -110,19 +112,25 @@ class Engine:
 
     def _configure(self, name: str) -> None:
         with self._errors("opening a session"), self._limited(60.0):
-            for setting, value in SETTINGS.items():
+            found = self.settings()
+            differ = {name: value for name, value in SETTINGS.items() if found[name].lower() != value.lower()}
+            for setting, value in differ.items():
                 self._session.conf.set(setting, value)
-            found = {setting: self._session.conf.get(setting) for setting in SETTINGS}
+            found = self.settings() if differ else found
             self.version = self._session.version
             self._session.addTag(re.sub(r"[^\w.-]", "-", f"kpi-{name}")[:60])
         for setting, value in SETTINGS.items():
-            if str(found[setting]).lower() != value.lower():
+            if found[setting].lower() != value.lower():
                 raise EngineError(
                     f"The engine at {self.place} keeps {setting} = {found[setting]}, and {value} is needed for the "
                     "same values as in Postgres: let sessions set it."
                 )
         if int(self.version.split(".")[0]) < 4:
             raise EngineError(f"The engine at {self.place} is Spark {self.version}: Spark 4 or later is needed.")
+
+    def settings(self) -> dict[str, str]:
+        """Return what the session has of the settings that decide on values, by one request."""
+        return dict(zip(SETTINGS, map(str, self._session.client.get_configs(*SETTINGS)), strict=True))
 
     def execute(self, statement: str, *, timeout: float = STATEMENT_TIMEOUT) -> None:
         """Execute a statement whose rows do not matter. Raises EngineError."""
@@ -259,7 +267,8 @@ def _explained(error: Exception, doing: str, place: str) -> EngineError:
             transient=True,
             condition=condition,
         )
-    return EngineError(f"The engine at {place} refused {doing}: {_first(said)}", condition=condition)
+    is_busy = any(word in said for word in _BUSY)
+    return EngineError(f"The engine at {place} refused {doing}: {_first(said)}", transient=is_busy, condition=condition)
 
 
 def _grpc_code(error: Exception) -> str:
@@ -273,8 +282,3 @@ def _first(said: str) -> str:
     """Return what the engine says in one line, without the trace of its own code."""
     text = " ".join(_TRACE.split(said)[0].split())
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
-
-
-def settings_of(engine: Engine) -> Mapping[str, str]:
-    """Return what the session has of the settings that decide on values, for doctor."""
-    return {name: str(engine._session.conf.get(name)) for name in SETTINGS}

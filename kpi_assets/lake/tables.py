@@ -26,6 +26,8 @@ _PROPERTIES = {
     "format-version": "2",
     # A build writes one load_date: distributing its rows by load_date would give them all to one task.
     "write.distribution-mode": "none",
+    # Load_dates are built at once, and each commit of one makes those of the others try again.
+    "commit.retry.num-retries": "20",
 }
 _HELD_BY = {"smallint": "int", "integer": "int"}  # Iceberg has no smallint
 _DECIMAL = "decimal("

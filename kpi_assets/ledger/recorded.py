@@ -141,18 +141,20 @@ _UNDUE = "undue as (select * from unnest(%(undue_days)s::date[], %(undue_tables)
 # The publish_id of the decisions in `{inputs}` of the build of the table `{asset}`; NULL if it knew of none.
 _DECISIONS = "({inputs} ->> ('decisions.' || replace({asset}, '.', '__')))::bigint"
 # Whether one of the publishes in `{inputs}` was followed by one with other rows, or with other rulings on them, or that
-# lacks something else, or one of another load_date was taken out of its table. What is decided now, S3 says, and of
-# what a history was up to a load_date, marks.py.
+# lacks something else, or one of another load_date was taken out of its table. Checksums of two kinds are never equal.
+# What is decided now, S3 says, and of what a history was up to a load_date, marks.py.
 _OTHER_INPUTS = """
 exists (
     select 1
     from jsonb_each_text({inputs}) as i
     inner join ops.publishes as r on r.publish_id = i.value::bigint
     where i.key not like '%%@..%%' and split_part(r.asset, '.', 1) <> 'decisions'
-    and r.superseded_at is not null and r.checksum || r.rulings::text || r.lacks::text is distinct from (
+    and r.superseded_at is not null
+    and coalesce(r.checksum_kind || ' ', '') || r.checksum || r.rulings::text || r.lacks::text is distinct from (
         select
             case
-                when n.removed_at is null or i.key not like '%%@%%' then n.checksum || n.rulings::text || n.lacks::text
+                when n.removed_at is null or i.key not like '%%@%%'
+                    then coalesce(n.checksum_kind || ' ', '') || n.checksum || n.rulings::text || n.lacks::text
             end
         from ops.publishes as n
         where n.asset = r.asset and n.load_date = r.load_date

@@ -60,6 +60,7 @@ from kpi_assets.warehouse import candidates
 from kpi_assets.warehouse.audit import Audit, Elsewhere
 from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets.warehouse.shape import Published
+from kpi_assets.warehouse.tables import check_storage
 from kpi_assets.warehouse.versions import VersionChanges
 
 READ_FOR = timedelta(days=1)  # as long as a build may read a snapshot that is published no more
@@ -126,6 +127,18 @@ class EngineSession:
             self.opened.close()
 
 
+def settle(context: BuildContext) -> Iterator[tuple[Relation, Sequence[str]]]:
+    """Sweep each table on the lake, and give `main` what the ledger names; yield what was done to which table.
+
+    Builds do it for what they find; this is for tables that nobody builds any more, and for all load_dates. Raises
+    EngineError.
+    """
+    for table in context.pipeline.lake_tables:
+        with context.session(table, f"settle {table.relation}") as connection, on_engine(context, table) as place:
+            assert isinstance(place, InLake)
+            yield table.relation, place.settle(connection, table)
+
+
 @contextmanager
 def dropping(connection: Connection[Any], names: Sequence[str]) -> Iterator[Callable[[], None]]:
     """Yield what drops Iceberg tables of the ledger of a session, by their names in the catalog. Raises EngineError."""
@@ -140,13 +153,22 @@ def dropping(connection: Connection[Any], names: Sequence[str]) -> Iterator[Call
         yield drop
 
 
-def pins_of(publishes: Sequence[Publish]) -> dict[Relation, dict[date, Pin]]:
-    """Return what is read of the lake: each load_date in the snapshot that the ledger names."""
+def pins_of(pipeline: Pipeline, publishes: Sequence[Publish]) -> dict[Relation, dict[date, Pin]]:
+    """Return what is read of the lake: each load_date in the snapshot that the ledger names.
+
+    Raises UpstreamError for one that was published before its table was on the lake: its rows are in Postgres.
+    """
     found: dict[Relation, dict[date, Pin]] = {}
     for publish in publishes:
-        if (snapshot := publish.snapshot) is not None:
-            pin = Pin(snapshot.table, snapshot.number, publish.types)
-            found.setdefault(Relation.parse(publish.asset), {})[publish.load_date] = pin
+        relation = Relation.parse(publish.asset)
+        if relation not in pipeline.tables or not pipeline.tables[relation].storage.in_lake:
+            continue
+        if (snapshot := publish.snapshot) is None:
+            raise UpstreamError(
+                f"{relation} of {publish.load_date} was published in Postgres, before its file said storage: lake: "
+                f"run `kpi drop {pipeline.name} {relation}` and backfill."
+            )
+        found.setdefault(relation, {})[publish.load_date] = Pin(snapshot.table, snapshot.number, publish.types)
     return found
 
 
@@ -195,7 +217,7 @@ class _OnEngine(Place):
         self, table: Table, read: Sequence[Publish], parameters: Mapping[str, Any], this: str = ""
     ) -> Statements:
         """Return the statements of a build that reads these publishes."""
-        return Statements(self._context.pipeline, table, pins_of(read), parameters, this)
+        return Statements(self._context.pipeline, table, pins_of(self._context.pipeline, read), parameters, this)
 
 
 def _parameters(load_date: date, inputs: Inputs) -> dict[str, Any]:
@@ -291,7 +313,11 @@ class InLake(_OnEngine):
         return lake_table(self._context.pipeline, table)
 
     def drop_leftovers(self, connection: Connection[Any], table: Table, load_date: date) -> None:
-        """Make the table ready: as its file declares it, and without what no build of the ledger has left in it."""
+        """Make the table ready: as its file declares it, and without what no build of the ledger has left in it.
+
+        Raises DefinitionError if its rows are in Postgres.
+        """
+        check_storage(connection, table)
         tables, lake = self._session.tables(connection), self._table(table)
         with _naming(table, load_date):
             tables.ensure(lake)
@@ -304,6 +330,26 @@ class InLake(_OnEngine):
             found = tables.repair(lake, {each.load_date: each.snapshot.number for each in latest}, complete=False)
             if found.snapshots > MOST_SNAPSHOTS:
                 tables.expire(lake, datetime.now(timezone.utc) - READ_FOR)
+
+    def settle(self, connection: Connection[Any], table: Table) -> list[str]:
+        """Sweep the table, and give `main` what the ledger names; return what was done, for people.
+
+        What a publish is about to move is left to it: its build is unfinished.
+        """
+        tables, lake = self._session.tables(connection), self._table(table)
+        if not tables.exists(lake):
+            return []
+        tables.check_owner(lake)
+        unfinished = ledger_places.unfinished(connection, table.relation)
+        named = ledger_places.named(connection, [table.relation])
+        keep = {each.build_id for each in named if each.state in ("current", "held")}
+        done = [f"dropped {name}" for name in tables.sweep(lake, {*keep, *unfinished})]
+        if not unfinished:
+            current = {each.load_date: each.snapshot.number for each in named if each.state == "current"}
+            found = tables.repair(lake, current, complete=True)
+            done += [f"moved main for {day}" for day in found.load_dates]
+        tables.expire(lake, datetime.now(timezone.utc) - READ_FOR)
+        return done
 
     def fill(
         self,

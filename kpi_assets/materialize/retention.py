@@ -101,6 +101,18 @@ def drop_due(context: BuildContext, due: Sequence[Publish], timeout: float = TIM
                 unlock(turns, lock)
 
 
+def settle_lake(context: BuildContext) -> Iterator[str]:
+    """Clear away what builds have left on the lake, and give its readers what the ledger names; yield what was done.
+
+    Nothing is done for a pipeline without such tables. Raises EngineError.
+    """
+    if context.pipeline.lake_tables:
+        from kpi_assets.materialize.in_lake import settle  # noqa: PLC0415  no other pipeline needs it
+
+        for relation, done in settle(context):
+            yield from (f"{relation} on the lake: {each}" for each in done)
+
+
 def _drop(context: BuildContext, session: Connection[Any], publish: Publish, timeout: float) -> str:
     """Drop the rows of one publish and record that, also for the views that show them; return why it was kept, or "".
 

@@ -203,11 +203,11 @@ def _check_key(table: Table, before: Side, after: Side) -> None:
 def _are_equal(table: Table, before: Side, after: Side) -> bool:
     """Return whether the ledger says that the rows are the same.
 
-    A checksum counts the order of the columns, and not the batch of a row.
+    A checksum counts the order of the columns, and not the batch of a row. Those of two kinds say nothing together.
     """
     if before.checksum is None or after.is_added or (table.grows and BATCH in table.header.grain):
         return False
-    one, other = ((side.checksum, side.count, [*side.types.items()]) for side in (before, after))
+    one, other = ((side.checksum_kind, side.checksum, side.count, [*side.types.items()]) for side in (before, after))
     return one == other
 
 

@@ -26,6 +26,7 @@ with recursive made_of as (
     cross join lateral (
         select n.publish_id from ops.publishes as n
         where n.asset = r.asset and n.load_date = r.load_date and n.checksum = r.checksum
+        and n.checksum_kind is not distinct from r.checksum_kind
         and n.published_at <= %(at)s::timestamptz
         order by n.publish_id desc
         limit 1
@@ -39,7 +40,7 @@ from made_of
 inner join ops.publishes as p using (publish_id)
 where not exists (select 1 from jsonb_object_keys(p.inputs) as i (name) where i.name not like 'decisions.%%')
 group by p.asset, p.load_date
-having count(distinct p.checksum) > 1
+having count(distinct coalesce(p.checksum_kind || ' ', '') || p.checksum) > 1
 limit 1
 """
 

@@ -21,7 +21,8 @@ select
     p.asset, p.publish_id, p.published_at, least(p.superseded_at, p.removed_at, p.dropped_at) as until,
     p.run_id, p.rows, p.checksum, p.cause, p.restores,
     case
-        when (n.checksum, n.columns) is not distinct from (p.checksum, p.columns) then 'shown'
+        when (n.checksum_kind, n.checksum, n.columns) is not distinct from (p.checksum_kind, p.checksum, p.columns)
+            then 'shown'
         when v.relation is not null then 'kept'
         else 'gone'
     end as place,

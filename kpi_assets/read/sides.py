@@ -28,8 +28,9 @@ from kpi_assets.warehouse.ddl import identifier, types_of
 class Side:
     """Rows that can be compared: `rows` is what FROM reads, without an alias; it has load_date and columns of `types`.
 
-    `count` and `checksum` are those of the ledger, None if it has none. The key of a side that is not `is_unique` may
-    have several rows. The rows of a side that `is_added` would be added to those of the other side, and replace none.
+    `count` and `checksum` are those of the ledger, None if it has none; `checksum_kind` says whose hashes it sums.
+    The key of a side that is not `is_unique` may have several rows. A side that `is_added` would be added to the rows
+    of the other, and replace none.
     """
 
     name: str  # in a sentence
@@ -40,6 +41,7 @@ class Side:
     is_unique: bool = True
     is_added: bool = False
     note: str = ""  # a sentence for people
+    checksum_kind: str | None = None
 
 
 class Asked(Protocol):
@@ -60,17 +62,25 @@ class Published:
         """Return its rows. Raises UserError also if they are gone."""
         publish = find_publish(connection, pipeline, table, self.load_date, place=place)
         types = publish.types or table.types
-        if (fetched := rows_of_lake(table, publish)) is not None:
-            return Side(str(self.load_date), fetched, types, publish.rows, publish.checksum)
-        rows = published_rows(connection, table, self.load_date)
+        fetched = rows_of_lake(table, publish)
+        found = Side(
+            str(self.load_date),
+            published_rows(connection, table, self.load_date) if fetched is None else fetched,
+            types,
+            publish.rows,
+            publish.checksum,
+            checksum_kind=publish.checksum_kind,
+        )
+        if fetched is not None:
+            return found
         stored = types_of(connection, table.relation)
         if any(stored.get(name, type_) != type_ for name, type_ in types.items()):  # other load_dates have wider ones
             columns = sql.SQL(", ").join(
                 sql.SQL("r.{0}::{1} as {0}").format(sql.Identifier(name), sql.SQL(type_))
                 for name, type_ in {LOAD_DATE: "date", **types}.items()
             )
-            rows = sql.SQL("(select {} from {} as r)").format(columns, rows)
-        return Side(str(self.load_date), rows, types, publish.rows, publish.checksum)
+            return replace(found, rows=sql.SQL("(select {} from {} as r)").format(columns, found.rows))
+        return found
 
 
 @dataclass(frozen=True)
@@ -141,7 +151,7 @@ class Earlier:
             )
         name = f"publish {publish.publish_id} of {publish.load_date}"
         current = publishes.current(connection, [table.relation], publish.load_date).get(table.relation)
-        if current and (current.checksum, current.columns) == (publish.checksum, publish.columns):
+        if current and (current.content, current.columns) == (publish.content, publish.columns):
             return replace(Published(publish.load_date).find(connection, pipeline, table, place=place), name=name)
         found = kept.find(connection, publish)
         if found is None:

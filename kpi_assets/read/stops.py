@@ -87,12 +87,13 @@ select
                 from jsonb_each_text(h.inputs) as i
                 inner join ops.publishes as p on p.publish_id = i.value::bigint
                 cross join lateral (
-                    select n.checksum from ops.publishes as n
+                    select n.checksum, n.checksum_kind from ops.publishes as n
                     where n.asset = p.asset and n.load_date = p.load_date and n.published_at <= %(at)s::timestamptz
                     order by n.publish_id desc
                     limit 1
                 ) as c
-                where i.key not like '%%@..%%' and c.checksum <> p.checksum
+                where i.key not like '%%@..%%'
+                    and (c.checksum_kind, c.checksum) is distinct from (p.checksum_kind, p.checksum)
             )
         end, false
     ) as is_over

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 from botocore.exceptions import ClientError
 from pydantic import SecretStr
@@ -38,6 +39,11 @@ class LakeServer:
     def connect(self) -> Engine:
         """Open a session; the caller closes it."""
         return Engine.connect(self.url, self.token, timeout=60)
+
+    def kill(self) -> None:
+        """Kill the Java process of the server, as a machine that fails does."""
+        for child in psutil.Process(self.spark.pid).children(recursive=True):
+            child.kill()
 
 
 def needed() -> None:

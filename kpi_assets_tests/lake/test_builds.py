@@ -1,5 +1,6 @@
 """Builds on the lake: from an object to a KPI in Postgres, published, held, released, replayed and taken away."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from decimal import Decimal
 from io import BytesIO
@@ -12,12 +13,16 @@ import pytest
 from kpi_assets.lake.tables import Tables
 from kpi_assets.ledger import places, publishes
 from kpi_assets.materialize import in_lake
-from kpi_assets.materialize.drop import drop_load_date, published_load_date
+from kpi_assets.materialize.build import build
+from kpi_assets.materialize.context import UpstreamError
+from kpi_assets.materialize.drop import drop_load_date, drop_table, published_load_date
 from kpi_assets.materialize.recheck import recheck
-from kpi_assets.materialize.retention import drop_due, find_due
+from kpi_assets.materialize.retention import drop_due, find_due, settle_lake
+from kpi_assets.materialize.verify_object import verify
 from kpi_assets.model.lake import Snapshot
 from kpi_assets.model.names import Relation
 from kpi_assets.sources.refusals import LakeError
+from kpi_assets.warehouse.ddl import DefinitionError
 from kpi_assets_tests.lake.conftest import LakeHarness
 from kpi_assets_tests.pipeline_harness import DAY, NEXT, RAW_THINGS, failed
 
@@ -325,17 +330,66 @@ def test_parquet_is_read_as_it_is(lab: LakeHarness) -> None:
         columns = {
             "thing_id": pa.array([1, 2], pa.int64()),
             "name": pa.array(["anvil", None], pa.string()),
-            "weight": pa.array(weights, pa.decimal128(10, 3)),
+            "weight": pa.array(weights, pa.decimal128(10, 2)),
         }
         body = BytesIO()
         pq.write_table(pa.table(columns), body)
         lab.put(key, body.getvalue())
 
-    put([Decimal("20.500"), None])
+    put([Decimal("20.50"), None])
     assert not lab.build("raw.things").held
     assert lab.main("raw.things", "thing_id, name, weight") == [(1, "anvil", Decimal("20.50")), (2, None, None)]
-    put([Decimal("20.505"), None])
+    put([Decimal("20000.00"), None])
     outcome = lab.build("raw.things")
     assert outcome.held
     messages = " ".join(result.message for result in failed(outcome.results).values())
     assert "1 of 2 records have a value that its column does not hold as it is" in messages
+
+
+def test_two_load_dates_of_one_table_are_built_at_once(lab: LakeHarness) -> None:
+    context = lab.prepared()
+    days = [DAY + timedelta(days=n) for n in range(3)]
+    table = context.pipeline.table("raw.things")
+    for day in days:
+        lab.put_things(GOOD, day)
+        assert not verify(context, table, day).held
+    with ThreadPoolExecutor(len(days)) as pool:
+        outcomes = [*pool.map(lambda day: build(context, table, day), days)]
+    assert [outcome.held for outcome in outcomes] == [False] * 3
+    assert lab.main("raw.things", "count(distinct load_date), count(*)") == [(3, 12)]
+    assert lab.refs("raw.things") == sorted(f"p{outcome.build_id}" for outcome in outcomes)
+
+
+def test_what_nobody_builds_any_more_is_settled(lab: LakeHarness) -> None:
+    lab.put_things(GOOD)
+    lab.build("raw.things")
+    publish, table = _publish(lab, "raw.things"), lab.lake("raw.things")
+    lab.engine.execute(f"alter table {table.sql} create branch c999999")
+    lab.engine.execute(f"alter table {table.sql} create branch of_a_person")
+    lab.engine.execute(f"delete from {table.sql} where thing_id = 1")
+    assert [*settle_lake(lab.context())] == [
+        "raw.things on the lake: dropped c999999",
+        f"raw.things on the lake: moved main for {DAY}",
+    ]
+    assert lab.main("raw.things", "thing_id") == [(1,), (2,), (3,), (4,)]
+    assert lab.refs("raw.things") == ["of_a_person", f"p{publish.build_id}"]
+    assert [*settle_lake(lab.context())] == []
+
+
+def test_a_table_moves_to_the_lake_by_a_drop_and_never_by_itself(lab: LakeHarness) -> None:
+    lab.file("raw/things.sql", RAW_THINGS)
+    (lab.folder / "stg/weighed.sql").unlink()
+    (lab.folder / "marts/classes.sql").unlink()
+    lab.put_things(GOOD)
+    lab.build("raw.things")
+    lab.file("raw/things.sql", RAW)
+    with pytest.raises(DefinitionError, match=r"was published with storage: rows; to change it, run `kpi drop "):
+        lab.build("raw.things")
+    lab.file("stg/weighed.sql", STG)
+    with pytest.raises(UpstreamError, match=r"was published in Postgres, before its file said storage: lake"):
+        lab.build("stg.weighed")
+    for _ in range(2):
+        drop_table(lab.server, lab.name, Relation.parse("raw.things"), lambda *_: None)
+        lab.build("raw.things")
+        assert lab.main("raw.things", "thing_id") == [(1,), (2,), (3,), (4,)]
+        assert lab.refs("raw.things") == [f"p{_publish(lab, 'raw.things').build_id}"]

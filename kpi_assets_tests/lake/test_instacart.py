@@ -30,6 +30,7 @@ DAYS = {
     "an order without lines": ["prior_order_without_lines"],
     "a header of another order": ["swapped_header"],
 }
+VIEW = "stg.stg_order_products_prior"  # in Postgres, where it has no checks of its own; on the lake it has rows
 Metrics = Mapping[str, Mapping[str, float | None]]
 
 
@@ -86,7 +87,9 @@ def test_a_day_on_the_lake_equals_the_oracle(labs: tuple[PipelineHarness, Pipeli
         "select table_name, check_name, status, metric_value, message from ops.data_quality_results "
         "where subject = 'candidate' order by 1, 2"
     )
-    assert on_lake.rows(metrics) == in_postgres.rows(metrics)
+    found, wanted = on_lake.rows(metrics), in_postgres.rows(metrics)
+    assert {each[:2] for each in found} - {each[:2] for each in wanted} == {(VIEW, "grain")}
+    assert [each for each in found if each[0] != VIEW] == wanted
     shown, expected = published(in_postgres, DAY), kpis(folder)
     assert shown == expected
     assert (
@@ -111,7 +114,9 @@ def test_planted_faults_are_held_with_the_counts_of_postgres(
         context = lab.prepared()
         land_all(context, folder, DAY)
         found.append(_held(context))
-    assert found[0] == found[1]
+    assert {name: of for name, of in found[0].items() if name != VIEW} == {
+        name: of for name, of in found[1].items() if name != VIEW
+    }
     assert any(found[0].values())
     quarantined = "select table_name, line, column_name, value, reason from ops.quarantine order by 1, 2"
     assert on_lake.rows(quarantined) == in_postgres.rows(quarantined)

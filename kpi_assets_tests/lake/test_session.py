@@ -1,5 +1,6 @@
 """The session with the engine: what it sets, what it gives back, and what it says when something is wrong."""
 
+import threading
 import time
 from datetime import date, datetime
 from decimal import Decimal
@@ -7,8 +8,9 @@ from decimal import Decimal
 import pytest
 from pydantic import SecretStr
 
-from kpi_assets.lake.session import SETTINGS, Engine, EngineError, place_of, settings_of
-from kpi_assets_tests.lake.server import LakeServer
+from kpi_assets.embedded.stack import Stack
+from kpi_assets.lake.session import SETTINGS, Engine, EngineError, place_of
+from kpi_assets_tests.lake.server import LakeServer, lake_server, needed
 
 pytestmark = pytest.mark.nightly
 
@@ -38,7 +40,7 @@ def test_rows_are_values_of_python(engine: Engine) -> None:
 
 
 def test_a_session_has_the_values_of_postgres(engine: Engine) -> None:
-    assert dict(settings_of(engine)) == SETTINGS
+    assert engine.settings() == SETTINGS
     for statement, condition in (
         ("select 1 / 0", "DIVIDE_BY_ZERO"),
         ("select cast('x' as int)", "CAST_INVALID_INPUT"),
@@ -51,6 +53,14 @@ def test_a_session_has_the_values_of_postgres(engine: Engine) -> None:
         assert "\n" not in str(raised.value)
         assert len(str(raised.value)) < 600
     assert engine.value("select 1") == 1, "an error does not end the session"
+
+
+def test_a_setting_of_the_server_that_gives_other_values_is_changed_for_the_session(server: LakeServer) -> None:
+    with server.connect() as engine:
+        engine.execute("set spark.sql.ansi.enabled = false")
+        assert engine.settings()["spark.sql.ansi.enabled"] == "false"
+        engine._configure("again")
+        assert engine.settings() == SETTINGS
 
 
 def test_rows_come_in_batches(engine: Engine) -> None:
@@ -110,3 +120,28 @@ def test_a_session_that_the_server_forgot_is_a_lost_connection(server: LakeServe
         assert raised.value.transient
     finally:
         engine.close()
+
+
+def test_a_server_that_dies_is_a_lost_connection(stack: Stack) -> None:
+    needed()
+    with lake_server() as server:
+        engine = server.connect()
+        try:
+            found = []
+            many = "select count(*) from range(1000000000) a cross join range(100000) b where a.id % 7 = b.id % 5"
+
+            def ask() -> None:
+                with pytest.raises(EngineError) as raised:
+                    engine.rows(many)
+                found.append(raised.value)
+
+            asking = threading.Thread(target=ask)
+            asking.start()
+            time.sleep(3)
+            server.kill()
+            asking.join(120)
+            [error] = found
+            assert error.transient
+            assert "was lost during a statement" in str(error)
+        finally:
+            engine.close()

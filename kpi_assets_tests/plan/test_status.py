@@ -106,6 +106,12 @@ def test_an_input_published_again_with_changed_rows_makes_its_readers_stale(shop
     shop.run()
     shop.build("raw.things", shop.day)
     assert shop.status().state == "published", "the same rows were published again, so nothing is stale"
+    said = "update ops.publishes set checksum_kind = %s where publish_id = (select max(publish_id) from ops.publishes)"
+    with shop.session() as session:
+        session.execute(said, ["other"])
+        assert shop.status().state == "stale", "checksums of two kinds say nothing of the rows"
+        session.execute(said, [None])
+    assert shop.status().state == "published"
     shop.file(
         "marts/weighed.sql", WEIGHED.replace("thing_id, weight\n", "thing_id, (weight * 2)::numeric(6, 2) as weight\n")
     )

@@ -104,6 +104,10 @@ def test_equal_checksums_are_an_answer_and_no_row_is_read(lab: PipelineHarness) 
     same = compared(lab)
     assert (same.changes, same.came, same.went, same.changed, same.unchanged) == ([], 0, 0, 0, 4)
     assert (same.was_read, same.sums) == (False, {})
+    # Nor can it of checksums of two kinds, which sum other hashes.
+    with lab.session() as session:
+        session.execute("update ops.publishes set checksum_kind = 'other' where load_date = %s", [NEXT])
+    assert compared(lab).was_read
     # The ledger cannot say it of rows with other columns: one of them is of another type.
     lab.file("raw/things.sql", RAW_THINGS.replace("integer", "bigint"))
     assert not lab.build("raw.things", NEXT).held

@@ -62,6 +62,11 @@ class OnSpark:
                 process.stdin.close()
                 process.wait(60)
 
+    @property
+    def pid(self) -> int:
+        """The number of the process; Java is below it."""
+        return self._process.pid
+
     def rows(self, sql: str) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Return the types of the columns and the rows; nothing if the statement fails, whose message is `failure`."""
         assert self._process.stdin is not None
