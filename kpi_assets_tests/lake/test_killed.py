@@ -35,7 +35,7 @@ pytestmark = pytest.mark.nightly
 RAW = RAW_THINGS.replace("grain: [thing_id]\n", "grain: [thing_id]\nstorage: lake\n", 1)
 NAME = "raw.things"
 LOSSES = ("client", "sessions", "store", "engine")
-# So that a store that is gone is noticed within seconds, and not within a minute.
+# So that a store that is gone is noticed sooner; Iceberg itself looks for the metadata of a table for two minutes.
 IMPATIENT = {
     "spark.sql.catalog.k.s3.retry.num-retries": "1",
     "spark.hadoop.fs.s3a.attempts.maximum": "1",
@@ -170,6 +170,7 @@ EXPECTED = {
 }
 
 
+@pytest.mark.timeout(2400)
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("lost", LOSSES)
 def test_what_is_lost_after_a_step(lab: LakeHarness, engines: Engines, lost: str, step: str) -> None:

@@ -29,7 +29,6 @@ class OnSpark:
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
-        self.pid = process.pid  # of the process whose child is Spark's Java
         self.failure = ""  # what the last statement failed with
 
     @classmethod
