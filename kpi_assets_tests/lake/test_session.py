@@ -11,6 +11,8 @@ from pydantic import SecretStr
 from kpi_assets.embedded.stack import Stack
 from kpi_assets.lake.session import SETTINGS, Engine, EngineError, place_of
 from kpi_assets.lake.sql_text import constant
+from kpi_assets.materialize.in_lake import connect
+from kpi_assets.settings import settings
 from kpi_assets_tests.lake.server import LakeServer, lake_server, needed
 
 pytestmark = pytest.mark.nightly
@@ -153,3 +155,11 @@ def test_a_server_that_dies_is_a_lost_connection(stack: Stack) -> None:
             assert "was lost during a statement" in str(error)
         finally:
             engine.close()
+
+
+def test_the_settings_name_the_engine(server: LakeServer) -> None:
+    named = settings().model_copy(update={"spark_url": server.url, "spark_token": server.token})
+    with connect(named, "a build of tests") as engine:
+        assert engine.value("select 4") == 4
+    with pytest.raises(EngineError, match="set KPI_SPARK_URL to that of Spark Connect"):
+        connect(settings().model_copy(update={"spark_url": None}), "a build of tests")
