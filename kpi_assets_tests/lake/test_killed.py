@@ -60,10 +60,9 @@ class Engines:
     def kill(self) -> None:
         """End the server without a chance to end anything itself."""
         assert self.server is not None
-        for each in psutil.Process(self.server.spark.pid).children(recursive=True):
-            if each.name() == "java":
-                each.kill()
-                each.wait(PATIENCE)
+        process = psutil.Process(self.server.spark.pid)
+        for each in (*process.children(recursive=True), process):
+            each.kill()
 
     def forget(self) -> None:
         """Give back what is left of a server that was killed."""
