@@ -77,4 +77,7 @@ class RawParquet:
         if base_of(type_) == "text":
             text = f"cast({value} as string)"
             return f"{value} is null or (is_valid_utf8({text}) and instr({text}, chr(0)) = 0)"
-        return f"{value} is null or coalesce(try_cast({value} as {name_of(type_)}) = {value}, false)"
+        found = f"try_cast({value} as {name_of(type_)}) = {value}"
+        if type_.startswith(("date", "timestamp")):  # readers of a database cannot show others
+            found += f" and year({value}) between 1 and 9999"
+        return f"{value} is null or coalesce({found}, false)"

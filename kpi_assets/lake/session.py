@@ -30,6 +30,9 @@ SETTINGS = {
     "spark.sql.decimalOperations.allowPrecisionLoss": "true",
     # Names in quotes are columns, and texts only those in single quotes.
     "spark.sql.ansi.doubleQuotedIdentifiers": "false",
+    # A text is what stands there: a backslash escapes the next character, and `${name}` is not replaced.
+    "spark.sql.parser.escapedStringLiterals": "false",
+    "spark.sql.variable.substitute": "false",
 }
 STATEMENT_TIMEOUT = 6 * 3600.0  # seconds, as long as a run may take
 # What gRPC says of a server that is not there, or no longer, and of a session that it has forgotten.

@@ -349,18 +349,19 @@ class Tables:
         )
         return sorted(Ref(*row) for row in rows)
 
-    def sweep(self, table: LakeTable, keep: Collection[int]) -> list[str]:
+    def sweep(self, table: LakeTable, keep: Collection[int], published: Collection[int] = ()) -> list[str]:
         """Drop the branches and tags of all builds but these, and return their names. The table is `ensure`d before.
 
-        `keep` are the builds that the ledger names, and those that still run: their rows in the run log are older than
-        their branches. A branch or tag that is not named as those of builds is left alone.
+        `keep` are the builds that the ledger holds, and those that still run: their rows in the run log are older than
+        their branches. Of the `published` ones the tag is kept: a build that died after it was published has left its
+        branch. A branch or tag that is not named as those of builds is left alone.
         """
         dropped = []
         for ref in self.refs(table):
             prefix, number = ref.name[:1], ref.name[1:]
             if {"c": "BRANCH", "p": "TAG"}.get(prefix) != ref.kind or not number.isascii() or not number.isdigit():
                 continue
-            if int(number) not in keep:
+            if int(number) not in keep and not (prefix == "p" and int(number) in published):
                 self._engine.execute(f"alter table {table.sql} drop {ref.kind.lower()} if exists {quoted(ref.name)}")
                 dropped.append(ref.name)
         return dropped

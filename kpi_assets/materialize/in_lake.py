@@ -322,9 +322,9 @@ class InLake(_OnEngine):
         with _naming(table, load_date):
             tables.ensure(lake)
             named = ledger_places.named(connection, [table.relation])
-            keep = {each.build_id for each in named if each.state in ("current", "held")}
-            held = {each.build_id for each in named if each.state == "held" and each.load_date == load_date}
-            tables.sweep(lake, {*keep, *ledger_places.unfinished(connection, table.relation)} - held)
+            held = {each.build_id for each in named if each.state == "held" and each.load_date != load_date}
+            current = {each.build_id for each in named if each.state == "current"}
+            tables.sweep(lake, {*held, *ledger_places.unfinished(connection, table.relation)}, current)
             published = [each for each in named if each.state == "current" and each.publish_id is not None]
             latest = sorted(published, key=lambda each: each.publish_id or 0)[-MIRRORED:]
             found = tables.repair(lake, {each.load_date: each.snapshot.number for each in latest}, complete=False)

@@ -7,7 +7,7 @@ import importlib.util
 import shutil
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -55,14 +55,17 @@ def needed() -> None:
         sys.path.append(folder)  # at the end, so that the packages of the checkout come first
 
 
-def catalog_settings(name: str = CATALOG) -> dict[str, str]:
-    """Return the settings of a Spark that has an Iceberg catalog of this name, on the embedded servers."""
+def catalog_settings(name: str = CATALOG, endpoint: str = "") -> dict[str, str]:
+    """Return the settings of a Spark that has an Iceberg catalog of this name, on the embedded servers.
+
+    `endpoint` is another address of the same S3.
+    """
     config = settings()
     assert config.postgres_url is not None
     s3, server = client(config), urlsplit(config.postgres_url.get_secret_value())
     with suppress(ClientError):  # it is there
         s3.create_bucket(Bucket=BUCKET)
-    keys = s3._request_signer._credentials
+    keys, address = s3._request_signer._credentials, endpoint or s3.meta.endpoint_url
     catalog = {
         "": "org.apache.iceberg.spark.SparkCatalog",
         ".type": "jdbc",
@@ -72,14 +75,14 @@ def catalog_settings(name: str = CATALOG) -> dict[str, str]:
         ".jdbc.schema-version": "V1",
         ".warehouse": f"s3://{BUCKET}/warehouse",
         ".io-impl": "org.apache.iceberg.aws.s3.S3FileIO",
-        ".s3.endpoint": s3.meta.endpoint_url,
+        ".s3.endpoint": address,
         ".s3.path-style-access": "true",
         ".s3.access-key-id": keys.access_key,
         ".s3.secret-access-key": keys.secret_key,
         ".client.region": "us-east-1",
     }
     hadoop = {  # with which Spark itself reads objects
-        "endpoint": s3.meta.endpoint_url,
+        "endpoint": address,
         "endpoint.region": "us-east-1",
         "path.style.access": "true",
         "access.key": keys.access_key,
@@ -95,12 +98,13 @@ def catalog_settings(name: str = CATALOG) -> dict[str, str]:
 
 
 @contextmanager
-def lake_server() -> Iterator[LakeServer]:
-    """Start a server on a port of its own, which ends with the block."""
+def lake_server(more: Mapping[str, str] | None = None, *, endpoint: str = "") -> Iterator[LakeServer]:
+    """Start a server on a port of its own, with more settings than it needs, which ends with the block."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     known = {
-        **catalog_settings(),
+        **catalog_settings(endpoint=endpoint),
+        **(more or {}),
         "spark.connect.grpc.binding.port": str(port),
         "spark.connect.authenticate.token": TOKEN,
         "spark.plugins": "org.apache.spark.sql.connect.SparkConnectPlugin",

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from kpi_assets.embedded.stack import Stack
 from kpi_assets.lake.session import SETTINGS, Engine, EngineError, place_of
+from kpi_assets.lake.sql_text import constant
 from kpi_assets.materialize.in_lake import connect
 from kpi_assets.settings import settings
 from kpi_assets_tests.lake.server import LakeServer, lake_server, needed
@@ -39,6 +40,13 @@ def test_rows_are_values_of_python(engine: Engine) -> None:
     assert engine.rows("select 1 where false") == []
     assert engine.value("select 1 where false") is None
     assert engine.records("select 1 as a, 'x' as b") == [{"a": 1, "b": "x"}]
+
+
+@pytest.mark.parametrize(
+    "text", ["${spark.app.name}", "${env:HOME}", "it's \\ a\nb", "\\'", "--", "%s :name ?", "\0\t"]
+)
+def test_a_text_is_what_stands_there(engine: Engine, text: str) -> None:
+    assert engine.value(f"select {constant(text)}") == text
 
 
 def test_a_session_has_the_values_of_postgres(engine: Engine) -> None:
