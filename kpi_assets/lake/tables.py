@@ -9,7 +9,7 @@ Belongs here: the statements for the life of a table. Not here: what fills it (s
 ledger names and when they change (materialize/).
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -420,8 +420,3 @@ def drop_quietly(tables: Tables, table: LakeTable, build_id: int, *, tag: bool =
         tables.drop_branch(table, build_id)
         if tag:
             tables.drop_tag(table, build_id)
-
-
-def names(tables: Iterable[LakeTable]) -> list[str]:
-    """Return the names of tables, for people."""
-    return [each.name for each in tables]
