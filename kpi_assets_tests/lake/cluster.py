@@ -64,21 +64,22 @@ class Cluster:
 
     master: str
     workers: list[Worker]
+    memory_mb: int = 1024  # of each worker
 
     @property
     def settings(self) -> dict[str, str]:
-        """What a Spark needs to compute there, two tasks at once."""
+        """What a Spark needs to compute there, one task at a time on each worker."""
         return {
             "spark.master": self.master,
-            "spark.executor.memory": "700m",
+            "spark.executor.memory": f"{self.memory_mb - 324}m",
             "spark.executor.cores": "1",
-            "spark.cores.max": "2",
+            "spark.cores.max": str(len(self.workers)),
             "spark.sql.shuffle.partitions": "4",
         }
 
 
 @contextmanager
-def cluster(folder: Path, workers: int = 2) -> Iterator[Cluster]:
+def cluster(folder: Path, workers: int = 2, memory_mb: int = 1024) -> Iterator[Cluster]:
     """Start a cluster that ends with the block."""
     home, port = packages(SPARK) / "pyspark", free_port()
     environment = {**os.environ, **java(), "SPARK_HOME": str(home), "SPARK_LOCAL_IP": "127.0.0.1"}
@@ -93,11 +94,11 @@ def cluster(folder: Path, workers: int = 2) -> Iterator[Cluster]:
 
         of_deploy = "org.apache.spark.deploy"
         start("master", f"{of_deploy}.master.Master", "--host", "127.0.0.1", "--port", str(port), "--webui-port", "0")
-        found = Cluster(f"spark://127.0.0.1:{port}", [])
+        found = Cluster(f"spark://127.0.0.1:{port}", [], memory_mb)
         for number in range(workers):
             of_worker = folder / f"worker{number}"
             of_worker.mkdir()
-            words = ["--host", "127.0.0.1", "--webui-port", "0", "--cores", "1", "--memory", "1g"]
+            words = ["--host", "127.0.0.1", "--webui-port", "0", "--cores", "1", "--memory", f"{memory_mb}m"]
             process = start(
                 f"worker{number}", f"{of_deploy}.worker.Worker", *words, "--work-dir", str(of_worker), found.master
             )
