@@ -28,19 +28,19 @@ from kpi_assets_tests.surface.server import Client, serving
 NAME, BUCKET = "persons", "kpi-persons"
 GOOD, CHANGED, CAST, TWICE, HEADLESS = (date(2025, 4, day) for day in range(1, 6))
 # Any part of these in a text would be a value of a person. No other test has them: databases share a server.
-CANARIES = ("kestrel", "7770001113")
-EMAIL = "kestrel@example.org"
+CANARIES = ("quokka", "7770001113")
+EMAIL = "quokka@example.org"
 MOST_PAGES = 150
 STYLES = ("table", "csv", "json") if ALL else ("json",)
 HEADER = "person_id,email,name,city,age\n"
-ROW = f"777000111333,{EMAIL},Kestrelman,Rome,30\n"
-ANOTHER = f"2,{EMAIL},Kestrelwoman,Oslo,31\n"
+ROW = f"777000111333,{EMAIL},Quokkaman,Rome,30\n"
+ANOTHER = f"2,{EMAIL},Quokkawoman,Oslo,31\n"
 OBJECTS = {
     # A value that is no number, a record that a comma shifts, and a row that breaks a rule.
-    GOOD: f"{HEADER}{ROW}{ANOTHER}3,{EMAIL},Kestrelman,Rome,Kestrelman\n4,x@y.z,Smith, Kestrelman,Rome,33\n"
-    f"777000111335,{EMAIL},Kestrelman,Rome,200\n",
-    CHANGED: f"{HEADER}{ROW.replace('Kestrelman', 'Kestrelman II')}",
-    CAST: f"{HEADER}{ROW.replace('Kestrelman', 'Cast Kestrelman')}",
+    GOOD: f"{HEADER}{ROW}{ANOTHER}3,{EMAIL},Quokkaman,Rome,Quokkaman\n4,x@y.z,Smith, Quokkaman,Rome,33\n"
+    f"777000111335,{EMAIL},Quokkaman,Rome,200\n",
+    CHANGED: f"{HEADER}{ROW.replace('Quokkaman', 'Quokkaman II')}",
+    CAST: f"{HEADER}{ROW.replace('Quokkaman', 'Cast Quokkaman')}",
     TWICE: f"{HEADER}{ROW}{ROW}",
     HEADLESS: f"{ROW}{ANOTHER}",
 }
@@ -144,8 +144,8 @@ group by email, city
 # The same in other formats, and what readers get of it: a question, and a live view of what was set aside.
 SHAPES, OTHER_BUCKET = "shapes", "kpi-shapes"
 VISITS = (
-    f'[{{"visit_id": 1, "email": "{EMAIL}", "minutes": 3, "nickname": "Kestrelman"}},'
-    f'{{"visit_id": 2, "email": "{EMAIL}", "minutes": "Kestrelman"}},'
+    f'[{{"visit_id": 1, "email": "{EMAIL}", "minutes": 3, "nickname": "Quokkaman"}},'
+    f'{{"visit_id": 2, "email": "{EMAIL}", "minutes": "Quokkaman"}},'
     f'{{"visit_id": 3, "email": "{EMAIL}", "minutes": 500}}]'
 ).encode()
 SHAPES_TABLES = {
@@ -226,7 +226,7 @@ select sum(minutes) as minutes from marts.kpi_visits where load_date = %(load_da
 def phones(calls: Sequence[object]) -> bytes:
     """Return a Parquet file of two telephones."""
     body = io.BytesIO()
-    columns = {"person_id": [777000111333, 2], "phone": ["+49 777000111333", "+49 kestrel"], "calls": calls}
+    columns = {"person_id": [777000111333, 2], "phone": ["+49 777000111333", "+49 quokka"], "calls": calls}
     pq.write_table(pa.table({name: pa.array(values) for name, values in columns.items()}), body)
     return body.getvalue()
 
@@ -284,7 +284,7 @@ def _ran(made: Persons) -> Persons:
     made.run(TWICE, 3)
     made.run(HEADLESS, 3)
     made.run_shapes(GOOD, [1, 2], 0)
-    made.run_shapes(CHANGED, ["Kestrelman", None], 3)
+    made.run_shapes(CHANGED, ["Quokkaman", None], 3)
     return made
 
 
@@ -400,11 +400,11 @@ def test_who_may_see_them_asks_for_them(kpi: CliHarness, persons: Persons, tmp_p
     def ask(*words: object) -> str:
         return kpi(*words, "--pii", KPI_SQL_DIR=persons.sql).out
 
-    assert f"777000111333,{EMAIL},Kestrelman,Rome,30" in ask(
+    assert f"777000111333,{EMAIL},Quokkaman,Rome,30" in ask(
         "show", NAME, "stg.people", "--load-date", GOOD, "--format", "csv"
     )
     changed = ask("diff", NAME, "stg.people", GOOD, CAST, "--format", "csv")
-    assert "777000111333,changed,name,Kestrelman,Cast Kestrelman" in changed
+    assert "777000111333,changed,name,Quokkaman,Cast Quokkaman" in changed
     rows = json.loads(ask("quarantine", "list", NAME, "--load-date", GOOD, "--format", "json"))
     [row] = [each for each in rows if each["table"] == "stg.people"]
     assert row["place"] == '{"person_id": 777000111335}'

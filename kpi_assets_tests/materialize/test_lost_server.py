@@ -316,7 +316,7 @@ def test_an_interruption_is_not_hidden_by_the_error_of_its_session(
 
     lab.file("raw/things.sql", RAW_THINGS)
     lab.put_things(GOOD)
-    monkeypatch.setattr("kpi_assets.materialize.build.load_object", interrupted)
+    monkeypatch.setattr("kpi_assets.materialize.places.load_object", interrupted)
     with pytest.raises(KeyboardInterrupt):
         lab.build("raw.things")
     assert lab.rows("select status, error_message from ops.pipeline_runs where job = 'raw.things'") == [

@@ -397,7 +397,7 @@ ERRORS = {
     "an unknown storage": (
         changed("grain:", "storage: heap\ngrain:"),
         4,
-        "storage: 'heap' is not known here: write 'rows', 'partitions', 'view', 'history' or 'live'",
+        "storage: 'heap' is not known here: write 'rows', 'partitions', 'view', 'history', 'lake' or 'live'",
     ),
     "a share above 1": (
         with_checks("  min_rows:\n    of_previous: 1.5\n"),
