@@ -210,7 +210,8 @@ def show(report: dict[str, Any]) -> None:
     lake, postgres = (report[name]["tables"] for name in ("lake", "postgres"))
     grid = Grid(title=f"{report['orders']:,} orders; {report['machine']['cores']} cores, {report['workers']} workers")
     for title in ("table", "rows", "Postgres s", "lake s", "jobs", "statements", "lake MB", "Postgres MB"):
-        grid.add_column(title, justify="left" if title == "table" else "right")
+        is_name = title == "table"
+        grid.add_column(title, justify="left" if is_name else "right", no_wrap=is_name)
     for name, found in lake.items():
         of_postgres = postgres[name]
         grid.add_row(
