@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument("--orders", type=int, default=20_000, help="320,000 have some 3,000,000 lines")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--kill", metavar="TABLE", default="", help="kill a worker while this table is built")
-    parser.add_argument("--home", type=Path, default=Path(".bench"), help="folder of servers and tools")
+    parser.add_argument("--home", type=Path, default=Path(".bench"), help="folder of servers")
     parser.add_argument("--json", type=Path, help="file for the figures, as JSON")
     parser.add_argument("--build", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -77,7 +77,8 @@ def main() -> None:
     home = options.home.resolve()
     home.mkdir(parents=True, exist_ok=True)
     report: dict[str, Any] = {"machine": machine(), "orders": options.orders, "workers": options.workers}
-    with Stack(home / "home") as stack, tempfile.TemporaryDirectory(dir=home) as scratch:
+    # Servers of its own: the catalog would have the tables of an earlier run, which belong to another ledger.
+    with tempfile.TemporaryDirectory(dir=home) as scratch, Stack(Path(scratch) / "home") as stack:
         context = _ready(stack, Path(scratch), options.orders)
         report["postgres"] = built(POSTGRES)
         begun = time.perf_counter()
@@ -86,6 +87,8 @@ def main() -> None:
         report["duckdb"] = round(time.perf_counter() - begun, 1)
         with cluster(Path(scratch), options.workers, WORKER_MB) as workers, spark(workers, report):
             report["lake"] = built(LAKE, killing(workers.workers[0], options.kill, report))
+        if options.kill and "killed_in" not in report:
+            sys.exit(f"No stage of {options.kill} was long enough to kill a worker in it: take more orders.")
         kpis = kpis_in(context.url(POSTGRES), "marts.")
         for name, other in {"lake": kpis_in(context.url(LAKE), "marts."), "DuckDB": duck.kpis(context)}.items():
             if not are_equal(kpis, other):
