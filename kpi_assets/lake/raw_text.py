@@ -18,6 +18,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from kpi_assets.lake.raw_values import byte_of, constant, in_texts, pattern, read
+from kpi_assets.lake.sql_text import quoted
 from kpi_assets.model.dialect import notation
 from kpi_assets.model.portable.types import declared
 from kpi_assets.model.records import Record
@@ -134,7 +135,7 @@ class RawText:
                 found = f"before + place + 1 - {self._above}"
             to = declared(type_)
             assert to is not None, "the pipeline was refused"
-            columns.append(f"cast({found} as {to.on('spark').sql('spark')}) as {_name(name)}")
+            columns.append(f"cast({found} as {to.on('spark').sql('spark')}) as {quoted(name)}")
         lines = self._numbered if source.position else f"({self._judged})"
         return f"select {', '.join(columns)} from {lines} where is_record and is_good and {_BARRIER} >= 0"
 
@@ -156,10 +157,10 @@ class RawText:
     @cached_property
     def _lines(self) -> str:
         """Every line, with its block and its place in it."""
-        path = self.path.replace("`", "``")
         return (
             "select value, _metadata.file_block_start as block, "
-            f"monotonically_increasing_id() & {(1 << _PLACE) - 1} as place from text.`{path}` with ('lineSep' = '\n')"
+            f"monotonically_increasing_id() & {(1 << _PLACE) - 1} as place "
+            f"from text.{quoted(self.path)} with ('lineSep' = '\n')"
         )
 
     @property
@@ -295,13 +296,9 @@ class RawText:
         return f"case when startswith({field}, {self._quote}) then {value} else {field} end"
 
 
-def _name(column: str) -> str:
-    return "`" + column.replace("`", "``") + "`"
-
-
 def _text(column: str) -> str:
-    return _name(f"text of {column}")
+    return quoted(f"text of {column}")
 
 
 def _typed(column: str) -> str:
-    return _name(f"value of {column}")
+    return quoted(f"value of {column}")

@@ -11,10 +11,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from kpi_assets import spark_address
 from kpi_assets.errors import UserError
 
 if TYPE_CHECKING:
@@ -53,12 +53,9 @@ class EngineError(UserError):
 
 
 def place_of(url: SecretStr) -> str:
-    """Return host and port of the engine's address, for people: the rest may contain a token."""
-    try:
-        found = urlsplit(url.get_secret_value())
-        return f"{found.hostname or '?'}:{found.port or 15002}"
-    except ValueError:
-        return "an address that cannot be read"
+    """Return host and port of the engine's address, for people."""
+    address = spark_address.parse(url.get_secret_value())
+    return address.place if address else "an address that cannot be read"
 
 
 class Engine:

@@ -1,5 +1,4 @@
-"""The storage kinds in Postgres: one strategy for each name in model/kinds.py whose tables have load_dates
-in Postgres.
+"""The storage kinds in Postgres: one strategy for each name in model/kinds.py that stores load_dates or views there.
 
 Belongs here: the registry, and finding out how an existing table is stored. Not here: the strategies themselves
 (strategy.py has their interface), and live views (live_views.py).
