@@ -142,12 +142,12 @@ class Tables:
         """
         engine = self._engine
         if (properties_there := self._properties(table)) is None:
-            engine.execute(f"create namespace if not exists {quoted(table.catalog, table.namespace)}")
+            self._make(f"create namespace if not exists {quoted(table.catalog, table.namespace)}")
             columns = ", ".join(f"{quoted(name)} {_held_as(type_)}" for name, type_ in table.columns.items())
             properties = ", ".join(
                 f"{constant(name)} = {constant(value)}" for name, value in {**_PROPERTIES, OWNER: self._ledger}.items()
             )
-            engine.execute(
+            self._make(
                 f"create table if not exists {table.sql} ({columns}) using iceberg "
                 f"partitioned by ({quoted(LOAD_DATE)}) tblproperties ({properties})"
                 + (f" comment {constant(table.description)}" if table.description else "")
@@ -169,6 +169,15 @@ class Tables:
                     f"the column another name, or run `kpi drop` and backfill."
                 )
             engine.execute(f"alter table {table.sql} alter column {quoted(name)} type {wanted}")
+
+    def _make(self, statement: str) -> None:
+        """Execute a `create … if not exists`, and once more if it fails: another build may have made it meanwhile."""
+        try:
+            self._engine.execute(statement)
+        except EngineError as error:
+            if error.transient:
+                raise
+            self._engine.execute(statement)
 
     def _stored(self, table: LakeTable) -> dict[str, str]:
         stored: dict[str, str] = {}
