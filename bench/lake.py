@@ -2,7 +2,8 @@
 
 All run on one machine, where Postgres wins: the figures say what a table costs the engine (seconds, jobs, statements,
 bytes), and not how fast a cluster is. Spark is a standalone cluster; with `--kill`, one of its workers is killed in the
-middle of a stage of a table. A time counts only if the KPIs of all three are equal.
+middle of a stage of a table; with `--replay`, the load_date is built on the lake once more, and each table must have
+the checksum that it had. A time counts only if the KPIs of all three are equal.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from rich.console import Console
 from rich.table import Table as Grid
 
@@ -67,6 +69,7 @@ def main() -> None:
     parser.add_argument("--orders", type=int, default=20_000, help="320,000 have some 3,000,000 lines")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--kill", metavar="TABLE", default="", help="kill a worker while this table is built")
+    parser.add_argument("--replay", action="store_true", help="build all on the lake again, and compare checksums")
     parser.add_argument("--home", type=Path, default=Path(".bench"), help="folder of servers")
     parser.add_argument("--json", type=Path, help="file for the figures, as JSON")
     parser.add_argument("--build", help=argparse.SUPPRESS)
@@ -87,6 +90,8 @@ def main() -> None:
         report["duckdb"] = round(time.perf_counter() - begun, 1)
         with cluster(Path(scratch), options.workers, WORKER_MB) as workers, spark(workers, report):
             report["lake"] = built(LAKE, killing(workers.workers[0], options.kill, report))
+            if options.replay:
+                replay(context.url(LAKE), report)
         if options.kill and "killed_in" not in report:
             sys.exit(f"No stage of {options.kill} was long enough to kill a worker in it: take more orders.")
         kpis = kpis_in(context.url(POSTGRES), "marts.")
@@ -136,6 +141,21 @@ def spark(workers: Cluster, report: dict[str, Any]) -> Iterator[None]:
             }
         )
         yield
+
+
+def replay(url: str, report: dict[str, Any]) -> None:
+    """Build the load_date again from the same objects, and compare what the ledger says of each table."""
+    query = "select asset, build_id, checksum_kind, rows, checksum from ops.published order by asset"
+    with psycopg.connect(url) as connection:
+        before = connection.execute(query).fetchall()
+    again = built(LAKE)
+    with psycopg.connect(url) as connection:
+        after = connection.execute(query).fetchall()
+    same = [asset for (asset, build, *then), (_, later, *now) in zip(before, after, strict=True) if then == now]
+    rebuilt = [asset for (asset, build, *_), (_, later, *_) in zip(before, after, strict=True) if later > build]
+    if not len(before) == len(same) == len(rebuilt) == len(again["tables"]):
+        sys.exit(f"The replay differs: {len(same)} of {len(before)} tables have the checksum that they had.")
+    report["replayed"] = {"tables": len(same), "seconds": sum(each["seconds"] for each in again["tables"].values())}
 
 
 def killing(victim: Worker, table: str, report: dict[str, Any]) -> Callable[[str], None]:
@@ -233,6 +253,9 @@ def show(report: dict[str, Any]) -> None:
         f"session. Client: {report['lake']['memory_mb']} MB on the lake (aim < {MEMORY}), "
         f"{report['postgres']['memory_mb']} MB in Postgres."
     )
+    if "replayed" in report:
+        replayed = report["replayed"]
+        out.print(f"Replay: {replayed['tables']} tables with the same checksums in {replayed['seconds']:.1f} s.")
     if "killed_in" in report:
         out.print(f"A worker was killed in stage {report['killed_in']['stage']} of {report['killed_in']['table']}.")
 

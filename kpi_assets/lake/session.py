@@ -38,8 +38,10 @@ STATEMENT_TIMEOUT = 6 * 3600.0  # seconds, as long as a run may take
 # What gRPC says of a server that is not there, or no longer, and of a session that it has forgotten.
 _LOST_CODES = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "ABORTED")
 _LOST = ("INVALID_HANDLE.SESSION", "SESSION_CLOSED", "SESSION_NOT_FOUND", "SESSION_CHANGED", "OPERATION_NOT_FOUND")
-# Two sessions changed a table at once, and the engine has tried again as often as the table says.
-_BUSY = ("CommitFailedException", "CommitStateUnknownException")
+# Two sessions changed a table at once, and the engine has tried again as often as the table says: nothing is committed.
+COMMIT_REFUSED = "COMMIT_REFUSED"
+_REFUSED = "CommitFailedException"
+_UNKNOWN = "CommitStateUnknownException"  # it may be committed or not
 _TRACE = re.compile(r"\n\s*(JVM stacktrace|at \w+[.\w$]+\()", re.MULTILINE)
 _LONGEST = 400  # letters of what the engine says
 
@@ -267,8 +269,13 @@ def _explained(error: Exception, doing: str, place: str) -> EngineError:
             transient=True,
             condition=condition,
         )
-    is_busy = any(word in said for word in _BUSY)
-    return EngineError(f"The engine at {place} refused {doing}: {_first(said)}", transient=is_busy, condition=condition)
+    is_unknown = _UNKNOWN in said
+    is_refused = _REFUSED in said and not is_unknown
+    return EngineError(
+        f"The engine at {place} refused {doing}: {_first(said)}",
+        transient=is_refused or is_unknown,
+        condition=COMMIT_REFUSED if is_refused else condition,
+    )
 
 
 def _grpc_code(error: Exception) -> str:

@@ -9,13 +9,13 @@ Belongs here: the statements for the life of a table. Not here: what fills it (s
 ledger names and when they change (materialize/).
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import NamedTuple
 
-from kpi_assets.lake.session import Engine, EngineError
+from kpi_assets.lake.session import COMMIT_REFUSED, Engine, EngineError
 from kpi_assets.lake.sql_text import constant, name_of, quoted
 from kpi_assets.model.names import LOAD_DATE
 from kpi_assets.model.portable.types import declared
@@ -29,6 +29,7 @@ _PROPERTIES = {
     # Load_dates are built at once, and each commit of one makes those of the others try again.
     "commit.retry.num-retries": "20",
 }
+_TRIES = 5  # of a commit that is refused since another build has committed, each on what that one left
 _HELD_BY = {"smallint": "int", "integer": "int"}  # Iceberg has no smallint
 _DECIMAL = "decimal("
 
@@ -140,14 +141,18 @@ class Tables:
         A column that the file no longer declares stays, for the load_dates that have it. Raises EngineError if the
         table is that of another ledger, or a stored type does not hold the declared one.
         """
+        # Whatever fails: another build may have made or altered the table meanwhile.
+        self._try(table, lambda: self._ensure(table), lambda error: not error.transient or _is_refused(error))
+
+    def _ensure(self, table: LakeTable) -> None:
         engine = self._engine
         if (properties_there := self._properties(table)) is None:
-            self._make(f"create namespace if not exists {quoted(table.catalog, table.namespace)}")
+            engine.execute(f"create namespace if not exists {quoted(table.catalog, table.namespace)}")
             columns = ", ".join(f"{quoted(name)} {_held_as(type_)}" for name, type_ in table.columns.items())
             properties = ", ".join(
                 f"{constant(name)} = {constant(value)}" for name, value in {**_PROPERTIES, OWNER: self._ledger}.items()
             )
-            self._make(
+            engine.execute(
                 f"create table if not exists {table.sql} ({columns}) using iceberg "
                 f"partitioned by ({quoted(LOAD_DATE)}) tblproperties ({properties})"
                 + (f" comment {constant(table.description)}" if table.description else "")
@@ -170,14 +175,20 @@ class Tables:
                 )
             engine.execute(f"alter table {table.sql} alter column {quoted(name)} type {wanted}")
 
-    def _make(self, statement: str) -> None:
-        """Execute a `create … if not exists`, and once more if it fails: another build may have made it meanwhile."""
-        try:
-            self._engine.execute(statement)
-        except EngineError as error:
-            if error.transient:
-                raise
-            self._engine.execute(statement)
+    def _commit(self, table: LakeTable, statement: str) -> None:
+        """Execute a statement that commits to a table, and again on what other builds have committed meanwhile."""
+        self._try(table, lambda: self._engine.execute(statement), _is_refused)
+
+    def _try(self, table: LakeTable, act: Callable[[], None], may_repeat: Callable[[EngineError], bool]) -> None:
+        for _ in range(_TRIES - 1):
+            try:
+                return act()
+            except EngineError as error:
+                if not may_repeat(error):
+                    raise
+            with suppress(EngineError):
+                self._engine.execute(f"refresh table {table.sql}")
+        return act()
 
     def _stored(self, table: LakeTable) -> dict[str, str]:
         stored: dict[str, str] = {}
@@ -223,13 +234,13 @@ class Tables:
         The rows that the branch has of the load_date are deleted first: an append alone would double them, and an
         overwrite with no row would keep them.
         """
-        engine, branch = self._engine, branch_of(build_id)
+        branch = branch_of(build_id)
         there = quoted(table.catalog, table.namespace, table.table, f"branch_{branch}")
         stored = self._stored(table)
-        engine.execute(f"alter table {table.sql} create or replace branch {quoted(branch)}")
-        engine.execute(f"delete from {there} where {quoted(LOAD_DATE)} = {constant(load_date)}")
+        self._commit(table, f"alter table {table.sql} create or replace branch {quoted(branch)}")
+        self._commit(table, f"delete from {there} where {quoted(LOAD_DATE)} = {constant(load_date)}")
         chosen = {name: f"`q`.{quoted(name)}" for name in table.types}
-        engine.execute(_insert(there, stored, {LOAD_DATE: constant(load_date), **chosen}, select))
+        self._commit(table, _insert(there, stored, {LOAD_DATE: constant(load_date), **chosen}, select))
         return self.snapshot(table, branch)
 
     def snapshot(self, table: LakeTable, ref: str) -> int:
@@ -257,19 +268,20 @@ class Tables:
 
     def drop_branch(self, table: LakeTable, build_id: int) -> None:
         """Drop the branch of a candidate, if it is there."""
-        self._engine.execute(f"alter table {table.sql} drop branch if exists {quoted(branch_of(build_id))}")
+        self._commit(table, f"alter table {table.sql} drop branch if exists {quoted(branch_of(build_id))}")
 
     # ---- a publish
 
     def tag(self, table: LakeTable, build_id: int, snapshot: int) -> None:
         """Keep a snapshot under the tag of a build, before the ledger names it. It may be there already."""
-        self._engine.execute(
-            f"alter table {table.sql} create or replace tag {quoted(tag_of(build_id))} as of version {snapshot:d}"
+        self._commit(
+            table,
+            f"alter table {table.sql} create or replace tag {quoted(tag_of(build_id))} as of version {snapshot:d}",
         )
 
     def drop_tag(self, table: LakeTable, build_id: int) -> None:
         """Drop the tag of a build, if it is there; its files go when the snapshots expire."""
-        self._engine.execute(f"alter table {table.sql} drop tag if exists {quoted(tag_of(build_id))}")
+        self._commit(table, f"alter table {table.sql} drop tag if exists {quoted(tag_of(build_id))}")
 
     def mirror(self, table: LakeTable, load_date: date, snapshot: int | None) -> None:
         """Give `main` the rows that a load_date has in a snapshot, or none. Call it after the ledger's transaction.
@@ -282,13 +294,14 @@ class Tables:
         if found := self._files(table, load_date, None):
             if snapshot is not None and found == self._files(table, load_date, snapshot):
                 return
-            engine.execute(f"delete from {table.sql} where {quoted(LOAD_DATE)} = {constant(load_date)}")
+            self._commit(table, f"delete from {table.sql} where {quoted(LOAD_DATE)} = {constant(load_date)}")
         if snapshot is None or not self._files(table, load_date, snapshot):
             return
         try:
-            engine.execute(
+            self._commit(
+                table,
                 f"call {quoted(table.catalog)}.system.cherrypick_snapshot(table => "
-                f"{constant(f'{table.namespace}.{table.table}')}, snapshot_id => {snapshot:d})"
+                f"{constant(f'{table.namespace}.{table.table}')}, snapshot_id => {snapshot:d})",
             )
         except EngineError as error:
             # It was picked before, and other rows took its place since; or main never had what it was cut from.
@@ -296,7 +309,7 @@ class Tables:
                 raise
             chosen = {name: f"`q`.{quoted(name)}" for name in table.columns}
             rows = rows_of(table.sql, table.columns, {load_date: snapshot})
-            engine.execute(_insert(table.sql, self._stored(table), chosen, rows))
+            self._commit(table, _insert(table.sql, self._stored(table), chosen, rows))
 
     def repair(self, table: LakeTable, published: Mapping[date, int], *, complete: bool) -> "Repaired":
         """Give `main` what the ledger names, where it lags; return the load_dates that did.
@@ -371,7 +384,7 @@ class Tables:
             if {"c": "BRANCH", "p": "TAG"}.get(prefix) != ref.kind or not number.isascii() or not number.isdigit():
                 continue
             if int(number) not in keep and not (prefix == "p" and int(number) in published):
-                self._engine.execute(f"alter table {table.sql} drop {ref.kind.lower()} if exists {quoted(ref.name)}")
+                self._commit(table, f"alter table {table.sql} drop {ref.kind.lower()} if exists {quoted(ref.name)}")
                 dropped.append(ref.name)
         return dropped
 
@@ -380,10 +393,11 @@ class Tables:
 
         A build that began before that time may still read one of them.
         """
-        self._engine.execute(
+        self._commit(
+            table,
             f"call {quoted(table.catalog)}.system.expire_snapshots(table => "
             f"{constant(f'{table.namespace}.{table.table}')}, older_than => timestamp "
-            f"'{older_than:%Y-%m-%d %H:%M:%S}', retain_last => 1)"
+            f"'{older_than:%Y-%m-%d %H:%M:%S}', retain_last => 1)",
         )
 
 
@@ -395,6 +409,11 @@ def branch_of(build_id: int) -> str:
 def tag_of(build_id: int) -> str:
     """Return the name of the tag of a build that is published."""
     return f"p{build_id:d}"
+
+
+def _is_refused(error: EngineError) -> bool:
+    """Whether a commit is refused since another one came first, so that nothing of it is there."""
+    return error.condition == COMMIT_REFUSED
 
 
 def _insert(there: str, stored: Mapping[str, str], chosen: Mapping[str, str], select: str) -> str:

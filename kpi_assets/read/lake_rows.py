@@ -42,13 +42,14 @@ def rows_of_snapshot(
             f"{table.relation} of {load_date} has {rows:,} rows on the lake, and at most {MOST:,} are fetched here: "
             f"read {snapshot.table} on the engine, as of version {snapshot.number}."
         )
-    from kpi_assets.lake.statements import Pin  # noqa: PLC0415  no other pipeline needs it
+    from kpi_assets.lake.sql_text import quoted  # noqa: PLC0415  no other pipeline needs these
+    from kpi_assets.lake.statements import Pin  # noqa: PLC0415
     from kpi_assets.materialize.in_lake import connect  # noqa: PLC0415
 
     types = {LOAD_DATE: "date", **columns}
     select = Pin(snapshot.table, snapshot.number, columns).rows(load_date, types)
     if limit is not None:
-        order = ", ".join(f"`q`.`{name}`" for name in table.header.grain if name in types)
+        order = ", ".join(f"`q`.{quoted(name)}" for name in table.header.grain if name in types)
         select = f"select * from (\n{select}\n) as `q` order by {order} limit {limit:d}"  # noqa: S608  declared names
     with connect(settings(), "read") as engine:
         found = [{name: _text(value) for name, value in row.items()} for row in engine.records(select)]

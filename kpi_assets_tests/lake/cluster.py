@@ -33,6 +33,10 @@ class Worker:
     def _written(self) -> bytes:
         return b"".join(path.read_bytes() for path in sorted(self.folder.glob("*/*/stderr")))
 
+    def tasks(self) -> int:
+        """Return how many tasks the worker has finished."""
+        return len(set(_FINISHED.findall(self._written().decode(errors="replace"))))
+
     def mark(self) -> None:
         """Forget what was done so far."""
         self.seen = len(self._written())

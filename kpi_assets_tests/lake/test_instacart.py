@@ -1,4 +1,7 @@
-"""Instacart with raw, staging and facts on the lake: the oracle's KPIs, and what Postgres would hold is held."""
+"""Instacart with raw, staging and facts on the lake: the oracle's KPIs, and what Postgres would hold is held.
+
+The engine is a cluster of two workers, so that each table with rows is shuffled between two processes.
+"""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,10 +14,14 @@ from kpi_assets.materialize.build import build
 from kpi_assets.materialize.context import BuildContext, UpstreamError
 from kpi_assets.materialize.verify_object import verify
 from kpi_assets.samples import GENERATORS
+from kpi_assets_tests import shipped
 from kpi_assets_tests.lake import instacart
-from kpi_assets_tests.lake.server import LakeServer
+from kpi_assets_tests.lake.cluster import Cluster, cluster
+from kpi_assets_tests.lake.server import LakeServer, lake_server, needed
+from kpi_assets_tests.model.portable.fixtures import differences
 from kpi_assets_tests.oracle import kpis
 from kpi_assets_tests.pipeline_harness import DAY, PipelineHarness
+from kpi_assets_tests.sql.cases import all_cases
 from kpi_assets_tests.test_oracle import land_all, published, run_all
 
 # Each builds up to 14 tables twice, and a table on Spark takes some twenty statements.
@@ -30,8 +37,24 @@ DAYS = {
     "an order without lines": ["prior_order_without_lines"],
     "a header of another order": ["swapped_header"],
 }
+CASES = 94  # fixtures whose rows SQL alone makes
 VIEW = "stg.stg_order_products_prior"  # in Postgres, where it has no checks of its own; on the lake it has rows
 Metrics = Mapping[str, Mapping[str, float | None]]
+
+
+@pytest.fixture(scope="module")
+def workers(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A cluster of two workers."""
+    needed()
+    with cluster(tmp_path_factory.mktemp("cluster")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def server(workers: Cluster) -> Iterator[LakeServer]:
+    """A Spark with Iceberg that computes on the cluster."""
+    with lake_server(workers.settings) as running:
+        yield running
 
 
 @pytest.fixture
@@ -72,8 +95,19 @@ def _held(context: BuildContext) -> Metrics:
     return found
 
 
-def test_a_day_on_the_lake_equals_the_oracle(labs: tuple[PipelineHarness, PipelineHarness], tmp_path: Path) -> None:
+def test_the_fixtures_are_equal_on_the_cluster(server: LakeServer, workers: Cluster) -> None:
+    cases = [case for case in all_cases() if case.pipeline == "instacart"]
+    found, ran = differences(server.spark, shipped.PIPELINES, cases)
+    assert found == []
+    assert ran == CASES
+    assert all(each.tasks() for each in workers.workers)
+
+
+def test_a_day_on_the_lake_equals_the_oracle(
+    labs: tuple[PipelineHarness, PipelineHarness], workers: Cluster, tmp_path: Path
+) -> None:
     on_lake, in_postgres = labs
+    before = [each.tasks() for each in workers.workers]
     folder = _write(tmp_path / "day")
     for lab in labs:
         context = lab.prepared()
@@ -101,6 +135,8 @@ def test_a_day_on_the_lake_equals_the_oracle(labs: tuple[PipelineHarness, Pipeli
         in_postgres.rows("select * from marts.kpi_products_reorder order by product_id"),
         in_postgres.rows("select * from marts.kpi_orders_by_dow_28d order by order_dow"),
     )
+    after = [each.tasks() for each in workers.workers]
+    assert all(now > then for now, then in zip(after, before, strict=True)), "both workers took part"
 
 
 @pytest.mark.parametrize("day", DAYS)

@@ -117,6 +117,8 @@ _TESTS = {
     "warehouse/kinds/view": ("materialize/test_views.py", "plan/test_lost.py"),
     "spark_address": ("model/test_spark_settings.py",),
     **dict.fromkeys(("model/lake", "model/lake_tables"), ("model/test_lake.py",)),
+    "lake/session": ("lake/test_commits.py", "lake/test_session.py"),
+    "lake/tables": ("lake/test_commits.py", "lake/test_tables.py"),
     **dict.fromkeys(("lake/statements", "lake/sql_text"), ("lake/test_audit.py", "lake/test_builds.py")),
     **dict.fromkeys(
         ("lake/rows", "materialize/in_lake", "materialize/load_lake", "read/lake_rows"),
