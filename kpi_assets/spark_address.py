@@ -12,7 +12,9 @@ from urllib.parse import unquote
 PORT = 15002  # where Spark Connect listens by default
 _URL = re.compile(r"sc://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.-]+)(?::([0-9]{1,5}))?(?:/(.*))?", re.DOTALL)
 _PARAMETER = re.compile(r"([A-Za-z0-9_.-]+)=([^;\s]+)")
-_SECRETS = re.compile(r"token|password|passwd|secret|credential|api.?key|access.?key", re.IGNORECASE)
+_SECRETS = re.compile(
+    r"token|password|passwd|secret|credential|api.?key|access.?key|auth|bearer|jwt|^sig$|signature", re.IGNORECASE
+)
 FORM = "write sc://host:port, followed by /;name=value;name=value where the server wants more"
 
 

@@ -28,7 +28,7 @@ from kpi_assets.model.pipeline import Pipeline
 def pipeline_jobs(pipeline: Pipeline) -> list[dg.JobDefinition | UnresolvedAssetJobDefinition]:
     """Return every job of a pipeline: two for any, and one each if it has KPIs, retention, or streams."""
     kpis = [kpis_job(pipeline)] if any(table.header.kpi for table in pipeline.tables.values()) else []
-    retention = [retention_job(pipeline)] if pipeline.config.retention else []
+    retention = [retention_job(pipeline)] if pipeline.has_retention else []
     live = [live_job(pipeline)] if pipeline.stream_tables else []
     return [pipeline_job(pipeline), *kpis, recheck_job(pipeline), *retention, *live]
 

@@ -1,4 +1,4 @@
-"""The job of retention, for each pipeline whose pipeline.yaml has the word `retention`.
+"""The job of retention, for each pipeline whose pipeline.yaml has the word `retention`, or that has tables on a lake.
 
 Not here: what is dropped, and how (materialize/retention.py), and when the job runs (schedules.py).
 """

@@ -16,8 +16,8 @@ SECONDS = 40.0  # for old load_dates; Dagster ends a tick after 60 seconds
 
 
 def pipeline_schedules(pipeline: Pipeline) -> list[dg.ScheduleDefinition]:
-    """Return every schedule of a pipeline; that of retention only if pipeline.yaml has the word `retention`."""
-    retention = [retention_schedule(pipeline)] if pipeline.config.retention else []
+    """Return every schedule of a pipeline; that of retention only if it has something to do."""
+    retention = [retention_schedule(pipeline)] if pipeline.has_retention else []
     return [pipeline_schedule(pipeline), *retention]
 
 
@@ -45,7 +45,7 @@ def pipeline_schedule(pipeline: Pipeline) -> dg.ScheduleDefinition:
 
 
 def retention_schedule(pipeline: Pipeline) -> dg.ScheduleDefinition:
-    """Return the daily schedule of retention, which is on from the start, because pipeline.yaml has the word."""
+    """Return the daily schedule of retention, which is on from the start, because pipeline.yaml asks for it."""
     return dg.ScheduleDefinition(
         name=f"{pipeline.retention_job}_daily",
         job_name=pipeline.retention_job,

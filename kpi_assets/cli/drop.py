@@ -10,6 +10,7 @@ from kpi_assets.cli.arguments import PipelineName, date_option
 from kpi_assets.cli.terminal import say, styled
 from kpi_assets.cli.workspace import Workspace, open_workspace, pipeline_of
 from kpi_assets.errors import UsageError
+from kpi_assets.ledger import mirrors
 from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.drop import (
     drop_load_date,
@@ -45,12 +46,13 @@ def drop(
     with open_workspace(pipeline) as work:
         with connect(work.readable().server, pipeline, "drop") as connection:
             published = {each.asset: each for each in published_tables(connection)}
-        if table not in published and relation in found.live:
+            is_left = table not in published and load_date is None and mirrors.is_on_lake(connection, relation)
+        if table not in published and not is_left and relation in found.live:
             raise UsageError(
                 f"{table} is a live view, which stores nothing: remove {found.live[relation].path}, and the next run "
                 "drops it."
             )
-        if table not in published:
+        if table not in published and not is_left:
             known = ", ".join(published) or "nothing"
             raise UsageError(f"Nothing of {table} is published in {pipeline} of {work.place}: there is {known}.")
         if load_date is not None:
@@ -64,7 +66,7 @@ def drop(
             with connect(work.server, pipeline, "drop") as connection:
                 view = latest_of(connection, relation)
             and_view = f" and its view {view} will be dropped" if view else " will be dropped"
-            dropped = str(published[table])
+            dropped = f"what the lake still has of {table}" if is_left else str(published[table])
             say(f"{dropped}{and_view}; {again}.")
             _confirm(yes=yes)
             drop_table(work.server, pipeline, relation, lambda _phase, _done, _total: None)

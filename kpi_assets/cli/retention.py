@@ -32,15 +32,27 @@ def retention(
         work = opened.ready() if drop else opened.readable()
         with connect(work.server, pipeline, "retention", read_only=True) as connection:
             is_keeping = bool(kept.every(connection))
-        if not (found.config.retention or is_keeping):
+        if not (found.has_retention or is_keeping):
             raise UsageError(
                 f"{pipeline} keeps everything: write retention, such as {{raw: 400}} days, into "
                 f"{found.path / 'pipeline.yaml'} to change that."
             )
         left = _retain(work, drop=drop) if found.config.retention else []
+        if found.lake_tables:
+            _settle(work, drop=drop)
         if is_keeping:
             _print_kept(work, drop=drop)
     raise typer.Exit(1 if left else 0)
+
+
+def _settle(work: Workspace, *, drop: bool) -> None:
+    """Clear up what builds have left on the lake, and print what was done."""
+    if not drop:
+        say("--drop also clears up what builds have left on the lake.")
+        return
+    store = open_store(work.pipeline, work.settings)
+    for sentence in build.settle_lake(BuildContext(work.pipeline, work.server, store, str(uuid.uuid4()))):
+        say(sentence)
 
 
 def _print_kept(work: Workspace, *, drop: bool) -> None:
@@ -75,8 +87,6 @@ def _retain(work: Workspace, *, drop: bool) -> list[str]:
         store = open_store(pipeline, work.settings)
         context = BuildContext(pipeline, work.server, store, str(uuid.uuid4()))
         outcomes = list(build.drop_due(context, found))
-        for sentence in build.settle_lake(context):
-            say(sentence)
         left = [
             f"{publish.asset} of {publish.load_date}: {kept_reason}" for publish, kept_reason in outcomes if kept_reason
         ]

@@ -7,7 +7,7 @@ from typing import Any
 from psycopg import Connection
 
 from kpi_assets.doctor.finding import Finding, advice, broken, ok
-from kpi_assets.ledger import kept, manifests, publishes, results, schema
+from kpi_assets.ledger import kept, manifests, mirrors, publishes, results, schema
 from kpi_assets.materialize import keep
 from kpi_assets.materialize.drop import orphans
 from kpi_assets.materialize.measures import find_outdated
@@ -56,6 +56,7 @@ def content(connection: Connection[Any], pipeline: Pipeline, subject: str, *, de
     live = live_views.find_mismatches(connection, pipeline)
     for mismatch in (*find_mismatches(connection, pipeline.tables.values()), *live):
         yield broken(subject, mismatch)
+    yield from _lagging(connection, pipeline, subject)
     yield from _outdated_measures(connection, pipeline, subject)
     yield from _kept(connection, pipeline, subject)
     for warning in results.warned(connection):
@@ -65,6 +66,18 @@ def content(connection: Connection[Any], pipeline: Pipeline, subject: str, *, de
             subject,
             f"no file describes {orphan}, which readers still see: put the file back, or run "
             f"`kpi drop {pipeline.name} {orphan.asset}`",
+        )
+
+
+def _lagging(connection: Connection[Any], pipeline: Pipeline, subject: str) -> Iterator[Finding]:
+    """Find tables of the lake whose `main` does not show what readers of the ledger see."""
+    lagging = mirrors.lagging_of(connection, [table.relation for table in pipeline.lake_tables])
+    for relation, days in lagging.items():
+        yield advice(
+            subject,
+            f"main of {relation} on the lake lags behind the ledger for {len(days)} "
+            f"load_date{'s' * (len(days) > 1)}, first {min(days)}: the next build of the table moves it, and so does "
+            f"`kpi retention {pipeline.name} --drop`",
         )
 
 

@@ -92,8 +92,11 @@ def _login(settings: Settings, address: SparkAddress, connect: Connect) -> Itera
     if settings.spark_token is not None:
         try:
             connect(settings, False).close()
-        except UserError:
-            yield ok(subject, "it opens no session without the token")
+        except UserError as error:
+            if error.transient:
+                yield advice(subject, f"whether it asks for the token is not known: {error}")
+            else:
+                yield ok(subject, "it opens no session without the token")
             return
     reached = "Whoever has a login on this machine" if address.is_loopback else "Whoever reaches the port"
     also = " and KPI_SPARK_TOKEN" if settings.spark_token is None else ""

@@ -22,6 +22,7 @@ from kpi_assets.warehouse.provision import BUILDER, LOADER, MAKERS, PII_READER, 
 
 SUBJECT = "warehouse"
 FAST_QUARANTINE = 160000  # version of the server
+IDLE_ON_LAKE = 6 * 3600.0  # the same where it waits for an engine, as long as one statement there may take
 IDLE = 900.0  # seconds after which a session that holds locks and does nothing may have lost its client
 FREE_CONNECTIONS = (10, 30)  # broken below, advice below: for builds and for the pools of Dagster's processes
 ADMINISTRATOR = "have an administrator run `kpi bootstrap`"
@@ -205,7 +206,7 @@ def _database(url: SecretStr, pipeline: Pipeline, *, deep: bool) -> Iterator[Fin
         if not missing:
             yield from _readers(connection, pipeline, subject, mend, owner=owner)
         if not schema.pending(connection):
-            yield from _idle(connection, subject)
+            yield from _idle(connection, pipeline, subject)
             yield from content(connection, pipeline, subject, deep=deep)
             for late in freshness.late(connection, pipeline):
                 yield advice(subject, f"{late.sentence}: `kpi plan {pipeline.name}` says what is not published")
@@ -220,13 +221,14 @@ def _writable(url: SecretStr, pipeline: Pipeline, subject: str) -> Iterator[Find
         yield broken(subject, str(error).removesuffix("."))
 
 
-def _idle(connection: Connection[Any], subject: str) -> Iterator[Finding]:
+def _idle(connection: Connection[Any], pipeline: Pipeline, subject: str) -> Iterator[Finding]:
     """Find locks whose owner may be gone although its session is still open."""
-    for holder in locks.idle_holders(connection, IDLE):
+    longest = IDLE_ON_LAKE if pipeline.lake_tables else IDLE
+    for holder in locks.idle_holders(connection, longest):
         yield advice(
             subject,
-            f"{holder} holds the lock {holder.name!r} and has done nothing for {IDLE / 60:.0f} minutes: if its process "
-            f"is gone, free it with `select pg_terminate_backend({holder.pid})`",
+            f"{holder} holds the lock {holder.name!r} and has done nothing for {longest / 60:.0f} minutes: if its "
+            f"process is gone, free it with `select pg_terminate_backend({holder.pid})`",
         )
 
 

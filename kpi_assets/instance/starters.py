@@ -135,7 +135,7 @@ def starters(pipelines: Sequence[Pipeline], broken: Collection[Broken] = ()) -> 
         found += [pipeline_sensor_of(pipeline), pipeline_schedule_of(pipeline)]
         live = live_sensor_of(pipeline)
         found += [live] if live else []
-        if pipeline.config.retention:
+        if pipeline.has_retention:
             name = f"{pipeline.retention_job}_daily"
             found.append(Starter(name, pipeline.name, declared=True, is_sensor=False))
     return found

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from kpi_assets.lake import object_names
 from kpi_assets.lake.sql_text import constant, name_of, quoted
 from kpi_assets.model.column_types import base_of
 from kpi_assets.model.table import Table
@@ -26,9 +27,8 @@ class RawParquet:
 
     def refusal(self) -> str:
         """Return why an engine cannot read an object of this name; empty if it can."""
-        name = self.object_key.rpartition("/")[2]
-        if name.startswith(("_", ".")):
-            return f"an engine passes over objects whose name begins with {name[0]!r}: land it under another name"
+        if found := object_names.problem(self.object_key):
+            return found
         if self.table.source.position:
             return "an engine does not number the records of Parquet: take source.position out"
         return ""

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
+from kpi_assets.lake import object_names
 from kpi_assets.lake.raw_values import byte_of, constant, in_texts, pattern, read
 from kpi_assets.lake.sql_text import quoted
 from kpi_assets.model.dialect import notation
@@ -30,7 +31,6 @@ from kpi_assets.sources.formats.csv.records import RECORD_LIMIT, read_records
 # Into how many blocks an object is cut depends on its size alone, so that each scan cuts it in the same way.
 SETTINGS: Mapping[str, str] = {"spark.sql.files.minPartitionNum": "64"}
 _PLACE = 33  # the bits of monotonically_increasing_id() for the place in a partition
-_GLOB = set("*?[]{}\\")
 _PACKED = re.compile(r"\.(gz|bz2|zst|lz4|snappy|deflate|xz)")  # by which an engine unpacks whatever they end
 # An engine moves a condition to where the lines are read, and would cut each line anew for every column that it needs,
 # unless what decides stands beside a value that may differ each time.
@@ -74,12 +74,9 @@ class RawText:
 
     def refusal(self) -> str:
         """Return why an engine cannot read an object of this name; empty if it can."""
-        name = self.object_key.rpartition("/")[2]
-        if name.startswith(("_", ".")):
-            return f"an engine passes over objects whose name begins with {name[0]!r}: land it under another name"
-        if found := sorted(_GLOB & set(self.object_key)):
-            return f"an engine reads {found[0]!r} in a key as a pattern of several keys: land it under another name"
-        if _PACKED.search(name):
+        if found := object_names.problem(self.object_key):
+            return found
+        if _PACKED.search(self.object_key.rpartition("/")[2]):
             return "an engine takes an object of this name for a packed one: land it under another name"
         return ""
 

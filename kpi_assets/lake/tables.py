@@ -43,13 +43,6 @@ class Ref(NamedTuple):
     committed_at: datetime
 
 
-class Repaired(NamedTuple):
-    """The load_dates of which `main` had other rows than the ledger names, and the number of snapshots of the table."""
-
-    load_dates: list[date]
-    snapshots: int
-
-
 @dataclass(frozen=True)
 class LakeTable:
     """A table of the lake: its name in the catalog, and the declared columns without load_date (name -> type)."""
@@ -284,8 +277,10 @@ class Tables:
         self._commit(table, f"alter table {table.sql} drop tag if exists {quoted(tag_of(build_id))}")
 
     def mirror(self, table: LakeTable, load_date: date, snapshot: int | None) -> None:
-        """Give `main` the rows that a load_date has in a snapshot, or none. Call it after the ledger's transaction.
+        """Give `main` the rows that a load_date has in a snapshot, or none.
 
+        Call it after the ledger's transaction, and while nobody else moves `main`: what is picked twice would be there
+        twice.
         A load_date that `main` has with other rows is deleted first, by a commit of its own: Iceberg refuses to pick a
         snapshot that replaces what has changed since.
         """
@@ -311,38 +306,25 @@ class Tables:
             rows = rows_of(table.sql, table.columns, {load_date: snapshot})
             self._commit(table, _insert(table.sql, self._stored(table), chosen, rows))
 
-    def repair(self, table: LakeTable, published: Mapping[date, int], *, complete: bool) -> "Repaired":
-        """Give `main` what the ledger names, where it lags; return the load_dates that did.
+    def snapshots(self, table: LakeTable) -> set[int]:
+        """Return the snapshots that a table has."""
+        return {int(number) for (number,) in self._engine.rows(f"select snapshot_id from {table.sql}.`snapshots`")}
 
-        `published` is the snapshot of each load_date. If it is `complete`, load_dates that it lacks are deleted, and
-        what was picked before is looked at too: somebody may have changed `main`. Else a session may not have read the
-        table before another one has changed it. A snapshot that is gone has nothing to give.
+    def differing(self, table: LakeTable, published: Mapping[date, int]) -> list[date]:
+        """Return the load_dates of which `main` has other rows than the snapshots that are `published`, and all others.
+
+        Whoever may write to the catalog may have changed it. A snapshot that is gone is not compared.
         """
-        gone: list[date] = []
-        if complete:
-            self._engine.execute(f"refresh table {table.sql}")
-        known, picked = self._snapshots(table)
-        if complete:
-            picked = set()
-            there = self._engine.rows(f"select distinct partition.{quoted(LOAD_DATE)} from {table.sql}.`files`")
-            gone = [day for (day,) in there if day not in published]
+        self._engine.execute(f"refresh table {table.sql}")
+        known = self.snapshots(table)
+        there = self._engine.rows(f"select distinct partition.{quoted(LOAD_DATE)} from {table.sql}.`files`")
+        gone = [day for (day,) in there if day not in published]
         behind = [
             day
             for day, snapshot in published.items()
-            if snapshot in known - picked and not self._is_mirrored(table, day, snapshot)
+            if snapshot in known and not self._is_mirrored(table, day, snapshot)
         ]
-        for day in sorted([*behind, *gone]):
-            self.mirror(table, day, published.get(day))
-        return Repaired(sorted([*behind, *gone]), len(known))
-
-    def _snapshots(self, table: LakeTable) -> tuple[set[int], set[int]]:
-        """Return all snapshots of a table, and those that `main` consists of: its own, and those that were picked."""
-        rows = self._engine.rows(
-            f"select s.snapshot_id, s.summary['source-snapshot-id'], coalesce(h.is_current_ancestor, false) "
-            f"from {table.sql}.`snapshots` as s left join {table.sql}.`history` as h on h.snapshot_id = s.snapshot_id"
-        )
-        of_main = {int(each) for *ids, is_of_main in rows if is_of_main for each in ids if each is not None}
-        return {int(row[0]) for row in rows}, of_main
+        return sorted([*behind, *gone])
 
     def _is_mirrored(self, table: LakeTable, load_date: date, snapshot: int) -> bool:
         """Whether `main` has the rows of a snapshot: the same files, or others with the same rows."""
@@ -371,15 +353,18 @@ class Tables:
         )
         return sorted(Ref(*row) for row in rows)
 
-    def sweep(self, table: LakeTable, keep: Collection[int], published: Collection[int] = ()) -> list[str]:
-        """Drop the branches and tags of all builds but these, and return their names. The table is `ensure`d before.
+    def sweep(
+        self, table: LakeTable, refs: Collection[Ref], keep: Collection[int], published: Collection[int]
+    ) -> list[str]:
+        """Drop those of the branches and tags that belong to other builds than these, and return their names.
 
-        `keep` are the builds that the ledger holds, and those that still run: their rows in the run log are older than
-        their branches. Of the `published` ones the tag is kept: a build that died after it was published has left its
-        branch. A branch or tag that is not named as those of builds is left alone.
+        `refs` were read before the ledger was asked for the builds, so that none that began or ended meanwhile loses
+        its own. `keep` are the builds that are held, and those that still run. Of the `published` ones the tag is kept:
+        a build that died after it was published has left its branch. A branch or tag that is not named as those of
+        builds is left alone.
         """
         dropped = []
-        for ref in self.refs(table):
+        for ref in refs:
             prefix, number = ref.name[:1], ref.name[1:]
             if {"c": "BRANCH", "p": "TAG"}.get(prefix) != ref.kind or not number.isascii() or not number.isdigit():
                 continue

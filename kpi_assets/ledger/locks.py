@@ -92,6 +92,11 @@ def repeats_lock(relation: Relation) -> str:
     return f"repeats {relation}"
 
 
+def lake_lock(relation: Relation) -> str:
+    """The name of the lock of what a table on the lake has besides snapshots: its branches, its tags and `main`."""
+    return f"lake {relation}"
+
+
 def _publish_lock(relation: Relation) -> str:
     return f"publish {relation}"
 

@@ -94,23 +94,42 @@ def _record_parts(connection: Connection[Any], manifest_id: int, manifest: Manif
 # counts. The state that was published first is the earlier one; of two that were never published, the one that was seen
 # first; of two objects of one state, the one with the lower key. So a replay gives the same answer as the first build,
 # and only one of two objects with the same bytes is the repetition.
+# What an engine reads has no sha256. It has the bytes of another object that S3 describes alike, by ETag and size.
 _SAME_BYTES = """
 with this as (
-    select m.manifest_id, p.key as part, case when p.key is null then m.sha256 else p.sha256 end as sha256
+    select
+        m.manifest_id, o.key as part, o.sha256, o.etag, o.size_bytes,
+        coalesce(o.sha256, o.etag || ' ' || o.size_bytes) as bytes
     from ops.manifests as m
-    left join ops.manifest_parts as p using (manifest_id)
-    where m.object = %(object)s and m.load_date = %(load_date)s and m.manifest_hash = %(manifest_hash)s
-    and case when p.key is null then m.rows else p.rows end > 0
+    cross join lateral (
+        select p.key, p.rows, p.sha256, p.etag, p.size_bytes
+        from ops.manifest_parts as p
+        where p.manifest_id = m.manifest_id
+        union all
+        select null, m.rows, m.sha256, m.etag, m.size_bytes
+        where not exists (select 1 from ops.manifest_parts as p where p.manifest_id = m.manifest_id)
+    ) as o
+    where m.object = %(object)s and m.load_date = %(load_date)s and m.manifest_hash = %(manifest_hash)s and o.rows > 0
+), contents as (
+    select distinct bytes, sha256, etag, size_bytes from this
 ), read as (
-    select m.manifest_id, m.key, m.sha256
+    select m.manifest_id, m.key, c.bytes
     from ops.manifests as m
-    where m.sha256 in (select sha256 from this)
+    inner join contents as c on c.sha256 = m.sha256
     union all
-    select p.manifest_id, p.key, p.sha256
+    select p.manifest_id, p.key, c.bytes
     from ops.manifest_parts as p
-    where p.sha256 in (select sha256 from this)
+    inner join contents as c on c.sha256 = p.sha256
+    union all
+    select m.manifest_id, m.key, c.bytes
+    from ops.manifests as m
+    inner join contents as c on c.sha256 is null and (c.etag, c.size_bytes) = (m.etag, m.size_bytes)
+    union all
+    select p.manifest_id, p.key, c.bytes
+    from ops.manifest_parts as p
+    inner join contents as c on c.sha256 is null and (c.etag, c.size_bytes) = (p.etag, p.size_bytes)
 ), same as (
-    select m.manifest_id, m.object, m.load_date, m.bucket, r.key, r.sha256, coalesce(
+    select m.manifest_id, m.object, m.load_date, m.bucket, r.key, r.bytes, coalesce(
         (
             select min(p.publish_id)
             from ops.publishes as p
@@ -135,7 +154,7 @@ from (
         o.load_date, case when o.bucket like '%%://%%' then '' else 's3://' end || o.bucket || '/' || o.key as object,
         o.object as name, o.key, t.part
     from same as o
-    inner join this as t using (sha256)
+    inner join this as t using (bytes)
     inner join same as s on s.manifest_id = t.manifest_id and s.key = coalesce(t.part, s.key)
     where (o.first_publish, o.manifest_id, o.key) < (s.first_publish, s.manifest_id, s.key)
     and (o.object, o.bucket, o.key) <> (s.object, s.bucket, s.key)
@@ -175,6 +194,20 @@ def record_content(connection: Connection[Any], manifest: Manifest, part: Manife
             f"had the sha256 {before[0]} when they were read first, and have {sha256} now; land the object again from "
             "its source with --replace, and run the load_date again."
         )
+
+
+def record_rows(connection: Connection[Any], manifest: Manifest, rows: Mapping[str, int]) -> None:
+    """Add the number of rows of each object (by its key), of which an engine alone has read the bytes."""
+    state = {"object": manifest.object, "load_date": manifest.load_date, "hash": manifest.hash}
+    for part in manifest.parts:
+        connection.execute(
+            f"update ops.manifest_parts set rows = %(rows)s where {_THIS_PART}",  # noqa: S608
+            {**state, "key": part.key, "rows": rows[part.key]},
+        )
+    connection.execute(
+        f"update ops.manifests set rows = %(rows)s where {_THIS}",  # noqa: S608
+        {**state, "rows": sum(rows.values())},
+    )
 
 
 def record_sum(connection: Connection[Any], manifest: Manifest) -> None:

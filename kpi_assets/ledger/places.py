@@ -73,11 +73,6 @@ def named(
     ]
 
 
-def current(connection: Connection[Any], relation: Relation) -> dict[date, Snapshot]:
-    """Return the snapshot that readers see of each load_date of a table: what its mirror on the lake should show."""
-    return {each.load_date: each.snapshot for each in named(connection, [relation]) if each.state == "current"}
-
-
 def unfinished(connection: Connection[Any], relation: Relation) -> list[int]:
     """Return the builds of a table that are being made, whose branches belong to them."""
     rows = connection.execute(

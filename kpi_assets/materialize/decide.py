@@ -73,6 +73,11 @@ def key_and_values(table: Table, row: BadRow) -> tuple[dict[str, Any], dict[str,
             f"{table.path.name} so that it can be read and replay the load_date with `kpi run`, or have its producer "
             "send it again as a new event"
         )
+    if table.storage.in_lake:
+        raise UnreadableRowError(
+            "its table is on the lake, where an engine reads whole objects: correct it at its source, and deliver the "
+            "object again"
+        )
     too_long = UnreadableRowError(
         f"it is longer than the {LONGEST:,} characters that are kept of a row, so that the rest is not known here: "
         "correct it at its source, and deliver the object again"

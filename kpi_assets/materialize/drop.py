@@ -73,8 +73,9 @@ def orphans(connection: Connection[Any], described: Collection[Relation]) -> lis
 def drop_table(server: SecretStr, database: str, relation: Relation, on_progress: Progress) -> None:
     """Drop a table, its `_latest` view and its held candidates, and record that in the ledger.
 
-    One on the lake is dropped after the ledger has recorded it. Raises EngineError, DefinitionError if a user's view
-    depends on the table, and WarehouseError if a reader holds the table for longer than READER_TIMEOUT.
+    One on the lake is dropped after the ledger has recorded it; if that fails, a second call drops it. Raises
+    EngineError, DefinitionError if a user's view depends on the table, WarehouseError if a reader holds the table for
+    longer than READER_TIMEOUT, and UserError if a build of a table on the lake runs for so long.
     """
     with connect(server, database, "drop") as connection:
         role = owner_of(connection, relation)
@@ -91,19 +92,21 @@ def drop_table(server: SecretStr, database: str, relation: Relation, on_progress
                 publishes.record_removal(connection, relation)
                 incidents.close_of_table(connection, relation)
 
-        with _dropping(connection, sorted(on_lake)) as drop_on_lake:
+        with _dropping(connection, relation, sorted(on_lake), on_progress) as drop_on_lake:
             wait_for_snapshots(connection, "dropped", on_progress, READER_TIMEOUT)
             retry_on_lock(change, "dropped", on_progress, READER_TIMEOUT)
             drop_on_lake()
 
 
-def _dropping(connection: Connection[Any], names: Sequence[str]) -> AbstractContextManager[Callable[[], None]]:
-    """Return what drops the Iceberg tables of these names; its session is open before the ledger changes."""
+def _dropping(
+    connection: Connection[Any], relation: Relation, names: Sequence[str], on_progress: Progress
+) -> AbstractContextManager[Callable[[], None]]:
+    """Return what drops the Iceberg tables of a table; its session is open before the ledger changes."""
     if not names:
         return nullcontext(lambda: None)
     from kpi_assets.materialize.in_lake import dropping  # noqa: PLC0415  no other pipeline needs it
 
-    return dropping(connection, names)
+    return dropping(connection, relation, names, on_progress, READER_TIMEOUT)
 
 
 @dataclass(frozen=True)

@@ -92,6 +92,8 @@ def load_raw(
     samples = [*_bad_records(connection, engine, table, objects, counted)] if bad else []
     watch.lap("quarantine")
     _check_unchanged(context, manifest)
+    rows = {raw.object_key: each.records for raw, each in zip(objects, counted, strict=True)}
+    manifests.record_rows(connection, manifest, rows)
     read = Counts(records, records - bad, bad)
     decided = unused_text(len(inputs.decisions))
     return FillResult(read, manifest.hash, samples, grain_is_proven=False, decided=decided)

@@ -14,7 +14,7 @@ from typing import Any
 
 from psycopg import Connection, sql
 
-from kpi_assets.ledger import batches, publishes
+from kpi_assets.ledger import batches, mirrors, publishes
 from kpi_assets.ledger.publishes import Publish
 from kpi_assets.materialize import keep
 from kpi_assets.materialize.audit import AuditedCandidate, audit_candidate
@@ -37,6 +37,7 @@ from kpi_assets.warehouse import candidates, preview, set_aside, tables
 from kpi_assets.warehouse.audit import Audit, Elsewhere, audit
 from kpi_assets.warehouse.candidates import Candidate
 from kpi_assets.warehouse.content import find_lost, published_rows, rows_and_checksum
+from kpi_assets.warehouse.ddl import DefinitionError
 from kpi_assets.warehouse.kinds import strategy_of
 from kpi_assets.warehouse.shape import Published
 from kpi_assets.warehouse.versions import VersionChanges
@@ -148,6 +149,11 @@ class Place:
     ) -> VersionChanges | None:
         """Replace the published rows by those of the candidate, in the transaction of the publish."""
         candidate, table = audited.candidate, audited.candidate.table
+        if mirrors.is_on_lake(connection, table.relation):
+            raise DefinitionError(
+                f"{table.path}: {table.relation} was published with storage: lake; to change it, run "
+                f"`kpi drop {table.pipeline} {table.relation}` and backfill."
+            )
         keep.set_aside(connection, context.pipeline, table, candidate.load_date, replaced_by)
         tables.ensure(connection, table, candidate.load_date, others)
         compared = audited.comparison.if_valid(connection, candidate) if audited.comparison else None

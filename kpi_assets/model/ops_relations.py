@@ -26,6 +26,7 @@ FOR_READERS: Mapping[str, Collection[str]] = {
     "manifest_parts": (),
     "manifests": (),
     "migrations": (),
+    "mirrors": (),
     "pipeline_runs": ("error_message",),
     "published": (),
     "publishes": (),

@@ -175,6 +175,11 @@ class Pipeline:
         return f"{self.name}_live"
 
     @property
+    def has_retention(self) -> bool:
+        """Whether the job of retention has something to do: to drop old rows, or to clear up on the lake."""
+        return bool(self.config.retention or self.lake_tables)
+
+    @property
     def retention_job(self) -> str:
         """The name of the job that drops old rows."""
         return f"{self.name}_retention"

@@ -44,7 +44,7 @@ def rows_of_snapshot(
         )
     from kpi_assets.lake.sql_text import quoted  # noqa: PLC0415  no other pipeline needs these
     from kpi_assets.lake.statements import Pin  # noqa: PLC0415
-    from kpi_assets.materialize.in_lake import connect  # noqa: PLC0415
+    from kpi_assets.materialize.engine_session import connect  # noqa: PLC0415
 
     types = {LOAD_DATE: "date", **columns}
     select = Pin(snapshot.table, snapshot.number, columns).rows(load_date, types)

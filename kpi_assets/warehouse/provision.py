@@ -283,7 +283,7 @@ def _grant_create(connection: Connection[Any], role: str, schemas: Collection[st
         "grant usage on schema ops to {role}",
         "grant select, insert, update on all tables in schema ops to {role}",
         "revoke insert, update on ops.migrations, ops.rulings from {role}",
-        "grant delete on ops.locks to {role}",
+        "grant delete on ops.locks, ops.mirrors to {role}",
         "grant execute on function ops.prune_growth, ops.prune_batches, ops.prune_stream_objects to {role}",
         "grant execute on function ops.record_rulings, ops.take_ruling to {role}",
         "grant usage on all sequences in schema ops to {role}",

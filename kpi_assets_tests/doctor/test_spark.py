@@ -97,6 +97,18 @@ def test_without_an_address_it_says_what_to_set(tmp_path: Path, pipeline: Pipeli
     assert found.text.endswith("no table of shop on the lake can be built: set KPI_SPARK_URL to sc://host:port")
 
 
+def test_an_engine_that_does_not_answer_the_second_time_proves_nothing(tmp_path: Path, pipeline: Pipeline) -> None:
+    def connect(_: Settings, with_token: bool) -> FakeSession:
+        if not with_token:
+            raise UserError("The engine at localhost:15002 did not answer within 30 seconds.", transient=True)
+        return FakeSession()
+
+    found = [*examined.spark(config(tmp_path, spark_token=TOKEN), [pipeline], connect)]
+    assert texts(found, "advice")["login of Spark"] == (
+        "whether it asks for the token is not known: The engine at localhost:15002 did not answer within 30 seconds."
+    )
+
+
 def test_all_that_is_as_it_must_be_is_said(tmp_path: Path, pipeline: Pipeline) -> None:
     session = FakeSession()
     found = findings(config(tmp_path, spark_token=TOKEN), pipeline, session)

@@ -9,7 +9,7 @@ from kpi_assets.embedded.stack import Stack
 from kpi_assets.lake.session import Engine
 from kpi_assets.lake.tables import LakeTable, Tables
 from kpi_assets.ledger import schema
-from kpi_assets.materialize import in_lake
+from kpi_assets.materialize import engine_session, in_lake
 from kpi_assets_tests.lake.server import LakeServer, lake_server, needed
 from kpi_assets_tests.pipeline_harness import PipelineHarness
 
@@ -62,7 +62,7 @@ def shop(
     stack: Stack, tmp_path: Path, server: LakeServer, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[LakeHarness]:
     """A pipeline without files, whose builds reach the engine."""
-    monkeypatch.setattr(in_lake, "connect", lambda _config, _name: server.connect())
+    monkeypatch.setattr(engine_session, "connect", lambda _config, _name: server.connect())
     with LakeHarness.open(stack, tmp_path) as lab:
         assert isinstance(lab, LakeHarness)
         lab.engine = engine

@@ -1,18 +1,23 @@
 """Builds on the lake: from an object to a KPI in Postgres, published, held, released, replayed and taken away."""
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from datetime import date, timedelta
 from decimal import Decimal
 from io import BytesIO
+from threading import Event
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from kpi_assets.errors import UserError
+from kpi_assets.lake.session import EngineError
 from kpi_assets.lake.tables import Tables
-from kpi_assets.ledger import places, publishes
-from kpi_assets.materialize import in_lake
+from kpi_assets.ledger import locks, mirrors, places, publishes, runs, schema
+from kpi_assets.materialize import drop, in_lake
 from kpi_assets.materialize.build import build
 from kpi_assets.materialize.context import UpstreamError
 from kpi_assets.materialize.drop import drop_load_date, drop_table, published_load_date
@@ -24,6 +29,8 @@ from kpi_assets.model.names import Relation
 from kpi_assets.sources.refusals import LakeError
 from kpi_assets.warehouse.ddl import DefinitionError
 from kpi_assets_tests.lake.conftest import LakeHarness
+from kpi_assets_tests.lake.server import LakeServer
+from kpi_assets_tests.machine import eventually
 from kpi_assets_tests.pipeline_harness import DAY, NEXT, RAW_THINGS, failed
 
 pytestmark = pytest.mark.nightly
@@ -211,15 +218,137 @@ def test_builds_read_the_snapshot_of_the_ledger_and_not_main(lab: LakeHarness) -
     assert _publish(lab, "stg.weighed").rows == 3
 
 
-def test_a_lagging_main_is_repaired_by_the_next_build(lab: LakeHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+@contextmanager
+def without_mirror(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let the engine fail whenever `main` is moved."""
+
+    def fails(*_: object) -> None:
+        raise EngineError("the engine has no time")
+
     with monkeypatch.context() as broken:
-        broken.setattr(Tables, "mirror", lambda *_: None)
-        lab.put_things(GOOD)
-        lab.build("raw.things")
-    assert lab.main("raw.things") == []
+        broken.setattr(Tables, "mirror", fails)
+        yield
+
+
+def test_a_lagging_main_is_repaired_by_the_next_build(lab: LakeHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many load_dates lag, and also what is published no more."""
+    days = [DAY + timedelta(days=n) for n in range(4)]
+    for day in days[:2]:
+        lab.put_things(GOOD, day)
+        lab.build("raw.things", day)
+    with without_mirror(monkeypatch):
+        table = lab.pipeline().table("raw.things")
+        with lab.session() as session:
+            found = published_load_date(session, lab.pipeline(), table, DAY, place="the test")
+        with pytest.raises(EngineError, match="the engine has no time"):
+            drop_load_date(lab.context(), found)
+        with monkeypatch.context() as patch:
+            patch.setattr(mirrors, "lagging", lambda *_: {})
+            for day in days[1:]:
+                lab.put_things(OTHER, day)
+                assert not lab.build("raw.things", day).held
+    shown = [(DAY, 4), (days[1], 4)]
+    assert lab.main("raw.things", "distinct load_date, count(*) over (partition by load_date)") == shown
+    lab.put_things(b"thing_id,name,weight\n", days[3] + timedelta(days=1))
+    lab.build("raw.things", days[3] + timedelta(days=1))
+    shown = [(day, 2) for day in days[1:]]
+    assert lab.main("raw.things", "distinct load_date, count(*) over (partition by load_date)") == shown
+
+
+def test_main_has_a_load_date_once_when_another_build_moves_it_first(
+    lab: LakeHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the ledger's commit of a build and its own turn."""
+    after = in_lake.InLake.after_publish
+    meanwhile = iter([NEXT])
+
+    def later(place: in_lake.InLake, *given: Any) -> None:
+        if day := next(meanwhile, None):
+            assert not lab.build("raw.things", day).held
+            assert [*settle_lake(lab.context())] == []
+            assert lab.main("raw.things", "thing_id") == [(1,), (1,), (2,), (3,), (4,), (5,)]
+        after(place, *given)
+
+    monkeypatch.setattr(in_lake.InLake, "after_publish", later)
+    lab.put_things(GOOD)
     lab.put_things(OTHER, NEXT)
-    lab.build("raw.things", NEXT)
+    lab.verify("raw.things", NEXT)
+    assert not lab.build("raw.things").held
     assert lab.main("raw.things", "thing_id") == [(1,), (1,), (2,), (3,), (4,), (5,)]
+    tags = sorted(f"p{_publish(lab, 'raw.things', day).build_id}" for day in (DAY, NEXT))
+    assert lab.refs("raw.things") == tags
+
+
+def test_one_session_at_a_time_changes_what_a_table_has_besides_snapshots(lab: LakeHarness) -> None:
+    lab.put_things(GOOD)
+    lab.build("raw.things")
+    name, context = locks.lake_lock(Relation.parse("raw.things")), lab.context()
+    with lab.session() as other, ThreadPoolExecutor(2) as pool:
+        assert locks.try_lock(other, name)
+        waiting = [
+            pool.submit(build, context, context.pipeline.table("raw.things"), DAY),
+            pool.submit(lambda: [*settle_lake(lab.context())]),
+        ]
+        done, _ = wait(waiting, timeout=8)
+        assert done == set()
+        assert [each.name for each in locks.holders(other) if each.name.startswith("lake ")] == [name]
+        locks.unlock(other, name)
+        assert not waiting[0].result(120).held
+        waiting[1].result(120)
+    assert lab.main("raw.things", "thing_id") == [(1,), (2,), (3,), (4,)]
+    assert lab.refs("raw.things") == [f"p{_publish(lab, 'raw.things').build_id}"]
+
+
+def test_a_sweep_keeps_the_tag_of_a_build_that_is_published_meanwhile(
+    lab: LakeHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other build has its tag, and is published between two questions of the sweep to the ledger."""
+    is_tagged, may_publish, put_in, unfinished = Event(), Event(), in_lake.InLake.put_in, places.unfinished
+
+    def waiting(place: in_lake.InLake, context: Any, connection: Any, audited: Any, *given: Any) -> Any:
+        if audited.candidate.load_date == NEXT:
+            is_tagged.set()
+            assert may_publish.wait(120)
+        return put_in(place, context, connection, audited, *given)
+
+    def published_meanwhile(*given: Any) -> list[int]:
+        if is_tagged.is_set() and not may_publish.is_set():
+            may_publish.set()
+            eventually(lambda: lab.rows(f"select 1 from ops.published where load_date = '{NEXT}'") == [(1,)])
+        return unfinished(*given)
+
+    lab.put_things(GOOD)
+    lab.put_things(OTHER, NEXT)
+    lab.verify("raw.things", NEXT)
+    assert not lab.build("raw.things").held
+    monkeypatch.setattr(in_lake.InLake, "put_in", waiting)
+    monkeypatch.setattr(places, "unfinished", published_meanwhile)
+    with ThreadPoolExecutor(1) as pool:
+        context = lab.context()
+        other = pool.submit(build, context, context.pipeline.table("raw.things"), NEXT)
+        assert is_tagged.wait(120)
+        again = lab.build("raw.things")
+        assert not other.result(120).held
+    assert lab.refs("raw.things") == sorted([f"p{again.build_id}", f"p{other.result().build_id}"])
+    assert lab.main("raw.things", "thing_id") == [(1,), (1,), (2,), (3,), (4,), (5,)]
+
+
+def test_the_same_bytes_under_another_key_are_noticed(lab: LakeHarness) -> None:
+    """By ETag and size, since nobody has read the bytes but the engine."""
+    lab.file("raw/things.sql", RAW.replace("  format: csv\n", "  format: csv\n  same_bytes: hold\n"))
+    lab.put_things(GOOD)
+    lab.put_things(OTHER, NEXT)
+    assert not lab.build("raw.things").held
+    assert not lab.build("raw.things", NEXT).held
+    later = NEXT + timedelta(days=1)
+    lab.put_things(GOOD, later)
+    outcome = lab.build("raw.things", later)
+    assert outcome.held
+    [result] = failed(outcome.results).values()
+    assert (result.name, result.metric) == ("not_seen_before", 1)
+    assert result.message.endswith(f"/load_date={DAY}/things.csv of {DAY}"), result.message
+    lab.put_things(GOOD + b"9,nine,9.00\n", later)
+    assert failed(lab.build("raw.things", later).results) == {}
 
 
 def test_a_window_reads_each_load_date_in_its_own_snapshot(lab: LakeHarness) -> None:
@@ -393,3 +522,44 @@ def test_a_table_moves_to_the_lake_by_a_drop_and_never_by_itself(lab: LakeHarnes
         lab.build("raw.things")
         assert lab.main("raw.things", "thing_id") == [(1,), (2,), (3,), (4,)]
         assert lab.refs("raw.things") == [f"p{_publish(lab, 'raw.things').build_id}"]
+    (lab.folder / "stg/weighed.sql").unlink()
+    lab.file("raw/things.sql", RAW_THINGS)
+    with pytest.raises(DefinitionError, match=r"was published with storage: lake; to change it, run `kpi drop "):
+        lab.build("raw.things")
+
+
+def test_a_drop_that_was_interrupted_is_done_by_a_second_one(
+    lab: LakeHarness, server: LakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the ledger's commit, and before the table on the lake is gone."""
+
+    def fails(*_: object) -> None:
+        raise EngineError("the engine has no time")
+
+    lab.put_things(GOOD)
+    lab.build("raw.things")
+    relation = Relation.parse("raw.things")
+    with monkeypatch.context() as broken:
+        broken.setattr(Tables, "drop", fails)
+        with pytest.raises(EngineError, match="the engine has no time"):
+            drop_table(lab.server, lab.name, relation, lambda *_: None)
+    assert lab.rows("select asset from ops.published") == []
+    assert lab.main("raw.things", "thing_id") == [(1,), (2,), (3,), (4,)]
+    with lab.session() as session:
+        assert mirrors.is_on_lake(session, relation)
+    drop_table(lab.server, lab.name, relation, lambda *_: None)
+    with lab.session() as session, server.connect() as engine:
+        assert not Tables(engine, schema.identity(session)).exists(lab.lake("raw.things"))
+        assert not mirrors.is_on_lake(session, relation)
+
+
+def test_a_table_is_not_dropped_while_it_is_built(lab: LakeHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.put_things(GOOD)
+    lab.build("raw.things")
+    monkeypatch.setattr(drop, "READER_TIMEOUT", 1.0)
+    with lab.session() as building:
+        runs.open_row(building, run_id="r", pipeline=lab.name, job="raw.things", load_date=NEXT)
+        with pytest.raises(UserError, match=r"A build of raw\.things is in progress, so nothing was dropped"):
+            drop_table(lab.server, lab.name, Relation.parse("raw.things"), lambda *_: None)
+    assert _publish(lab, "raw.things").rows == 4
+    assert lab.main("raw.things", "thing_id") == [(1,), (2,), (3,), (4,)]

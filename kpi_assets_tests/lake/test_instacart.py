@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kpi_assets.embedded.stack import Stack
-from kpi_assets.materialize import in_lake
+from kpi_assets.materialize import engine_session
 from kpi_assets.materialize.build import build
 from kpi_assets.materialize.context import BuildContext, UpstreamError
 from kpi_assets.materialize.verify_object import verify
@@ -62,7 +62,7 @@ def labs(
     stack: Stack, tmp_path: Path, server: LakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[PipelineHarness, PipelineHarness]]:
     """The pipeline on the lake, and as it is shipped."""
-    monkeypatch.setattr(in_lake, "connect", lambda _config, _name: server.connect())
+    monkeypatch.setattr(engine_session, "connect", lambda _config, _name: server.connect())
     files = instacart.write(tmp_path)
     with (
         PipelineHarness.open(stack, tmp_path / "lake", files) as on_lake,

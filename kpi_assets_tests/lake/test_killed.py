@@ -18,7 +18,7 @@ import pytest
 from kpi_assets.embedded.stack import Stack
 from kpi_assets.lake.session import Engine, EngineError
 from kpi_assets.ledger import publishes
-from kpi_assets.materialize import in_lake
+from kpi_assets.materialize import engine_session
 from kpi_assets.model.names import Relation
 from kpi_assets.settings import settings
 from kpi_assets.sources.s3_objects import client
@@ -85,7 +85,7 @@ def lab(stack: Stack, tmp_path_factory: pytest.TempPathFactory, engines: Engines
     """A raw table with one published row, of the number 0."""
     with pytest.MonkeyPatch.context() as patch, LakeHarness.open(stack, tmp_path_factory.mktemp("killed")) as lab:
         assert isinstance(lab, LakeHarness)
-        patch.setattr(in_lake, "connect", lambda _config, _name: engines.connect())
+        patch.setattr(engine_session, "connect", lambda _config, _name: engines.connect())
         words = lab.folder / "pipeline.yaml"
         words.write_text(words.read_text() + "lake: {engine: spark, catalog: k}\n")
         lab.file("raw/things.sql", RAW)

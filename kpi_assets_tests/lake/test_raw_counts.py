@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from kpi_assets.lake.raw_parquet import RawParquet
 from kpi_assets.lake.raw_text import Counted, RawText
 from kpi_assets.lake.raw_values import constant, pattern
 from kpi_assets.model.tree import load_pipelines
@@ -59,6 +60,13 @@ def test_a_quote_that_no_later_line_could_close_is_one_bad_record(text: RawText)
 @pytest.mark.parametrize("name", ["_t.csv", ".t.csv", "t.csv.gz", "t.bz2", "t*.csv", "t[1].csv", "{t}.csv"])
 def test_a_key_that_an_engine_reads_otherwise_is_refused(text: RawText, name: str) -> None:
     assert "land it under another name" in replace(text, object_key=f"raw/{name}").refusal()
+
+
+@pytest.mark.parametrize("name", ["_t.parquet", ".t.parquet", "t*.parquet", "part-[1].parquet", "{t}.parquet"])
+def test_so_is_that_of_parquet(text: RawText, name: str) -> None:
+    found = RawParquet(text.table, {}, f"s3a://b/raw/{name}", f"raw/{name}", 1)
+    assert "land it under another name" in found.refusal()
+    assert replace(found, object_key="raw/_t/t-1.parquet").refusal() == ""
 
 
 def test_other_keys_are_read(text: RawText) -> None:

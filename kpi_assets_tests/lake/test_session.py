@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from kpi_assets.embedded.stack import Stack
 from kpi_assets.lake.session import SETTINGS, Engine, EngineError, place_of
 from kpi_assets.lake.sql_text import constant
-from kpi_assets.materialize.in_lake import connect
+from kpi_assets.materialize.engine_session import connect
 from kpi_assets.settings import settings
 from kpi_assets_tests.lake.server import LakeServer, lake_server, needed
 

@@ -114,23 +114,24 @@ def test_a_load_date_without_rows(shared: Engine, tables: Tables, table: LakeTab
     assert tables.size(table, FIRST, again) == (0, 0)
 
 
-def test_the_mirror_is_repaired_after_a_crash(shared: Engine, tables: Tables, table: LakeTable) -> None:
+def test_what_the_mirror_lacks_is_found(shared: Engine, tables: Tables, table: LakeTable) -> None:
     one, other = tables.fill(table, FIRST, 1, _select(1)), tables.fill(table, SECOND, 2, _select(2))
     for day, snapshot in ((FIRST, one), (SECOND, other)):
         tables.mirror(table, day, snapshot)
     again = tables.fill(table, FIRST, 3, _select(7))
     published = {FIRST: again, SECOND: other}
-    assert tables.repair(table, published, complete=True).load_dates == [FIRST]
-    assert tables.repair(table, published, complete=True).load_dates == []
+    assert tables.differing(table, published) == [FIRST]
+    tables.mirror(table, FIRST, again)
+    assert tables.differing(table, published) == []
     shared.execute(f"delete from {table.sql} where load_date = date '{FIRST}'")  # as between two commits
-    assert tables.repair(table, published, complete=True).load_dates == [FIRST]
-    assert tables.repair(table, published, complete=True).load_dates == [], (
-        "other files with the same rows are a mirror too"
-    )
+    assert tables.differing(table, published) == [FIRST]
+    tables.mirror(table, FIRST, again)
+    assert tables.differing(table, published) == [], "other files with the same rows are a mirror too"
     assert _ids(shared, table.sql) == [2, 7]
-    assert tables.repair(table, {FIRST: again}, complete=False).load_dates == []
-    assert tables.repair(table, {FIRST: again}, complete=True).load_dates == [SECOND]
+    assert tables.differing(table, {FIRST: again}) == [SECOND]
+    tables.mirror(table, SECOND, None)
     assert _ids(shared, table.sql) == [7]
+    assert tables.differing(table, {FIRST: again, SECOND: 1}) == [], "a snapshot that is gone cannot be compared"
 
 
 def test_a_checksum_tells_rows_apart_and_not_their_order(shared: Engine, tables: Tables, table: LakeTable) -> None:
@@ -191,7 +192,7 @@ def test_orphans_are_swept_and_what_is_named_stays(shared: Engine, tables: Table
         tables.tag(table, build, snapshots[build])
         tables.drop_branch(table, build)
     shared.execute(f"alter table {table.sql} create branch audit")  # somebody's own
-    assert tables.sweep(table, [2, 4]) == ["c3", "p1"]
+    assert tables.sweep(table, tables.refs(table), [4], [2]) == ["c3", "p1"]
     assert [ref.name for ref in tables.refs(table)] == ["audit", "c4", "p2"]
     tables.expire(table, datetime.now(timezone.utc) + timedelta(days=1))
     assert _published(shared, table, FIRST, snapshots[2]) == [2]

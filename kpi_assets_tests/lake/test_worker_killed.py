@@ -8,7 +8,7 @@ import pytest
 
 from kpi_assets.embedded.stack import Stack
 from kpi_assets.ledger import publishes
-from kpi_assets.materialize import in_lake
+from kpi_assets.materialize import engine_session
 from kpi_assets.model.names import Relation
 from kpi_assets_tests.lake.cluster import Cluster, cluster
 from kpi_assets_tests.lake.conftest import LakeHarness
@@ -36,7 +36,7 @@ def lab(stack: Stack, tmp_path: Path, workers: Cluster, monkeypatch: pytest.Monk
     """A raw table on the lake, whose engine is the cluster."""
     with lake_server(workers.settings) as server, LakeHarness.open(stack, tmp_path / "lab") as lab:
         assert isinstance(lab, LakeHarness)
-        monkeypatch.setattr(in_lake, "connect", lambda _config, _name: server.connect())
+        monkeypatch.setattr(engine_session, "connect", lambda _config, _name: server.connect())
         words = lab.folder / "pipeline.yaml"
         words.write_text(words.read_text() + "lake: {engine: spark, catalog: k}\n")
         lab.file("raw/things.sql", RAW)

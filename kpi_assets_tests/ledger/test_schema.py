@@ -57,13 +57,24 @@ RELEASED = {
     "0029_compared.sql": "f1410126cd4a03fceab23d29edece2152334b038118d25bc00e6a7e60259656c",
     "0030_emptied.sql": "0fbddcf9c9455ed684981317f3c035ec903e339ae46f30014d56aceedbc33fa7",
     "0031_lake.sql": "f0711dcede00301c221ba131bbacf958cf2fe5eda1a825eec36d0e560ed39f97",
+    "0032_mirrors.sql": "73ae48c42d995b18fe62660c4bb49fb94d9a298ebcd219c76a3a2fb17e20254b",
 }
 NUMBERS = [number for number, _ in schema.migrations()]
 TABLES = [
     *("alert_deliveries", "alerts", "api_turns", "bad_rows", "batches", "data_quality_results", "drift"),
     *("erased_keys", "erasures", "growth", "holds"),
     *("kpi_tiles", "kpi_trust", "kpi_values", "kpis", "locks", "manifest_links", "manifest_parts", "manifests"),
-    *("migrations", "pipeline_runs", "published", "publishes", "quarantine", "releases", "requests", "restatements"),
+    *(
+        "migrations",
+        "mirrors",
+        "pipeline_runs",
+        "published",
+        "publishes",
+        "quarantine",
+        "releases",
+        "requests",
+        "restatements",
+    ),
     "rulings",
     *("stream_closings", "stream_objects", "stream_positions", "versions"),
 ]

@@ -46,6 +46,7 @@ def test_what_selects_from_the_lake_is_computed_on_the_engine_and_nothing_else_i
         "marts.again": (False, False),
     }
     assert [str(table.relation) for table in pipeline.lake_tables] == ["raw.things"]
+    assert pipeline.has_retention, "something must clear up behind builds"
     assert pipeline.config.lake is not None
     assert (pipeline.config.lake.engine, pipeline.config.lake.catalog) == ("spark", "kpi")
 
@@ -54,6 +55,7 @@ def test_the_word_lake_moves_no_table(tree: Tree) -> None:
     before = {name: table.code_version for name, table in tree.load().tables.items()}
     tree.write("shop/pipeline.yaml", YAML + LAKE)
     pipeline = tree.load()
+    assert not pipeline.has_retention
     assert {name: table.code_version for name, table in pipeline.tables.items()} == before
     assert not any(pipeline.on_engine(table) or table.engine_version for table in pipeline.tables.values())
 
