@@ -63,7 +63,7 @@ def erase(
         if list_:
             _print(pipeline, steps.bring_up_all(context))
         elif verify is not None:
-            _verify(context, verify, _read(ids))
+            _verify(context, verify, _read(ids), work.settings.home if work.stack else None)
         elif apply:
             _go_on(work, context, backup_days)
         else:
@@ -218,13 +218,16 @@ def _delete_runs(context: BuildContext, numbers: Collection[int]) -> list[str]:
     return [f"{each} of Dagster" for each in refused]
 
 
-def _verify(context: BuildContext, number: int, values: Sequence[str]) -> None:
-    """Look for the persons again, with their identifiers at hand. Raises typer.Exit if somebody is left."""
+def _verify(context: BuildContext, number: int, values: Sequence[str], folder: Path | None) -> None:
+    """Look for the persons again, with their identifiers at hand; `folder` is that of the embedded servers, if any.
+
+    Raises typer.Exit if somebody is left.
+    """
     every = steps.bring_up_all(context)
     erasure = next((each for each in every if each.erasure == number), None)
     if erasure is None:
         raise UsageError(f"There is no erasure {number}: `kpi erase {context.pipeline.name} --list` prints them.")
-    found = erase_proof.verify(context, erasure, values)
+    found = erase_proof.verify(context, erasure, values, folder)
     found += erase_receipt.broken_receipts(context, every)
     for sentence in found:
         say(styled("left", "bold red"), f" {sentence}")

@@ -4,12 +4,13 @@ Not here: what deletes them (erase.py), and what is said of it (erase_receipt.py
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from psycopg import Connection, sql
 
 from kpi_assets.ledger.erasures import RecordedErasure
-from kpi_assets.materialize import erased_decisions
+from kpi_assets.materialize import erased_decisions, erased_files
 from kpi_assets.materialize import rewrite as rewriting
 from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.erase import keys_of, subject_tables
@@ -107,11 +108,14 @@ def _namesakes(
     return found
 
 
-def verify(context: BuildContext, erasure: RecordedErasure, values: Sequence[str]) -> list[str]:
+def verify(
+    context: BuildContext, erasure: RecordedErasure, values: Sequence[str], folder: Path | None = None
+) -> list[str]:
     """Look again for the persons of an erasure, in every object, in decisions and tables, and as text in these and ops.
 
-    Return where they are left. A text that also names somebody of another kind tells nothing. An identifier of fewer
-    than SHORTEST_SEARCHED letters is not searched as text, since it stands anywhere.
+    `folder` is that of the servers if they are ours: their files are searched, too. Return where the persons are left.
+    A text that also names somebody of another kind tells nothing. An identifier of fewer than SHORTEST_SEARCHED letters
+    is not searched as text, since it stands anywhere.
     """
     keys = {key.hash for key in keys_of(context, erasure.kind, values)}
     with context.session(subject_tables(context.pipeline, erasure.kind)[0], "erase") as connection:
@@ -123,15 +127,26 @@ def verify(context: BuildContext, erasure: RecordedErasure, values: Sequence[str
     return [
         *left,
         *prove(context, every_object=True),
-        *_texts_left(context, erasure.kind, [each for each in values if len(each) >= SHORTEST_SEARCHED]),
+        *_texts_left(context, erasure.kind, [each for each in values if len(each) >= SHORTEST_SEARCHED], folder),
     ]
 
 
-def _texts_left(context: BuildContext, kind: str, values: Sequence[str]) -> list[str]:
+def _texts_left(context: BuildContext, kind: str, values: Sequence[str], folder: Path | None) -> list[str]:
     """Return where identifiers are left as text."""
 
     def found(texts: Sequence[str]) -> list[str]:
-        return [*_texts_in_ops(context, texts), *erased_decisions.texts_left(context, texts)] if texts else []
+        if not texts:
+            return []
+        files = erased_files.files_with(folder, texts, context.on_progress) if folder else ()
+        return [
+            *_texts_in_ops(context, texts),
+            *erased_decisions.texts_left(context, texts),
+            *(
+                f"the file {path} has the text of an identifier: another pipeline may have it, or a server writes the "
+                "file anew later"
+                for path in files
+            ),
+        ]
 
     left = found(values)
     others = [each.relation for each in context.pipeline.tables.values() if {*each.header.subject} - {kind}]

@@ -103,6 +103,11 @@ def test_no_file_holds_a_person_who_was_erased(tmp_path: Path) -> None:
 
         assert holding(home) == []
         shop("erase", NAME, "--verify", 1, "--ids", shop.ids)
+        note = home / "a note"
+        note.write_text(f"They were called {CANARY.upper()}.")
+        said = shop("erase", NAME, "--verify", 1, "--ids", shop.ids, code=1).out
+        assert f"left the file {note} has the text of an identifier" in " ".join(said.split())
+        note.unlink()
         assert shop.tables_with_canary() == []
         assert shop.events_with_canary() == 0
         assert shop.objects_with_canary() == []
