@@ -10,6 +10,7 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
@@ -104,6 +105,7 @@ class Engine:
         session = SparkSession(builder)
         # Some seconds of a server that starts again are bridged; who waits longer tries again as a whole.
         session.client.set_retry_policies([DefaultPolicy(max_retries=5, max_backoff=4_000)])
+        session.client.close = partial(_close_alone, session.client)
         engine = cls(session, place)
         try:
             engine._configure(name)
@@ -210,6 +212,16 @@ class Engine:
             raise
         except Exception as error:
             raise _explained(error, doing, self.place) from None
+
+
+def _close_alone(client: Any) -> None:
+    """Close the connection of one session, when it ends or is collected.
+
+    The client's own close() also ends the threads that all sessions of a process share, so that a statement of another
+    one fails.
+    """
+    client._channel.close()
+    client._closed = True
 
 
 def _wait_until_there(builder: Any, place: str, timeout: float, *, has_token: bool) -> None:

@@ -121,6 +121,27 @@ def test_a_closed_session_says_so(server: LakeServer) -> None:
         assert other.value("select 3") == 3
 
 
+def test_a_session_that_ends_leaves_the_others_of_the_process_alone(server: LakeServer) -> None:
+    """The client has threads that all sessions share, and one of them is busy with what it tells a server."""
+    from pyspark.sql.connect.client.reattach import (  # noqa: PLC0415  needs the packages of the server
+        ExecutePlanResponseReattachableIterator,
+    )
+
+    is_told = threading.Event()
+    with server.connect() as staying:
+        ending = server.connect()
+        assert ending.value("select 1") == 1
+        ExecutePlanResponseReattachableIterator._get_or_create_release_thread_pool().submit(is_told.wait, 60)
+        closing = threading.Thread(target=ending.close)
+        closing.start()
+        closing.join(5)
+        try:
+            assert not closing.is_alive()
+            assert staying.value("select 2") == 2
+        finally:
+            is_told.set()
+
+
 def test_a_session_that_the_server_forgot_is_a_lost_connection(server: LakeServer) -> None:
     engine = server.connect()
     try:
