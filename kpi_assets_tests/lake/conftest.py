@@ -10,11 +10,11 @@ from kpi_assets.lake.session import Engine
 from kpi_assets.lake.tables import LakeTable, Tables
 from kpi_assets.ledger import schema
 from kpi_assets.materialize import engine_session, in_lake
-from kpi_assets_tests.lake.server import LakeServer, lake_server, needed
+from kpi_assets_tests.lake.server import LakeServer, end_connections, lake_server, needed
 from kpi_assets_tests.pipeline_harness import PipelineHarness
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(stack: Stack) -> Iterator[LakeServer]:
     """A Spark with Iceberg."""
     needed()
@@ -27,6 +27,7 @@ def engine(server: LakeServer) -> Iterator[Engine]:
     """A session with it."""
     with server.connect() as connected:
         yield connected
+    end_connections()
 
 
 class LakeHarness(PipelineHarness):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import psutil
+import psycopg
 import pytest
 from botocore.exceptions import ClientError
 from pydantic import SecretStr
@@ -95,6 +96,17 @@ def catalog_settings(name: str = CATALOG, endpoint: str = "") -> dict[str, str]:
         "spark.sql.extensions": "org.apache.iceberg.spark.extensions.IcebergSparkSessionExtensions",
         **{f"spark.sql.catalog.{name}{key}": value for key, value in catalog.items()},
     }
+
+
+def end_connections() -> None:
+    """End the catalog's connections, of which each session with an engine leaves one behind until its server ends."""
+    config = settings()
+    assert config.postgres_url is not None
+    with psycopg.connect(config.postgres_url.get_secret_value(), autocommit=True) as connection:
+        connection.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity "
+            "where application_name = 'PostgreSQL JDBC Driver' and state = 'idle'"
+        )
 
 
 @contextmanager

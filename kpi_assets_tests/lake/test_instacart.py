@@ -17,7 +17,7 @@ from kpi_assets.samples import GENERATORS
 from kpi_assets_tests import shipped
 from kpi_assets_tests.lake import instacart
 from kpi_assets_tests.lake.cluster import Cluster, cluster
-from kpi_assets_tests.lake.server import LakeServer, lake_server, needed
+from kpi_assets_tests.lake.server import LakeServer, end_connections, lake_server, needed
 from kpi_assets_tests.model.portable.fixtures import differences
 from kpi_assets_tests.oracle import kpis
 from kpi_assets_tests.pipeline_harness import DAY, PipelineHarness
@@ -69,6 +69,7 @@ def labs(
         PipelineHarness.open(stack, tmp_path / "postgres", IN_POSTGRES) as in_postgres,
     ):
         yield on_lake, in_postgres
+    end_connections()
 
 
 def _write(folder: Path, faults: list[str] | None = None, orders: int = 300) -> Path:
