@@ -296,6 +296,26 @@ def test_what_is_kept_out_is_not_rolled_back_to(shop: KeptPipeline) -> None:
     rechecked(shop)
 
 
+def test_what_stood_on_a_waiver_that_was_revoked_is_not_rolled_back_to(shop: KeptPipeline) -> None:
+    shop.file("marts/weighed.sql", PARTITIONED.replace("@end */", "checks:\n  range: {weight: [0, 50]}\n@end */"))
+    shop.land(things=things(70))
+    assert shop.run()["marts.weighed"] == "held"
+    ruling = waived(shop, shop.day).ruling_id
+    assert set(shop.run().values()) == {"published"}
+    heavy = shop.now()
+    shop.publish(30)
+    assert len(shop.planned(heavy).changes) == 5, "as long as the ruling stands"
+    revoke(shop.context(), ruling, "the scale was wrong after all", "ben")
+    said = f"ruling {ruling}, which was revoked since: roll back to a state without that"
+    assert refused(shop, heavy) == (
+        f"{shop.day} cannot be rolled back to what it was {heavy.said}, and nothing was changed: marts.weighed (it "
+        f"was published by {said}); marts.heavy (marts.weighed, which it was made from, was published by {said}); "
+        f"marts.recent (marts.weighed, which it was made from, was published by {said}). Name with --select the tables "
+        "that can be, or build it again by the files of that time."
+    )
+    assert shop.weights() == [30]
+
+
 @pytest.mark.nightly
 def test_a_table_that_came_later_stays_and_is_built_again(shop: KeptPipeline) -> None:
     heavy = (shop.folder / "marts/heavy.sql").read_text()
