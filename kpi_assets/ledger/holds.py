@@ -9,7 +9,7 @@ from datetime import date, datetime
 from typing import Any
 
 from psycopg import Connection
-from psycopg.types.json import Json
+from psycopg.types.json import Json, Jsonb
 
 from kpi_assets.ledger.publishes import Publish
 from kpi_assets.ledger.recorded import OTHER_COMPARED
@@ -17,9 +17,62 @@ from kpi_assets.ledger.runs import Status
 from kpi_assets.model.excerpt import RECORD, cut
 from kpi_assets.model.lake import Snapshot
 from kpi_assets.model.names import Relation
-from kpi_assets.model.ruling import CandidateKey
+from kpi_assets.model.ruling import NOT_RULED_OUT, CandidateKey
 
 NOTHING: Mapping[str, int] = {}
+
+# Of `hold`, a build that somebody keeps out: what it read, and the publishes that are read in their place now. They are
+# alike if the rows are the same, or others only because persons were erased. Of a history the two are marks, and all
+# load_dates between them count. Decisions have no cause, so these are alike if they are the same, or were emptied once.
+_KEPT_OUT = """
+with hold as (
+    select r.id, r.ended_at, d.message, h.inputs
+    from ops.pipeline_runs as r
+    inner join ops.holds as h on h.build_id = r.id
+    inner join ops.data_quality_results as d on d.build_id = r.id and d.table_name = r.job
+    and d.load_date = r.load_date and d.check_name = %(check)s and d.status = 'fail'
+    where r.job = %(asset)s and r.load_date = %(load_date)s and r.status = 'held' and h.code_version = %(code_version)s
+), differing as (
+    select
+        h.id, i.was, i.now, a.asset, a.load_date, a.erasure, starts_with(i.name, 'decisions.') as is_decided,
+        position('@..' in i.name) > 0 as is_up_to, split_part(i.name, '@', 1) as history,
+        a.checksum = b.checksum and a.checksum_kind is not distinct from b.checksum_kind as is_same
+    from hold as h
+    cross join lateral (
+        select coalesce(e.key, n.key) as name, e.value::bigint as was, n.value::bigint as now
+        from jsonb_each_text(h.inputs) as e
+        full join jsonb_each_text(%(inputs)s) as n on n.key = e.key
+    ) as i
+    left join ops.publishes as a on a.publish_id = i.was
+    left join ops.publishes as b on b.publish_id = i.now
+    where i.was is distinct from i.now
+)
+select h.message
+from hold as h
+where not exists (
+    select from differing as d
+    where d.id = h.id and not (d.was is not null and d.now is not null and case
+        when d.is_decided then d.is_same or d.erasure is not null and not exists (
+            select from ops.publishes as p
+            where p.asset = d.asset and p.load_date = d.load_date and p.publish_id > d.was and p.publish_id < d.now
+        )
+        else d.is_same and not d.is_up_to or not exists (
+            select from ops.publishes as p
+            where case
+                when d.is_up_to then p.asset = d.history and p.load_date <= %(load_date)s
+                else p.asset = d.asset and p.load_date = d.load_date
+            end and (p.removed_at > h.ended_at or p.publish_id > d.was and p.publish_id <= d.now and (
+                p.cause <> 'erasure' or p.cause is null and not exists (
+                    select from ops.publishes as o
+                    where o.asset = p.asset and o.load_date = p.load_date and o.publish_id < p.publish_id
+                )
+            ))
+        )
+    end)
+)
+order by h.id desc
+limit 1
+"""
 
 
 def record(
@@ -85,6 +138,25 @@ def record_rolled_back(
         checksum_kind=publish.checksum_kind,
     )
     return int(row[0])
+
+
+def kept_out(
+    connection: Connection[Any], relation: Relation, load_date: date, code_version: str, inputs: Mapping[str, int]
+) -> str:
+    """Return what was said when somebody kept out the very SQL of a table on the rows of these inputs; empty if nobody.
+
+    What was rolled back was made of other rows than readers see since, if its inputs were rolled back with it. So its
+    SQL would give a build that no ruling names.
+    """
+    words = {
+        "asset": str(relation),
+        "load_date": load_date,
+        "code_version": code_version,
+        "inputs": Jsonb(dict(inputs)),
+        "check": NOT_RULED_OUT,
+    }
+    row = connection.execute(_KEPT_OUT, words).fetchone()
+    return row[0] if row else ""
 
 
 @dataclass(frozen=True)

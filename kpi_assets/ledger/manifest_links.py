@@ -5,7 +5,7 @@ its HMAC, for which one needs a secret.
 Not here: writing the objects (materialize/rewrite.py).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +56,42 @@ def of_erasure(connection: Connection[Any], erasure: int) -> list[Link]:
             f"select {_COLUMNS} from ops.manifest_links where erasure = %s order by object, key, begun_at",  # noqa: S608
             [erasure],
         ).fetchall()
+
+
+def follows(
+    connection: Connection[Any],
+    manifest: Manifest,
+    links: Sequence[Link],
+    asset: str,
+    code_version: str,
+    masked: Collection[str],
+) -> bool:
+    """Whether one of the `links` to the objects of a load_date began with an earlier state of all of them.
+
+    `masked` are the HMACs of the manifest of that state. It is not followed if a build of it by this SQL is published,
+    unless a rollback did that: then nobody keeps it out any more.
+    """
+    row = connection.execute(
+        "select (%(hashes)s::text[] && %(masked)s::text[] or exists ("
+        "select from ops.manifests as m inner join ops.manifest_parts as p using (manifest_id) "
+        "where m.object = %(object)s and m.load_date = %(load_date)s and m.manifest_hash = any(%(masked)s) "
+        "and p.key = any(%(keys)s) and p.sha256 = any(%(digests)s))) "
+        "and not exists (select from ops.publishes as p where p.asset = %(asset)s and p.load_date = %(load_date)s "
+        "and p.superseded_at is null and p.restores is null and p.code_version = %(code_version)s "
+        "and p.manifest_hash = any(%(masked)s))",
+        {
+            "object": manifest.object,
+            "load_date": manifest.load_date,
+            "keys": [each.key for each in links],
+            "hashes": [each.old_manifest_hash for each in links],
+            "digests": [each.old_digest for each in links],
+            "asset": asset,
+            "code_version": code_version,
+            "masked": [*masked],
+        },
+    ).fetchone()
+    assert row is not None
+    return bool(row[0])
 
 
 def begin(connection: Connection[Any], link: Link) -> None:

@@ -88,6 +88,19 @@ def keeping_out(connection: Connection[Any], publish: Publish) -> RecordedRuling
     return next(iter(found), None)
 
 
+def revoked(connection: Connection[Any], publish: Publish) -> RecordedRuling | None:
+    """A ruling by which a publish, or what it was made from, was published and which was revoked since; None if none.
+
+    It is the table's own, if that was revoked.
+    """
+    found = _read(
+        connection,
+        "where ruling_id = any(%s) and revoked_at is not null order by asset = %s desc, object_key limit 1",
+        *(publish.rulings, publish.asset),
+    )
+    return next(iter(found), None)
+
+
 def shown(connection: Connection[Any], first: date, last: date) -> list[RecordedRuling]:
     """The rulings by which the tables of a range of load_dates are published now, without those that they inherit."""
     return _read(

@@ -159,7 +159,7 @@ class Build:
                     comparison = place.compare(self._connection, candidate)
                 audit = place.audit(context, self._connection, candidate, inputs, filled, comparison)
         key = rulings.key_of(self._table, filled, audit)
-        audit = rulings.ruled_out(audit, key, inputs.rulings)
+        audit = rulings.ruled_out(self._connection, audit, key, inputs)
         waiver = rulings.find_waiver(self._table, audit, key, inputs.rulings)
         if audit.blocks_publish:
             # If an input was published again meanwhile, the checks may have failed on a mix of its old and new rows.

@@ -67,10 +67,15 @@ def look(context: BuildContext, connection: Connection[Any], table: Table, load_
 def _with_uses(
     context: BuildContext, connection: Connection[Any], table: Table, load_date: date, standing: tuple[Ruling, ...]
 ) -> tuple[Ruling, ...]:
-    """Return the rulings with the uses that only the ledger knows of, because S3 failed just after the publish."""
-    if not any(each.kind == "waive" and not each.was_used for each in standing):
+    """Return the rulings with the uses that only the ledger knows of, because S3 failed just after the publish.
+
+    Uses that only S3 knows of are recorded: the ledger was restored from before them.
+    """
+    if all(each.kind != "waive" for each in standing):
         return standing
     known = rulings.used(connection, table.relation, load_date)
+    if any(each.was_used and each.key not in known for each in standing):
+        rulings.record(connection, table.relation, load_date, standing, datetime.now(timezone.utc))
     for each in standing:
         if each.key in known and not each.was_used:
             with suppress(LakeError):  # the ledger knows it all the same

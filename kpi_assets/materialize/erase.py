@@ -1,7 +1,8 @@
 """Erasing persons, step by step: whoever was interrupted begins again, and each step does what is not done yet.
 
 1. The erasure is written to S3, so that no load brings the persons back from now on.
-2. The objects that hold them are written again without them (rewrite.py), and then the decisions (erased_decisions.py).
+2. The objects that hold them are written again without them (rewrite.py), of which builds that somebody keeps out stay
+   out (erased_holds.py), and then the decisions (erased_decisions.py).
 3. The load_dates are built again, as after any other delivery; that is the caller's, who has Dagster.
 4. Rows that are kept of earlier publishes are dropped, what ops has of values of earlier builds is emptied, and the
    files of tables are written anew.
@@ -23,7 +24,7 @@ from kpi_assets.errors import UsageError, UserError
 from kpi_assets.ledger import erased_values, manifest_links, runs
 from kpi_assets.ledger import erasures as ledger
 from kpi_assets.ledger.erasures import RecordedErasure
-from kpi_assets.materialize import erased_decisions, files_anew, keep
+from kpi_assets.materialize import erased_decisions, erased_holds, files_anew, keep
 from kpi_assets.materialize import rewrite as rewriting
 from kpi_assets.materialize.context import BuildContext
 from kpi_assets.materialize.erasures import bring_up, erased_of, salt_of, salted_of
@@ -202,13 +203,17 @@ def rewrite_objects(
         with context.own_session(table, f"erase {table.relation}") as connection:
             erased = erased_of(context, connection, table)
             assert erased is not None, "the erasure is recorded"
-            for manifest in rewriting.objects_to_read(context, connection, table, erased):
-                on_records = decided.get(manifest.key, ())
-                done = rewriting.rewrite(
-                    *(context, connection, table, manifest, erased, erasure.erasure, on_records),
-                    was_behind=erasure.was_behind,
-                )
-                on_object(manifest.key, done.records_erased if done else 0)
+            with erased_holds.following(context, connection, table) as follow:
+                for manifest in rewriting.objects_to_read(context, connection, table, erased):
+                    on_records = decided.get(manifest.key, ())
+                    done = rewriting.rewrite(
+                        *(context, connection, table, manifest, erased, erasure.erasure, on_records),
+                        was_behind=erasure.was_behind,
+                    )
+                    if done:
+                        follow()
+                    on_object(manifest.key, done.records_erased if done else 0)
+                follow()  # who was killed just after an object was written again begins here
     with context.ledger_session("erase") as connection:
         return manifest_links.of_erasure(connection, erasure.erasure)
 

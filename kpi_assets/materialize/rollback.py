@@ -17,7 +17,7 @@ import psycopg
 from psycopg import Connection, sql
 
 from kpi_assets.errors import UserError
-from kpi_assets.ledger import causes, holds, incidents, kept, kpi_values, kpis, locks, past, publishes, results
+from kpi_assets.ledger import causes, holds, incidents, kept, kpi_values, kpis, locks, marks, past, publishes, results
 from kpi_assets.ledger.kpis import DeclaredKpi
 from kpi_assets.ledger.locks import build_lock, lock_publish, run_lock
 from kpi_assets.ledger.publishes import Publish, ViewPublish
@@ -29,7 +29,7 @@ from kpi_assets.materialize.keep import Content
 from kpi_assets.materialize.retry import LOCK_TIMEOUT, retry_on_lock, wait_for_lock, wait_for_snapshots
 from kpi_assets.materialize.rolled_back import Change, Planned, plan
 from kpi_assets.materialize.rule import check_reason, keep_out_all
-from kpi_assets.model.names import Relation
+from kpi_assets.model.names import InputName, Relation
 from kpi_assets.model.results import CheckResult
 from kpi_assets.model.ruling import NOT_RULED_OUT
 from kpi_assets.monitoring.declared_kpis import declared
@@ -272,12 +272,19 @@ class _Rollback:
         """Return inputs with the publishes of this rollback in the place of those that they restore."""
         return {name: self._by_name.get(name, publish_id) for name, publish_id in inputs.items()}
 
+    def _marks_of(self, inputs: dict[str, int]) -> dict[str, int]:
+        """Return the marks of histories among some inputs which this rollback has published."""
+        names = [name for name in map(InputName.parse, inputs) if name.is_up_to and name.relation in self.made]
+        day = self._planned.load_date
+        return {str(name): marks.known(self._connection, name.relation, day).mark for name in names}
+
     def _hold_roots(self) -> None:
         """Record what was rolled back as held, so that no run is started for it before something is new."""
         for change in self._planned.roots:
             relation, now, said = change.table.relation, change.now, self._said[change.now.asset]
             decided = self._decided.get(relation)
-            inputs = {**self._now_of(now.inputs), **({decided.asset: decided.publish_id} if decided else {})}
+            of_decisions = {decided.asset: decided.publish_id} if decided else {}
+            inputs = {**self._now_of(now.inputs), **self._marks_of(now.inputs), **of_decisions}
             build_id = holds.record_rolled_back(
                 self._connection,
                 replace(now, inputs=inputs),

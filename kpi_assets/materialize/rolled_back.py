@@ -165,6 +165,12 @@ def _obstacle(connection: Connection[Any], table: Table, earlier: Publish) -> st
         return "its file declares other columns by now"
     if ruling := rulings.keeping_out(connection, earlier):
         return f"{ruling.ruled_by} keeps that build out: `kpi revoke {table.pipeline} {ruling.ruling_id}` takes it back"
+    if ruling := rulings.revoked(connection, earlier):
+        waived = "it" if ruling.asset == earlier.asset else f"{ruling.asset}, which it was made from,"
+        return (
+            f"{waived} was published by ruling {ruling.ruling_id}, which was revoked since: roll back to a state "
+            "without that"
+        )
     return ""
 
 

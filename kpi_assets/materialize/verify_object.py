@@ -71,7 +71,7 @@ def verify(context: BuildContext, table: Table, load_date: date) -> ObjectOutcom
 def _inspect(context: BuildContext, connection: Connection[Any], table: Table, load_date: date) -> ObjectOutcome:
     """Make the checks in order, until one fails after which the next makes no sense."""
     why_not = fetch.fetch_lacking(context, connection, table, load_date) if table.source.api else ""
-    found, manifest = _find(context, connection, table, load_date)
+    found, manifest = find_object(context, connection, table, load_date)
     if manifest is None:
         message = f"{found.message}: {why_not}" if why_not else found.message
         return ObjectOutcome(None, [replace(found, message=message)])
@@ -87,7 +87,7 @@ def _inspect(context: BuildContext, connection: Connection[Any], table: Table, l
     return ObjectOutcome(manifest, results, context.store.metadata(manifest) if table.source.api else {})
 
 
-def _find(
+def find_object(
     context: BuildContext, connection: Connection[Any], table: Table, load_date: date
 ) -> tuple[CheckResult, Manifest | None]:
     """Return the check that the objects of a load_date are there, and their state: None if nothing can be read."""
@@ -114,7 +114,7 @@ def _find(
 
 
 def _find_carried(context: BuildContext, table: Table, load_date: date) -> tuple[CheckResult, Manifest | None]:
-    """Return what _find does, for a source of which the latest object that has landed is read."""
+    """Return what find_object does, for a source of which the latest object that has landed is read."""
     store, days = context.store, table.object_days(load_date)
     for day in days:
         if table.source.key.is_pattern:

@@ -74,6 +74,7 @@ class Ruling:
     until: datetime | None = None  # in UTC; None for hold
     key: str = ""  # of its object on S3
     was_used: bool = False
+    without: frozenset[str] = frozenset()  # of hold: manifests of the same delivery, less persons who were erased since
     revoked: Revocation | None = None
 
     def line(self) -> str:
@@ -108,10 +109,15 @@ class Ruling:
     def keeps_out(self, candidate: CandidateKey) -> bool:
         """Whether a candidate must not be published because of it.
 
-        Other checks do not make it another one here: they change nothing of the rows that somebody keeps out.
+        Other checks do not make it another one here: they change nothing of the rows that somebody keeps out. Of a
+        delivery without erased persons nobody knows the rows before it is built, so any are kept out.
         """
-        is_on_it = self.kind == "hold" and replace(self.candidate, checks_version=candidate.checks_version) == candidate
-        return is_on_it and self.revoked is None
+        same = replace(self.candidate, checks_version=candidate.checks_version)
+        if candidate.manifest_hash in self.without:
+            same = replace(
+                same, manifest_hash=candidate.manifest_hash, rows=candidate.rows, checksum=candidate.checksum
+            )
+        return self.kind == "hold" and same == candidate and self.revoked is None
 
 
 def why_unwaivable(result: CheckResult, checks: Iterable[Check]) -> str:
@@ -146,15 +152,22 @@ def read_ruling(body: bytes, key: str) -> Ruling | Revocation | None:
         raise DecisionError(f"{key} is no ruling: {error}.") from None
 
 
-def standing(said: Sequence[tuple[int, Ruling | Revocation]], used: Collection[str]) -> tuple[Ruling, ...]:
-    """Return the rulings with what became of them, from what the objects of these numbers say; `used` are keys.
+def standing(
+    said: Sequence[tuple[int, Ruling | Revocation]],
+    used: Collection[str],
+    without: Collection[tuple[str, str]] = (),
+) -> tuple[Ruling, ...]:
+    """Return the rulings with what became of them, from what the objects of these numbers say.
+
+    `used` are keys, and `without` keys with manifests.
 
     Raises DecisionError if a revocation names no ruling that was made before.
     """
     found: dict[int, Ruling] = {}
     for number, each in said:
         if isinstance(each, Ruling):
-            found[number] = replace(each, was_used=each.key in used)
+            follow = frozenset(manifest for key, manifest in without if key == each.key)
+            found[number] = replace(each, was_used=each.key in used, without=follow)
         elif each.number not in found:
             raise DecisionError(
                 f"Object {number:04} of the decisions revokes ruling {each.number:04}, and there is none of that "

@@ -2,8 +2,8 @@
 
 What is decided later stands in an object with a higher number. Only an erasure writes an object again, with nothing on
 the lines that quote erased persons. An object has decisions on rows, or one ruling. An empty object `NNNN.used` says
-that a build was published by the ruling of that number; it changes nothing for other builds, and is no part of the
-state of the decisions.
+that a build was published by the ruling of that number, and `NNNN.without-MANIFEST` that the object which the ruling
+names was written again without erased persons. Neither is a part of the state of the decisions.
 Belongs here: the objects. Not here: the content of a line (model/decision.py, model/ruling.py), and the lock that keeps
 two people from adding at once (materialize/decisions.py).
 """
@@ -36,6 +36,7 @@ MOST_BYTES = 32 << 20  # of these together; as Python objects they take some ten
 _KEY = re.compile(rf"{FOLDER}([a-z0-9_]+\.[a-z0-9_]+)/load_date=([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})/(.+)")
 _NAME = re.compile(r"([0-9]{4})\.jsonl")
 _USED = ".used"
+_WITHOUT = re.compile(r"(.+/[0-9]{4})\.without-([0-9a-f]{16})")
 
 
 class Line(Protocol):
@@ -49,13 +50,15 @@ class Line(Protocol):
 class DecisionObjects:
     """The objects of the decisions on one table and load_date, in the order of their numbers, as a listing shows them.
 
-    Nothing is known of their content. `used` are the keys of those whose ruling was used.
+    Nothing is known of their content. `used` are the keys of those whose ruling was used, and `without` those with the
+    manifests that their rulings follow.
     """
 
     table: Relation
     load_date: date
     entries: tuple[Entry, ...] = ()
     used: frozenset[str] = frozenset()
+    without: frozenset[tuple[str, str]] = frozenset()
 
     @property
     def hash(self) -> str:
@@ -101,9 +104,10 @@ def find(store: Store, table: Relation, load_date: date) -> DecisionObjects:
     """Return the objects of the decisions on a table and load_date. Raises LakeError."""
     entries = [entry for entry in store.entries(_prefix(table, load_date)) if not entry.key.endswith("/")]
     used = frozenset(entry.key.removesuffix(_USED) + ".jsonl" for entry in entries if entry.key.endswith(_USED))
-    return DecisionObjects(
-        table, load_date, tuple(entry for entry in entries if not entry.key.endswith(_USED)), used=used
-    )
+    marks = (_WITHOUT.fullmatch(entry.key) for entry in entries)
+    without = frozenset((f"{mark[1]}.jsonl", mark[2]) for mark in marks if mark)
+    said = tuple(entry for entry in entries if not _is_beside(entry.key))
+    return DecisionObjects(table, load_date, said, used, without)
 
 
 def find_of_table(store: Store, table: Relation) -> list[DecisionObjects]:
@@ -112,7 +116,7 @@ def find_of_table(store: Store, table: Relation) -> list[DecisionObjects]:
     for entry in store.entries(f"{FOLDER}{table}/"):
         there = _KEY.fullmatch(entry.key)
         day = _date(there[2]) if there else None
-        if day is not None and not entry.key.endswith(("/", _USED)):
+        if day is not None and not entry.key.endswith("/") and not _is_beside(entry.key):
             found.setdefault(day, []).append(entry)
     return [DecisionObjects(table, day, tuple(entries)) for day, entries in sorted(found.items())]
 
@@ -130,7 +134,7 @@ def find_all(store: Store, pipeline: Pipeline, first: date, last: date) -> dict[
     found: dict[tuple[date, str], list[Entry]] = {}
     for entry in store.entries(FOLDER) if tables else ():
         there = _KEY.fullmatch(entry.key)
-        if there is None or there[1] not in tables or entry.key.endswith(("/", _USED)):
+        if there is None or there[1] not in tables or entry.key.endswith("/") or _is_beside(entry.key):
             continue
         day = _date(there[2])
         if day is not None and first <= day <= last:
@@ -159,7 +163,7 @@ def read(store: Store, table: Table, objects: DecisionObjects, *, only_rulings: 
     ]
     return Said(
         tuple(decision for entry, body in on_rows for decision in read_lines(body, table, entry.key)),
-        standing([(n, each) for n, each in zip(numbers, rulings, strict=True) if each], objects.used),
+        standing([(n, each) for n, each in zip(numbers, rulings, strict=True) if each], objects.used, objects.without),
         etag_of_parts(entry for entry, _ in on_rows),
     )
 
@@ -199,6 +203,16 @@ def add_use(store: Store, key: str) -> None:
         store.put(key.removesuffix(".jsonl") + _USED, b"", "application/octet-stream", only_new=True)
 
 
+def add_without(store: Store, key: str, manifest_hash: str) -> None:
+    """Write beside the object of a ruling that it is about this state of an object, too; safe to repeat.
+
+    It is the delivery that the ruling names, less persons who were erased since. Raises LakeError.
+    """
+    with suppress(TakenError):
+        mark = f"{key.removesuffix('.jsonl')}.without-{manifest_hash}"
+        store.put(mark, b"", "application/octet-stream", only_new=True)
+
+
 def number_of(key: str) -> int:
     """Return the number of the object of a ruling. Raises DecisionError if it has none."""
     return _number(key)
@@ -216,6 +230,11 @@ def places(decisions: Collection[Decision], key: str) -> list[str]:
 
 def _prefix(table: Relation, load_date: date) -> str:
     return f"{FOLDER}{table}/load_date={load_date}/"
+
+
+def _is_beside(key: str) -> bool:
+    """Whether an object lies beside that of a ruling, and says nothing itself."""
+    return key.endswith(_USED) or _WITHOUT.fullmatch(key) is not None
 
 
 def _date(text: str) -> date | None:

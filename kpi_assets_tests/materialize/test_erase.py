@@ -3,12 +3,17 @@
 import json
 from dataclasses import replace
 from datetime import date
+from threading import Timer
+from typing import Any
 
 import pytest
+from psycopg import Connection
 
 from kpi_assets.errors import UsageError, UserError
 from kpi_assets.ledger import erasures as ledger
+from kpi_assets.ledger import runs
 from kpi_assets.ledger.erasures import RecordedErasure
+from kpi_assets.ledger.runs import Counts
 from kpi_assets.materialize import erase as steps
 from kpi_assets.materialize import erase_proof, erase_receipt
 from kpi_assets.materialize.context import BuildContext
@@ -238,6 +243,51 @@ def test_a_history_about_no_person_loses_what_only_erased_persons_brought(lab: P
             lab.build(name, day)
     assert lab.rows(amounts) == [("1.00", str(DAY), True), ("4.00", str(DAY), True)]
     assert "marts.amounts" not in " ".join(erase_proof.prove(context))
+
+
+def test_builds_that_began_before_the_erasure_are_waited_for(lab: PipelineHarness) -> None:
+    context = lab.prepared()
+    keys = steps.keys_of(context, "customer", ASKED.values)
+
+    def running(session: Connection[Any], job: str) -> int:
+        return runs.open_row(session, run_id="other", pipeline=lab.name, job=job, load_date=DAY)
+
+    def ended(session: Connection[Any], build_id: int) -> None:
+        assert runs.close_build(session, build_id, "failed", layer="raw", counts=Counts(), error="stopped")
+
+    def rewritten() -> int:
+        impatient = replace(context, publish_timeout=0.0)
+        return len(steps.rewrite_objects(impatient, erasure, lambda _key, _erased: None))
+
+    with lab.session() as session:
+        before, of_mart = running(session, "raw.customers"), running(session, "marts.spent")
+        steps.write(context, ASKED, keys)
+        [erasure] = steps.bring_up_all(context)
+        later = running(session, "raw.customers")
+        with pytest.raises(UserError) as error:
+            rewritten()
+        assert str(error.value) == (
+            "A build of raw.customers that began before the erasure is still running: give "
+            f"`kpi erase {lab.name} --apply` once it is over."
+        )
+        assert lab.rows("select count(*) from ops.manifest_links") == [(0,)], "no object was touched"
+        assert erase_proof.prove(context) != []
+
+        ending = Timer(1, ended, [session, before])
+        ending.start()
+        assert len(steps.rewrite_objects(context, erasure, lambda _key, _erased: None)) == 1, "it waited until the end"
+        ending.join()
+        assert rewritten() == 1, "nor does it wait for a build that began later, or of another table"
+        ended(session, later)
+        ended(session, of_mart)
+
+
+def test_a_build_whose_process_is_gone_is_not_waited_for(lab: PipelineHarness) -> None:
+    with lab.session() as session:
+        runs.open_row(session, run_id="other", pipeline=lab.name, job="raw.customers", load_date=DAY)
+    context, erasure = begun(lab)
+    impatient = replace(context, publish_timeout=0.0)
+    assert len(steps.rewrite_objects(impatient, erasure, lambda _key, _erased: None)) == 1
 
 
 def test_a_key_is_found_however_it_is_spelled(lab: PipelineHarness) -> None:

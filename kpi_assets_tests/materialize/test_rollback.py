@@ -281,6 +281,87 @@ def test_sql_is_a_root_and_stays_out_until_it_changes(shop: KeptPipeline) -> Non
     assert shop.run()["marts.weighed"] == "published"
 
 
+TENFOLD = PARTITIONED.replace("select thing_id, weight\n", "select thing_id, (10 * weight)::numeric(6,2) as weight\n")
+
+
+def test_sql_stays_out_also_of_the_input_that_was_rolled_back_with_it(shop: KeptPipeline) -> None:
+    good = shop.publish(20.5, 1)
+    shop.file("marts/weighed.sql", TENFOLD)
+    shop.publish(30, 2)
+    assert shop.weights() == [300, 20]
+    assert [str(each.table.relation) for each in shop.planned(good).roots] == ["raw.things", "marts.weighed"]
+    shop.roll_back(good)
+    assert shop.weights() == [20.5, 1]
+
+    for _ in range(2):
+        held = shop.build("marts.weighed", shop.day)
+        assert held.held, "the SQL gives rows that no ruling names"
+        assert [result.message for result in held.results if result.blocks_publish] == [SAID]
+        assert shop.weights() == [20.5, 1]
+    assert shop.status().state == "held"
+    shop.land(things=things(20.5, 1))
+    assert not shop.build("raw.things", shop.day).held
+    assert shop.build("marts.weighed", shop.day).held, "the rows of its input are the same"
+
+    shop.land(things=things(20.5, 3))
+    assert set(shop.run().values()) == {"published"}, "another delivery is something new"
+    assert shop.weights() == [205, 30]
+
+
+@pytest.mark.nightly
+def test_sql_stays_out_of_what_was_rolled_back_until_it_changes_or_its_ruling_is_revoked(shop: KeptPipeline) -> None:
+    good = shop.publish(20.5, 1)
+    shop.file("marts/weighed.sql", TENFOLD)
+    shop.publish(30, 2)
+    shop.roll_back(good)
+    assert shop.build("marts.weighed", shop.day).held
+    shop.file("marts/weighed.sql", PARTITIONED.replace("is not null", "> 1"))
+    assert not shop.build("marts.weighed", shop.day).held
+    assert shop.weights() == [20.5]
+    shop.file("marts/weighed.sql", TENFOLD)
+    assert shop.build("marts.weighed", shop.day).held
+    which = f"asset = 'marts.weighed' and load_date = '{shop.day}'"
+    [(ruling,)] = shop.rows(f"select ruling_id from ops.rulings where {which}")
+    revoke(shop.context(), ruling, "tenfold was right after all", "ben")
+    assert not shop.build("marts.weighed", shop.day).held
+    assert shop.weights() == [205, 10]
+
+
+OF_HISTORY = """\
+/* @asset
+description: Names that things have.
+owner: team:tests
+grain: [name]
+columns:
+  name: {type: text, description: Name.}
+@end */
+select name from marts.named where is_current
+"""
+
+
+def test_sql_stays_out_of_a_history_that_was_rolled_back_with_it(shop: KeptPipeline) -> None:
+    path = shop.file("marts/names.sql", OF_HISTORY)
+    try:
+        shop.publish(20.5)
+        names = f"select name from marts.names where load_date = '{shop.day}'"
+        good = shop.now()
+        shop.file("marts/names.sql", OF_HISTORY.replace("select name", "select upper(name) as name"))
+        shop.publish(30)
+        assert shop.rows(names) == [("THING OF 30",)]
+        planned = shop.planned(good, "raw.things", "marts.named", "marts.names")
+        roll_back(shop.context(), planned, REASON, "ana")
+        assert shop.rows(names) == [("thing of 20.5",)]
+        assert shop.status().state == "held"
+        assert shop.build("marts.names", shop.day).held
+        assert shop.rows(names) == [("thing of 20.5",)]
+        shop.land(things=things(40))
+        assert shop.run()["marts.names"] == "published"
+        assert shop.rows(names) == [("THING OF 40",)]
+    finally:
+        path.unlink()
+        drop_table(shop.server, shop.name, Relation("marts", "names"), lambda *_: None)
+
+
 @pytest.mark.nightly
 def test_what_is_kept_out_is_not_rolled_back_to(shop: KeptPipeline) -> None:
     good = shop.publish(20.5)
@@ -294,6 +375,26 @@ def test_what_is_kept_out_is_not_rolled_back_to(shop: KeptPipeline) -> None:
     shop.roll_back(condemned)
     assert shop.weights() == [30]
     rechecked(shop)
+
+
+def test_what_stood_on_a_waiver_that_was_revoked_is_not_rolled_back_to(shop: KeptPipeline) -> None:
+    shop.file("marts/weighed.sql", PARTITIONED.replace("@end */", "checks:\n  range: {weight: [0, 50]}\n@end */"))
+    shop.land(things=things(70))
+    assert shop.run()["marts.weighed"] == "held"
+    ruling = waived(shop, shop.day).ruling_id
+    assert set(shop.run().values()) == {"published"}
+    heavy = shop.now()
+    shop.publish(30)
+    assert len(shop.planned(heavy).changes) == 5, "as long as the ruling stands"
+    revoke(shop.context(), ruling, "the scale was wrong after all", "ben")
+    said = f"ruling {ruling}, which was revoked since: roll back to a state without that"
+    assert refused(shop, heavy) == (
+        f"{shop.day} cannot be rolled back to what it was {heavy.said}, and nothing was changed: marts.weighed (it "
+        f"was published by {said}); marts.heavy (marts.weighed, which it was made from, was published by {said}); "
+        f"marts.recent (marts.weighed, which it was made from, was published by {said}). Name with --select the tables "
+        "that can be, or build it again by the files of that time."
+    )
+    assert shop.weights() == [30]
 
 
 @pytest.mark.nightly

@@ -202,6 +202,21 @@ def test_an_expired_ruling_publishes_nothing_new_and_a_replay_again(shop: TwoSou
     assert again.waiver.was_used
 
 
+def test_a_use_that_a_restored_database_lacks_still_covers_a_replay(shop: TwoSourcePipeline) -> None:
+    shop.land(things=TOO_HEAVY)
+    shop.run()
+    made = waived(shop, shop.day)
+    assert not shop.build("marts.weighed", shop.day).held
+    expire(shop, made)
+    shop.build("marts.weighed", shop.day)  # the ledger knows the state of the objects that has this time
+    with shop.session() as session:
+        session.execute("update ops.rulings set used_at = null where ruling_id = %s", [made.ruling_id])
+    again = shop.build("marts.weighed", shop.day)
+    assert not again.held, "S3 knows that it was used"
+    assert published(shop)["marts.weighed"] == (1, [made.ruling_id])
+    assert shop.rows(f"select used_at is not null from ops.rulings where ruling_id = {made.ruling_id}") == [(True,)]
+
+
 def test_a_ruling_that_expires_before_the_publish_holds(
     shop: TwoSourcePipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:

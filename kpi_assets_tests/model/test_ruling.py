@@ -126,11 +126,26 @@ def test_a_hold_keeps_one_candidate_out_whatever_its_checks_are() -> None:
     assert not WAIVER.keeps_out(CANDIDATE)
 
 
+def test_a_hold_keeps_any_rows_of_its_delivery_out_once_persons_were_erased_from_it() -> None:
+    follows = replace(HOLD, without=frozenset({"new", "newer"}))
+    for manifest in ("new", "newer"):
+        assert follows.keeps_out(replace(CANDIDATE, manifest_hash=manifest, rows=1, checksum="x", checks_version="x"))
+    assert not follows.keeps_out(replace(CANDIDATE, manifest_hash="new", code_version="x"))
+    assert not follows.keeps_out(replace(CANDIDATE, manifest_hash="other"))
+    assert not follows.keeps_out(replace(CANDIDATE, rows=1)), "its own manifest is not among them"
+    assert follows.keeps_out(CANDIDATE)
+    assert not replace(follows, revoked=REVOCATION).keeps_out(replace(CANDIDATE, manifest_hash="new"))
+    assert not replace(WAIVER, without=follows.without).keeps_out(replace(CANDIDATE, manifest_hash="new"))
+
+
 def test_what_stands_of_rulings_and_revocations() -> None:
     first, second = replace(WAIVER, key="a/0001.jsonl"), replace(HOLD, key="a/0002.jsonl")
     revoked = replace(first, revoked=REVOCATION)
     assert standing([], []) == ()
     assert standing([(1, first), (2, second)], ["a/0002.jsonl"]) == (first, replace(second, was_used=True))
+    marks = {("a/0002.jsonl", "new"), ("a/0002.jsonl", "newer"), ("a/0003.jsonl", "x")}
+    follows = replace(second, without=frozenset({"new", "newer"}))
+    assert standing([(1, first), (2, second)], [], marks) == (first, follows)
     again = replace(REVOCATION, by="eva")
     assert standing([(1, first), (2, second), (3, REVOCATION), (4, again)], []) == (revoked, second)
     with pytest.raises(DecisionError) as error:
