@@ -12,7 +12,7 @@ import pytest
 from kpi_assets.embedded.stack import Stack
 from kpi_assets.read.ask import answer, prepare_question
 from kpi_assets.samples import GENERATORS
-from kpi_assets.warehouse.connection import connect, one_snapshot
+from kpi_assets.warehouse.connection import LEDGER_ALONE, connect, one_snapshot
 from kpi_assets.warehouse.provision import READER
 from kpi_assets_tests.pipeline_harness import DAY, PipelineHarness
 from kpi_assets_tests.questions_oracle import GIVEN, QUESTIONS, answers
@@ -58,7 +58,7 @@ def test_the_oracle_knows_every_question_but_that_of_the_ledger(instacart: Pipel
 def test_an_answer_equals_the_oracle(instacart: PipelineHarness, wanted: dict[str, list[list[Any]]], name: str) -> None:
     pipeline = instacart.pipeline()
     session = connect(instacart.server, instacart.name, "ask", role=READER, read_only=True)
-    with session as connection, one_snapshot(connection):
+    with session as connection, one_snapshot(connection, LEDGER_ALONE):
         asked = prepare_question(connection, pipeline, pipeline.question(name), GIVEN.get(name, {}))
         made = answer(connection, pipeline, asked)
     expected = wanted[name]

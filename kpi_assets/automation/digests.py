@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from kpi_assets.ledger import digests
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.read.digest import read_digest
-from kpi_assets.warehouse.connection import connect, one_snapshot
+from kpi_assets.warehouse.connection import LEDGER_ALONE, connect, one_snapshot
 
 
 def record_due(server: SecretStr, pipeline: Pipeline, now: datetime) -> bool:
@@ -24,6 +24,6 @@ def record_due(server: SecretStr, pipeline: Pipeline, now: datetime) -> bool:
     with connect(server, pipeline.name, "digest") as connection:
         if digests.is_recorded(connection, pipeline.name, now.date()):
             return False
-        with one_snapshot(connection):
+        with one_snapshot(connection, LEDGER_ALONE):
             found = read_digest(connection, pipeline, now)
         return found is not None and digests.record(connection, pipeline.name, now.date(), found.texts)

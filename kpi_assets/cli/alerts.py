@@ -21,7 +21,7 @@ from kpi_assets.ledger.deliveries import Alert
 from kpi_assets.read.addresses import pages_of
 from kpi_assets.read.digest import read_digest
 from kpi_assets.settings import settings
-from kpi_assets.warehouse.connection import WarehouseError, connect, one_snapshot
+from kpi_assets.warehouse.connection import LEDGER_ALONE, WarehouseError, connect, one_snapshot
 
 PAST = 50  # incidents
 CHANNEL_SECONDS = 5.0  # how long a command waits for a channel
@@ -73,7 +73,8 @@ def _digest(pipeline: str, *, send: bool) -> None:
     now = datetime.now(timezone.utc)
     with open_workspace(pipeline) as work:
         work.readable()
-        with connect(work.server, work.pipeline.name, "digest", read_only=True) as connection, one_snapshot(connection):
+        session = connect(work.server, work.pipeline.name, "digest", read_only=True)
+        with session as connection, one_snapshot(connection, LEDGER_ALONE):
             found = read_digest(connection, work.pipeline, now)
         config, pages = work.settings, pages_of(work.pipeline, pages_url(work.settings))
     if found is None:

@@ -65,7 +65,7 @@ def ask(
     wanted = found.question(question)
     given = _given(context.args, wanted)
     wanted.values(given)  # before any server is started
-    with open_workspace(pipeline) as work, _snapshot(work) as connection:
+    with open_workspace(pipeline) as work, _snapshot(work, wanted) as connection:
         asked = prepare_question(connection, found, wanted, given, load_date)
         if format is AnswerFormat.sql:
             typer.echo(asked.statement(connection))
@@ -80,11 +80,11 @@ def ask(
 
 
 @contextmanager
-def _snapshot(work: Workspace) -> Iterator[Connection[Any]]:
+def _snapshot(work: Workspace, question: Question) -> Iterator[Connection[Any]]:
     """Yield a session of a reader, in the one snapshot of an answer."""
     server, name = work.readable().server, work.pipeline.name
     reader = connect(server, name, "ask", role=READER, more=SESSION, read_only=True)
-    with reader as connection, one_snapshot(connection):
+    with reader as connection, one_snapshot(connection, question.reads):
         yield connection
 
 

@@ -39,7 +39,7 @@ from kpi_assets.samples.realtime.hurry import HurriedShop
 from kpi_assets.samples.realtime.sending import Sent, send
 from kpi_assets.samples.realtime.world import CLICKS, ORDERS, STREAMS, Happening
 from kpi_assets.settings import settings
-from kpi_assets.warehouse.connection import connect, one_snapshot
+from kpi_assets.warehouse.connection import LEDGER_ALONE, connect, one_snapshot
 
 PIPELINE = "realtime"
 SEED, RATE, PACE = 1, 5, 1440  # events in a second of the shop's time
@@ -157,7 +157,7 @@ class Shop:
         table = self.work.pipeline.tables[TILE]
 
         def question(connection: Connection[Any]) -> Tile:
-            with one_snapshot(connection):
+            with one_snapshot(connection, LEDGER_ALONE):
                 shown = kpi_values.shown(connection, TILE, [self.load_date])
                 values = {each.measure: each.value or Decimal(0) for each in shown if each.measure}
                 return Tile(values, through(connection, self.work.pipeline, table, self.load_date))

@@ -21,7 +21,7 @@ from kpi_assets.printable import printable, strict_json
 from kpi_assets.read.checks import read_checks
 from kpi_assets.read.export import as_csv, as_json, without_formulas
 from kpi_assets.read.rows import read_live, read_rows
-from kpi_assets.warehouse.connection import connect
+from kpi_assets.warehouse.connection import LEDGER_ALONE, connect, one_snapshot
 
 STYLES = {"pass": "green", "warn": "yellow", "fail": "bold red", "error": "bold red"}
 TABLE_ROWS = 50  # printed with --format table, unless --limit is given
@@ -110,8 +110,10 @@ def show_table(
     most = limit or (TABLE_ROWS if for_people else None)
     marks: list[RecordedRuling] = []
     kpi: ShownKpi | None = None
-    with connect(work.server, pipeline.name, "show", read_only=True) as connection:
-        if live := pipeline.live_view(name):
+    live = pipeline.live_view(name)
+    reads = LEDGER_ALONE if live else [pipeline.table(name).relation]
+    with connect(work.server, pipeline.name, "show", read_only=True) as connection, one_snapshot(connection, reads):
+        if live:
             found = read_live(connection, live, place=work.place, limit=most, cut=for_people, personal=personal)
         else:
             found = read_rows(

@@ -98,7 +98,7 @@ def objects_to_read(
     Rows that somebody changed by hand prove nothing; `kpi recheck` finds them, and `kpi erase --verify` reads every
     object.
     """
-    with one_snapshot(connection):  # so that the rows are those of the publish
+    with one_snapshot(connection, [table.relation]):  # so that the rows are those of the publish
         counted = rows_without(connection, erased)
         proven = manifests.wholly_loaded(
             connection, table.relation, counted, bucket=context.store.bucket, code_version=table.code_version

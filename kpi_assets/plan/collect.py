@@ -22,7 +22,7 @@ from kpi_assets.sources.deliveries import Delivery, near
 from kpi_assets.sources.listing import Landed, landed
 from kpi_assets.sources.reference import state_of
 from kpi_assets.sources.store import Store
-from kpi_assets.warehouse.connection import one_snapshot
+from kpi_assets.warehouse.connection import LEDGER_ALONE, one_snapshot
 from kpi_assets.warehouse.content import find_lost
 
 NEAR_DAYS = 3  # load_dates for which the keys beside a pattern that matches none are looked for: a request for each
@@ -56,7 +56,7 @@ def collect(
     def recorded_of(start: date, end: date) -> dict[date, RecordedLoadDate]:
         # In one snapshot, because a publish between two queries would be known to one of them only. The rows of tables
         # are looked at outside of it: to a snapshot, a table that is rewritten meanwhile is empty.
-        with one_snapshot(connection):
+        with one_snapshot(connection, LEDGER_ALONE):
             return recorded.read(
                 connection,
                 versions,

@@ -113,7 +113,7 @@ def read_difference(
     the key is not that of both.
     """
     try:
-        with one_snapshot(connection):
+        with one_snapshot(connection, [table.relation]):
             new = after.find(connection, pipeline, table, place=place)
             if isinstance(after, Held) and before == Published(after.load_date):
                 refuse_unpublished(connection, pipeline, table, after.load_date, place=place)

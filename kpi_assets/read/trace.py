@@ -130,7 +130,7 @@ def trace_rows(
     `on_table` is called before a table is read. Raises UserError, which names the `place` of the data, if the load_date
     is not published or has no such row, and UsageError for a value that is none of its column.
     """
-    with one_snapshot(connection):
+    with one_snapshot(connection, _upstream(pipeline, table)):
         publish = find_publish(connection, pipeline, table, load_date, place=place)
         conditions = [
             sql.SQL("t.{} = {}").format(
@@ -145,6 +145,17 @@ def trace_rows(
         wanted = ", ".join(f"{column}={cut(value)}" for column, value in key.items())
         raise UserError(f"{table.relation} of {publish.load_date} has no row with {wanted}: correct the key.")
     return step
+
+
+def _upstream(pipeline: Pipeline, table: Table) -> set[Relation]:
+    """Return the table and all that its rows come from."""
+    found, left = set[Relation](), [table.relation]
+    while left:
+        relation = left.pop()
+        if relation in pipeline.tables and relation not in found:
+            found.add(relation)
+            left += pipeline.tables[relation].reads
+    return found
 
 
 def add_origins(connection: Connection[Any], store: Store, step: Step, watch: Watch) -> None:

@@ -11,7 +11,7 @@ import hashlib
 import logging
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -23,6 +23,7 @@ from fastapi import Request, Response
 from psycopg import Connection
 
 from kpi_assets.errors import UserError
+from kpi_assets.model.names import Relation
 from kpi_assets.model.pipeline import Pipeline
 from kpi_assets.scrub import scrub
 from kpi_assets.surface.cache import Cache, Entry
@@ -31,7 +32,7 @@ from kpi_assets.surface.files import Files, code_hash
 from kpi_assets.surface.latest import Shared, Version, Versions
 from kpi_assets.surface.numbers import Numbers
 from kpi_assets.surface.problems import Problem
-from kpi_assets.warehouse.connection import WarehouseError, one_snapshot
+from kpi_assets.warehouse.connection import LEDGER_ALONE, WarehouseError, one_snapshot
 
 __all__ = ["AWAY_ERRORS", "Answers", "Body", "Problem", "Reading", "answer"]
 
@@ -61,15 +62,22 @@ class Body:
 class Reading:
     """What one answer reads: at most one snapshot of each pipeline's database, opened when it is first asked for.
 
-    `problem` is a sentence for readers if the files of pipelines cannot be read as they are now.
+    `problem` is a sentence for readers if the files of pipelines cannot be read as they are now. `reads` are the
+    relations whose rows are read, and not the ledger alone: no publish replaces them meanwhile.
     """
 
     def __init__(
-        self, databases: Databases, files: Files, reader: Versions, names: Sequence[str], now: datetime
+        self,
+        databases: Databases,
+        files: Files,
+        reader: Versions,
+        names: Sequence[str],
+        reads: Collection[Relation],
+        now: datetime,
     ) -> None:
         self.now, self.pipelines, self.problem = now, dict(files.pipelines), files.problem
         self.versions: dict[str, Version] = {}
-        self._databases, self._reader, self._names = databases, reader, frozenset(names)
+        self._databases, self._reader, self._names, self._reads = databases, reader, frozenset(names), reads
         self._open: dict[str, Connection[Any]] = {}
         self._held = ExitStack()
         self._is_over = False
@@ -86,7 +94,7 @@ class Reading:
         if pipeline.name not in self._open:
             try:
                 connection = self._held.enter_context(self._databases.lend(pipeline.name))
-                self._held.enter_context(one_snapshot(connection))
+                self._held.enter_context(one_snapshot(connection, self._reads))
                 version = self.versions[pipeline.name] = self._reader.read(connection, pipeline, self.now)
             except NotPreparedError as error:
                 raise Problem(503, "Nothing is published yet", str(error)) from None
@@ -167,7 +175,13 @@ class Answers:
 
         return lambda: asyncio.get_running_loop().run_in_executor(self._askers, read)
 
-    async def answer(self, request: Request, names: Sequence[str], make: Callable[[Reading], Body]) -> Response:
+    async def answer(
+        self,
+        request: Request,
+        names: Sequence[str],
+        make: Callable[[Reading], Body],
+        reads: Collection[Relation] = LEDGER_ALONE,
+    ) -> Response:
         """Answer one request; see the function `answer`."""
         arrived, key = time.monotonic(), _key(request)
         # `make` knows the files as they are now. They may be read anew before it ends, and the tag must not say so.
@@ -184,7 +198,7 @@ class Answers:
         if entry and entry.tag == tag:
             self.numbers.kept += 1
             return entry.response(request, _head(tag))
-        made = await self._made_once(key, tag, arrived, digest, versions, make)
+        made = await self._made_once(key, tag, arrived, digest, versions, make, reads)
         if isinstance(made, Entry):
             return made.response(request, _head(made.tag))
         return Response(made.content, made.status, {"Cache-Control": "no-store", **made.headers}, made.media)
@@ -197,6 +211,7 @@ class Answers:
         digest: str,
         versions: Mapping[str, Version],
         make: Callable[[Reading], Body],
+        reads: Collection[Relation],
     ) -> "Entry | Body":
         """Return what one thread makes for all who wait; only those who came after it began wait for the next."""
         while (flight := self._flights.get(key)) is not None and flight.began < arrived:
@@ -206,16 +221,22 @@ class Answers:
                 self.numbers.kept += 1
                 return entry
         if flight is None:
-            task = asyncio.ensure_future(self._make(key, digest, versions, make))
+            task = asyncio.ensure_future(self._make(key, digest, versions, make, reads))
             flight = self._flights[key] = _Flight(time.monotonic(), task)
             task.add_done_callback(lambda _: self._flights.pop(key))
         return await asyncio.shield(flight.task)
 
     async def _make(
-        self, key: str, digest: str, versions: Mapping[str, Version], make: Callable[[Reading], Body]
+        self,
+        key: str,
+        digest: str,
+        versions: Mapping[str, Version],
+        make: Callable[[Reading], Body],
+        reads: Collection[Relation],
     ) -> "Entry | Body":
         asked_at = time.monotonic()
-        reading = Reading(self.databases, self.files, self._reader, list(versions), datetime.now(timezone.utc))
+        now = datetime.now(timezone.utc)
+        reading = Reading(self.databases, self.files, self._reader, list(versions), reads, now)
 
         def render() -> Entry | Body:
             try:
@@ -265,14 +286,20 @@ class Answers:
         self.databases.close()
 
 
-async def answer(request: Request, names: Sequence[str], make: Callable[[Reading], Body]) -> Response:
+async def answer(
+    request: Request,
+    names: Sequence[str],
+    make: Callable[[Reading], Body],
+    *,
+    reads: Collection[Relation] = LEDGER_ALONE,
+) -> Response:
     """Answer a request by what `make` returns, which runs in a thread unless its answer is known already.
 
     `names` are the pipelines that it may read; what it returns must follow from their data, from the address, and from
-    the day and hour alone. Raises Problem.
+    the day and hour alone. `reads` are the relations whose rows it reads beside the ledger. Raises Problem.
     """
     found: Answers = request.app.state.surface.answers
-    return await found.answer(request, names, make)
+    return await found.answer(request, names, make, reads)
 
 
 def _key(request: Request) -> str:

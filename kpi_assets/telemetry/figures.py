@@ -18,7 +18,7 @@ from kpi_assets.monitoring.freshness import due
 from kpi_assets.monitoring.through import through
 from kpi_assets.telemetry import instruments
 from kpi_assets.telemetry.instruments import Instrument
-from kpi_assets.warehouse.connection import one_snapshot
+from kpi_assets.warehouse.connection import LEDGER_ALONE, one_snapshot
 
 KINDS = ("held", "failed", "late", "stalled", "breached", "drifted", "waived")  # of incidents, open until over
 STATUSES = ("pass", "fail", "warn", "error")
@@ -71,7 +71,7 @@ class Figure:
 
 def read_figures(connection: Connection[Any], pipeline: Pipeline, now: datetime) -> list[Figure]:
     """Return all figures of a pipeline, read in one snapshot."""
-    with one_snapshot(connection):
+    with one_snapshot(connection, LEDGER_ALONE):
         return [
             Figure(instruments.LEDGER_READ, (pipeline.name,), 1),
             *_of_kpis(connection, pipeline, now),

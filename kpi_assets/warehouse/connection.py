@@ -5,7 +5,7 @@ are executed in it.
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -15,7 +15,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
 
 from kpi_assets.errors import UserError
-from kpi_assets.warehouse import pooler, snapshots
+from kpi_assets.model.names import Relation
+from kpi_assets.warehouse import pooler, reader_locks, snapshots
 from kpi_assets.warehouse.refusal import CHANGING_STATE, NO_SESSION_LEFT, explain_connection_error, place_of
 
 # psycopg logs errors that follow another one, with the server's host and with values that must not be logged. The
@@ -67,6 +68,7 @@ _READ_ONLY_SOURCES = {
     "client": ("by KPI_POSTGRES_URL or PGOPTIONS", "take it out of there"),
 }
 _READ_ONLY_SERVER = ("for the whole server", "turn it off in the server's settings")
+LEDGER_ALONE: Collection[Relation] = ()  # what `one_snapshot` locks where no rows of tables are read beside the ledger
 _keep_sessions: set[str] = set()  # URLs of poolers that this process found to keep one session for each client
 
 
@@ -146,16 +148,26 @@ def open_session(
 
 
 @contextmanager
-def one_snapshot(connection: Connection[Any]) -> Iterator[None]:
+def one_snapshot(connection: Connection[Any], reads: Collection[Relation]) -> Iterator[None]:
     """A read-only transaction in which every query sees the state of the database at the time of the first one.
 
+    `reads` are the relations whose rows are read beside the ledger: they are locked before the snapshot is taken, so
+    that their rows are those of the publishes that the ledger names. They are LEDGER_ALONE where no rows are.
+
     A publish waits for its end, as for that of other programs: within it the session has a name that is not ours.
+    Raises BeingReplacedError.
     """
     name = connection.info.parameter_status("application_name") or ""
     named = sql.SQL("set local application_name = {}").format(sql.Literal(snapshots.as_others(name)))
-    with connection.transaction():
-        connection.execute("set transaction isolation level repeatable read, read only")
-        connection.execute(named)
+
+    @contextmanager
+    def begin() -> Iterator[None]:
+        with connection.transaction():
+            connection.execute("set transaction isolation level repeatable read, read only")
+            connection.execute(named)
+            yield
+
+    with reader_locks.locked(connection, reads, begin):
         yield
 
 

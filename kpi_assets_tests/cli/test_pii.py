@@ -19,7 +19,7 @@ from kpi_assets.errors import UsageError
 from kpi_assets.model.tree import load_pipelines
 from kpi_assets.read.breakdown import Filter, dimensions_of, read_breakdown
 from kpi_assets.settings import settings
-from kpi_assets.warehouse.connection import connect, one_snapshot
+from kpi_assets.warehouse.connection import LEDGER_ALONE, connect, one_snapshot
 from kpi_assets_tests.alerts.receivers import Web
 from kpi_assets_tests.cli.command import CliHarness, Output
 from kpi_assets_tests.examples import ALL
@@ -426,7 +426,7 @@ def test_readers_of_a_kpi_get_it_without_its_personal_columns(kpi: CliHarness, p
     table = pipeline.table("marts.kpi_people")
     assert dimensions_of(table) == ["city"]
     server = SecretStr(kpi.servers["KPI_POSTGRES_URL"])
-    with connect(server, NAME, "test", read_only=True) as connection, one_snapshot(connection):
+    with connect(server, NAME, "test", read_only=True) as connection, one_snapshot(connection, LEDGER_ALONE):
         found = read_breakdown(connection, pipeline, table, GOOD)
         with pytest.raises(UsageError, match=r"cannot be filtered by 'email': its dimensions are city\."):
             read_breakdown(connection, pipeline, table, GOOD, filters=[Filter("email", [EMAIL])])

@@ -21,7 +21,7 @@ from kpi_assets.read.kpis import KpiState, read_kpis
 from kpi_assets.read.newest import newest_load_date
 from kpi_assets.read.rows import read_rows
 from kpi_assets.settings import settings
-from kpi_assets.warehouse.connection import connect, one_snapshot
+from kpi_assets.warehouse.connection import LEDGER_ALONE, connect, one_snapshot
 from kpi_assets.warehouse.provision import READER
 from kpi_assets_tests.pipeline_harness import DAY, NEXT, PipelineHarness
 from kpi_assets_tests.surface.server import serving
@@ -94,7 +94,10 @@ def shown(lab: PipelineHarness) -> list[date]:
 
 def kpi_states(lab: PipelineHarness, as_of: datetime | None = None) -> list[KpiState]:
     now = datetime.now(timezone.utc)
-    with connect(lab.server, lab.name, "test", role=READER, read_only=True) as reader, one_snapshot(reader):
+    with (
+        connect(lab.server, lab.name, "test", role=READER, read_only=True) as reader,
+        one_snapshot(reader, LEDGER_ALONE),
+    ):
         return read_kpis(reader, lab.pipeline(), now=now, as_of=as_of)
 
 
@@ -200,7 +203,7 @@ def test_no_read_sees_two_load_dates_while_the_kpis_are_published(lab: PipelineH
                 if in_one:
                     rows = reader.execute(LATEST.encode()).fetchall()
                 else:
-                    with one_snapshot(reader):
+                    with one_snapshot(reader, LEDGER_ALONE):
                         rows = [row for part in LATEST.split(" union all ") for row in reader.execute(part.encode())]
                 seen.append(rows[0][1])
                 if len(rows) != len(NAMES) or len({day for _, day, _ in rows}) != 1:

@@ -11,7 +11,7 @@ import pytest
 
 from kpi_assets.materialize.context import BuildOutcome
 from kpi_assets.materialize.retention import drop_due, find_due
-from kpi_assets.warehouse.connection import WarehouseError, connect, one_snapshot, url_of
+from kpi_assets.warehouse.connection import LEDGER_ALONE, WarehouseError, connect, one_snapshot, url_of
 from kpi_assets_tests.machine import PATIENCE
 from kpi_assets_tests.pipeline_harness import DAY, GOOD, NEXT, PIPELINE_YAML, RAW_THINGS, PipelineHarness
 
@@ -74,7 +74,7 @@ def test_a_swap_waits_for_a_snapshot_of_ours_too(lab: PipelineHarness) -> None:
     with ExitStack() as opened:
         old = opened.enter_context(connect(lab.server, lab.name, "diff"))
         assert named(old) == "kpi diff"
-        with one_snapshot(old):
+        with one_snapshot(old, LEDGER_ALONE):
             old.execute("select 1")  # takes the snapshot
             assert named(old) == "kpi_diff"
             build, waits = opened.enter_context(rebuilding(lab))

@@ -9,7 +9,7 @@ from psycopg import Connection
 
 from kpi_assets.monitoring.declared_kpis import record_declared
 from kpi_assets.read.kpis import KpiState, read_kpis
-from kpi_assets.warehouse.connection import connect, one_snapshot
+from kpi_assets.warehouse.connection import LEDGER_ALONE, connect, one_snapshot
 from kpi_assets.warehouse.provision import READER
 from kpi_assets_tests.two_source_pipeline import HEAVY, TwoSourcePipeline
 
@@ -50,7 +50,7 @@ class KpiShop(TwoSourcePipeline):
         """Open a session as pages have it, in one snapshot."""
         with (
             connect(self.server, self.name, "test", role=READER, read_only=True) as connection,
-            one_snapshot(connection),
+            one_snapshot(connection, LEDGER_ALONE),
         ):
             yield connection
 

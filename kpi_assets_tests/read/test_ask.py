@@ -17,7 +17,7 @@ from kpi_assets.model.ops_relations import FOR_READERS, OF_NO_LOAD_DATE
 from kpi_assets.model.question import LONGEST_TEXT
 from kpi_assets.read import ask
 from kpi_assets.read.ask import Answer, NoAnswerError, answer, prepare_question
-from kpi_assets.warehouse.connection import connect, one_snapshot
+from kpi_assets.warehouse.connection import LEDGER_ALONE, connect, one_snapshot
 from kpi_assets.warehouse.provision import READER
 from kpi_assets_tests.pipeline_harness import RAW_THINGS, PipelineHarness
 
@@ -102,7 +102,7 @@ def published(lab: PipelineHarness, relation: Relation, day: date, rows: str = R
 def reader(lab: PipelineHarness) -> Iterator[Connection[Any]]:
     """Open a session of a reader, in one snapshot."""
     session = connect(lab.server, lab.name, "ask", role=READER, more={"application_name": "kpi_ask"}, read_only=True)
-    with session as connection, one_snapshot(connection):
+    with session as connection, one_snapshot(connection, LEDGER_ALONE):
         yield connection
 
 

@@ -12,7 +12,7 @@ from kpi_assets.ledger import publishes
 from kpi_assets.model.names import Relation
 from kpi_assets.read.breakdown import Breakdown, Filter, bars_before, dimensions_of, read_breakdown
 from kpi_assets.read.rows import read_rows
-from kpi_assets.warehouse.connection import connect, one_snapshot
+from kpi_assets.warehouse.connection import LEDGER_ALONE, connect, one_snapshot
 from kpi_assets.warehouse.provision import READER
 from kpi_assets_tests.pipeline_harness import DAY, NEXT, RAW_THINGS, PipelineHarness
 
@@ -51,7 +51,10 @@ def sold(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pip
 
 def rows(lab: PipelineHarness, load_date: date | None = DAY, **words: Any) -> Breakdown:
     pipeline = lab.pipeline()
-    with connect(lab.server, lab.name, "test", role=READER, read_only=True) as connection, one_snapshot(connection):
+    with (
+        connect(lab.server, lab.name, "test", role=READER, read_only=True) as connection,
+        one_snapshot(connection, LEDGER_ALONE),
+    ):
         return read_breakdown(connection, pipeline, pipeline.table("marts.sold"), load_date, **words)
 
 

@@ -16,7 +16,7 @@ from kpi_assets.read.kpis import KpiState, read_kpis
 from kpi_assets.read.rows import read_rows
 from kpi_assets.read.tiles import tile_of
 from kpi_assets.samples import GENERATORS
-from kpi_assets.warehouse.connection import connect, one_snapshot
+from kpi_assets.warehouse.connection import LEDGER_ALONE, connect, one_snapshot
 from kpi_assets.warehouse.provision import READER
 from kpi_assets_tests.oracle import FILES, Kpis, kpis
 from kpi_assets_tests.pipeline_harness import DAY, PipelineHarness
@@ -50,7 +50,10 @@ def oracle(files: Path) -> Kpis:
 @pytest.fixture(scope="module")
 def states(instacart: PipelineHarness) -> dict[str, KpiState]:
     pipeline = instacart.pipeline()
-    with connect(instacart.server, instacart.name, "test", role=READER) as connection, one_snapshot(connection):
+    with (
+        connect(instacart.server, instacart.name, "test", role=READER) as connection,
+        one_snapshot(connection, LEDGER_ALONE),
+    ):
         found = read_kpis(connection, pipeline, now=NOW)
     return {kpi.table.relation.table: kpi for kpi in found}
 
@@ -84,7 +87,10 @@ def test_measures_of_products(states: dict[str, KpiState], oracle: Kpis) -> None
 def test_the_rows_behind_them(instacart: PipelineHarness, oracle: Kpis) -> None:
     pipeline = instacart.pipeline()
     table = pipeline.table("marts.kpi_products_reorder")
-    with connect(instacart.server, instacart.name, "test", role=READER) as connection, one_snapshot(connection):
+    with (
+        connect(instacart.server, instacart.name, "test", role=READER) as connection,
+        one_snapshot(connection, LEDGER_ALONE),
+    ):
         found = read_breakdown(connection, pipeline, table, DAY)
     with instacart.session() as session:
         assert found.rows == read_rows(session, pipeline, table, DAY, place="the test").rows
@@ -95,7 +101,10 @@ def test_the_rows_behind_them(instacart: PipelineHarness, oracle: Kpis) -> None:
 
 def test_every_record_of_the_files_is_accounted_for(instacart: PipelineHarness, files: Path) -> None:
     pipeline = instacart.pipeline()
-    with connect(instacart.server, instacart.name, "test", role=READER) as connection, one_snapshot(connection):
+    with (
+        connect(instacart.server, instacart.name, "test", role=READER) as connection,
+        one_snapshot(connection, LEDGER_ALONE),
+    ):
         found = shown_lineage(connection, pipeline, "marts.kpi_products_reorder", DAY)
     digests = {hashlib.sha256(path.read_bytes()).hexdigest() for path in files.glob("*.csv")}
     assert {file.sha256 for file in found.files} <= digests

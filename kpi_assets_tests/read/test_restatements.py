@@ -10,7 +10,7 @@ import pytest
 from kpi_assets.embedded.stack import Stack
 from kpi_assets.materialize.decide import Asked, decide
 from kpi_assets.read.kpis import read_kpis
-from kpi_assets.warehouse.connection import connect, one_snapshot
+from kpi_assets.warehouse.connection import LEDGER_ALONE, connect, one_snapshot
 from kpi_assets.warehouse.provision import READER
 from kpi_assets_tests.lookback import RECENT, labels
 from kpi_assets_tests.pipeline_harness import RAW_THINGS, PipelineHarness
@@ -41,7 +41,10 @@ class Told(NamedTuple):
 def told(shop: PipelineHarness, load_date: date, kpi: str = "marts.heavy") -> list[Told]:
     """Return what the view and the pages, which must not differ, say of the restatements of a load_date."""
     pipeline = shop.pipeline()
-    with connect(shop.server, shop.name, "test", role=READER, read_only=True) as reader, one_snapshot(reader):
+    with (
+        connect(shop.server, shop.name, "test", role=READER, read_only=True) as reader,
+        one_snapshot(reader, LEDGER_ALONE),
+    ):
         rows = reader.execute(VIEW, [kpi, load_date]).fetchall()
         now = datetime.now(timezone.utc)
         [state] = read_kpis(reader, pipeline, now=now, only=pipeline.table(kpi), first=load_date, last=load_date)

@@ -18,7 +18,7 @@ from kpi_assets.read.ask import answer, prepare_question
 from kpi_assets.read.breakdown import read_breakdown
 from kpi_assets.read.rows import read_rows
 from kpi_assets.warehouse import reader_rights
-from kpi_assets.warehouse.connection import one_snapshot
+from kpi_assets.warehouse.connection import LEDGER_ALONE, one_snapshot
 from kpi_assets.warehouse.provision import PII_READER, READER
 from kpi_assets_tests.pipeline_harness import DAY, NEXT, PipelineHarness
 
@@ -289,7 +289,7 @@ def test_rows_are_shown_to_who_may_not_read_their_personal_columns(lab: Pipeline
 def test_readers_of_a_kpi_page_through_its_rows(lab: PipelineHarness) -> None:
     published(lab, KPI_FILE, name="marts.kpi_people")
     pipeline = lab.pipeline()
-    with acting(lab, READER) as reader, one_snapshot(reader):
+    with acting(lab, READER) as reader, one_snapshot(reader, LEDGER_ALONE):
         pages = [
             read_breakdown(reader, pipeline, pipeline.table("marts.kpi_people"), limit=1, offset=number)
             for number in range(3)
@@ -346,7 +346,7 @@ def test_a_question_reads_the_other_columns(
     text = QUESTION.format(more=more, table=table, condition=condition)
     lab.file("questions/how_many.sql", text.replace(" where load_date is not null", ""))
     pipeline = lab.pipeline()
-    with acting(lab, READER) as reader, one_snapshot(reader):
+    with acting(lab, READER) as reader, one_snapshot(reader, LEDGER_ALONE):
         asked = prepare_question(reader, pipeline, pipeline.questions["how_many"], {})
         assert answer(reader, pipeline, asked).rows == rows
 

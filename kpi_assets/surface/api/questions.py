@@ -165,7 +165,10 @@ async def one_question(
     if format in ("parquet", "arrow"):
         files.check_there(format)
     return await answer(
-        request, [found.name], lambda reading: _body(reading, found, question, given, load_date, format)
+        request,
+        [found.name],
+        lambda reading: _body(reading, found, question, given, load_date, format),
+        reads=question.reads,
     )
 
 

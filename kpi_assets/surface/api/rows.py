@@ -155,7 +155,7 @@ async def rows(
         in_time(as_of, reading.now)
         return _page(reading, found, kpi_table, wanted, address_of(request), query)
 
-    return await answer(request, [found.name], make)
+    return await answer(request, [found.name], make, reads=[kpi_table.relation])
 
 
 def filters_of(request: Request, names: Sequence[str], dimensions: Sequence[str]) -> list[Filter]:

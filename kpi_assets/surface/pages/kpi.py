@@ -93,7 +93,12 @@ async def one_kpi(
         day_of("to", to),
     )
     settings: Settings = request.app.state.surface.settings
-    return await answer(request, [pipeline], lambda reading: _body(reading, found, kpi, asked, settings))
+    return await answer(
+        request,
+        [pipeline],
+        lambda reading: _body(reading, found, kpi, asked, settings),
+        reads=[kpi.relation],
+    )
 
 
 def find_table(pipeline: Pipeline, name: str) -> Table:

@@ -65,7 +65,12 @@ async def one_question(request: Request, pipeline: str, name: str) -> Response:
     """Show a question and its answer."""
     found, question = question_named(request, pipeline, name)
     load_date, given = given_in(request, question)
-    return await answer(request, [pipeline], lambda reading: _body(request, reading, found, question, given, load_date))
+    return await answer(
+        request,
+        [pipeline],
+        lambda reading: _body(request, reading, found, question, given, load_date),
+        reads=question.reads,
+    )
 
 
 def _body(
