@@ -197,37 +197,81 @@ def of_build(connection: Connection[Any], build_id: int) -> int | None:
     return row[0] if row else None
 
 
+# The latest publish of each earlier load_date that lies a multiple of `every` days back, and whether it counts: none
+# that was made without an object and, with `without_waived`, none that was published by a waiver on this table. One
+# that inherits a waiver passed the checks of its own.
+_EARLIER = """
+with latest as (
+    select distinct on (p.load_date)
+        p.load_date, p.publish_id, p.rows,
+        p.manifest_hash <> %(no_object)s and not (%(without_waived)s and exists (
+            select 1 from ops.rulings as r
+            where r.ruling_id = any(p.rulings) and r.kind = 'waive' and (r.asset, r.load_date) = (p.asset, p.load_date)
+        )) as counts
+    from ops.publishes as p
+    where p.asset = %(asset)s and p.load_date < %(load_date)s and (%(load_date)s - p.load_date) %% %(every)s = 0
+        and p.removed_at is null
+    order by p.load_date desc, p.publish_id desc
+)
+"""
+_EARLIER_ROWS = f"{_EARLIER} select rows from latest where counts order by load_date desc limit %(count)s"  # noqa: S608
+_EARLIER_INPUTS = f"""
+{_EARLIER}
+select load_date, publish_id from latest
+where load_date >= coalesce(
+    (select load_date from latest where counts order by load_date desc offset %(count)s - 1 limit 1), '-infinity'
+)
+order by load_date desc
+"""  # noqa: S608
+
+
 def earlier_rows(
-    connection: Connection[Any], relation: Relation, load_date: date, *, every: int, count: int
+    connection: Connection[Any],
+    relation: Relation,
+    load_date: date,
+    *,
+    every: int,
+    count: int,
+    without_waived: bool = False,
 ) -> list[int]:
     """The row counts of the `count` latest earlier load_dates that lie a multiple of `every` days back, latest first.
 
     Counts load_dates that are published or were dropped by retention, but none of a table that was dropped as a whole,
-    and none that was made without an object.
+    none that was made without an object and, if asked, none that was published by a waiver on it.
     """
-    rows = connection.execute(
-        "select rows from (select distinct on (load_date) load_date, rows, manifest_hash from ops.publishes "
-        "where asset = %(asset)s and load_date < %(load_date)s and (%(load_date)s - load_date) %% %(every)s = 0 "
-        "and removed_at is null order by load_date desc, publish_id desc) as latest "
-        "where manifest_hash <> %(no_object)s order by load_date desc limit %(count)s",
-        {"asset": str(relation), "load_date": load_date, "every": every, "count": count, "no_object": NO_OBJECT},
-    ).fetchall()
-    return [int(found) for (found,) in rows]
+    given = _of_earlier(relation, load_date, every, count, without_waived=without_waived)
+    return [int(found) for (found,) in connection.execute(_EARLIER_ROWS, given).fetchall()]
 
 
 def earlier(
-    connection: Connection[Any], relation: Relation, load_date: date, *, every: int = 1, count: int = 1
+    connection: Connection[Any],
+    relation: Relation,
+    load_date: date,
+    *,
+    every: int = 1,
+    count: int = 1,
+    without_waived: bool = False,
 ) -> dict[str, int]:
-    """The publishes of the `count` latest earlier load_dates that lie a multiple of `every` days back, as inputs.
+    """The publishes of the load_dates whose rows `earlier_rows` returns, and of those it passes over, as inputs.
 
-    Load_dates count whose rows retention dropped since.
+    One that it passes over counts as soon as it is published otherwise.
     """
-    rows = connection.execute(
-        "select load_date, max(publish_id) from ops.publishes where asset = %s and load_date < %s "
-        "and (%s - load_date) %% %s = 0 and removed_at is null group by load_date order by load_date desc limit %s",
-        [str(relation), load_date, load_date, every, count],
-    ).fetchall()
+    given = _of_earlier(relation, load_date, every, count, without_waived=without_waived)
+    rows = connection.execute(_EARLIER_INPUTS, given).fetchall()
     return {str(InputName(relation, day)): publish_id for day, publish_id in rows}
+
+
+def _of_earlier(
+    relation: Relation, load_date: date, every: int, count: int, *, without_waived: bool
+) -> dict[str, object]:
+    return {
+        "asset": str(relation),
+        "load_date": load_date,
+        "every": every,
+        "count": count,
+        "no_object": NO_OBJECT,
+        "without_waived": without_waived,
+    }
 
 
 def latest_before(

@@ -5,7 +5,7 @@ Not here: facts that a build has at hand (audit.py), and the use that a check ma
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from typing import Any
 
@@ -68,20 +68,15 @@ class FactLookup:
         return {name: self._compared(earlier) for name, earlier in needs.items() if earlier}
 
     def _compared(self, needs: Sequence[Need]) -> dict[str, int]:
-        rows = [
-            (_every(self.pipeline, self.table, need), need.count) for need in needs if isinstance(need, EarlierRows)
-        ]
         found = dict[str, int]()
-        for every, count in {(1, 1), *rows}:
-            found |= publishes.earlier(self.connection, self.table.relation, self.load_date, every=every, count=count)
+        for need in {EarlierRows(), *(self._by_calendar(each) for each in needs if isinstance(each, EarlierRows))}:
+            found |= publishes.earlier(self.connection, self.table.relation, self.load_date, **asdict(need))
         return found
 
     def _answer(self, need: Need) -> Any:
         if isinstance(need, EarlierRows):
-            every = _every(self.pipeline, self.table, need)
-            return publishes.earlier_rows(
-                self.connection, self.table.relation, self.load_date, every=every, count=need.count
-            )
+            wanted = asdict(self._by_calendar(need))
+            return publishes.earlier_rows(self.connection, self.table.relation, self.load_date, **wanted)
         if isinstance(need, SameBytes):
             if self.table.source.key.is_reference:  # it has the same bytes until it is overwritten
                 return []
@@ -122,7 +117,6 @@ class FactLookup:
         relation = identifier(need.relation)
         return dense_key_range(self.connection, relation, need.column, self.load_date, publish.rows)
 
-
-def _every(pipeline: Pipeline, table: Table, need: EarlierRows) -> int:
-    """Return how many days lie between the load_dates: on the same weekday, month ends are too far apart."""
-    return need.every if pipeline.calendars[table.relation].is_by_weekday else 1
+    def _by_calendar(self, need: EarlierRows) -> EarlierRows:
+        """Return which load_dates count: any of a table that is not due by weekday, for month ends lie far apart."""
+        return need if self.pipeline.calendars[self.table.relation].is_by_weekday else replace(need, every=1)

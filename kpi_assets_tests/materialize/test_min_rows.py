@@ -15,6 +15,7 @@ from kpi_assets.materialize.recheck import recheck
 from kpi_assets.model.names import Relation
 from kpi_assets.warehouse.kinds import strategy_of
 from kpi_assets_tests.pipeline_harness import PIPELINE_YAML, RAW_THINGS, PipelineHarness
+from kpi_assets_tests.waivers import waived
 
 CHRISTMAS = date(2025, 12, 25)
 THINGS = Relation("raw", "things")
@@ -101,6 +102,45 @@ def test_of_usual_requires_a_share_of_the_median_of_the_weekday(weeks: PipelineH
     assert (again.passed, again.metric, again.threshold) == (False, 1, 40)
     less = "35 rows, at least 36 are wanted (40% of 90, the median of the last 6 Thursdays)"
     assert build(weeks, CHRISTMAS + WEEK, 35) == (True, less)
+
+
+def test_load_dates_that_were_waived_are_no_part_of_the_median(weeks: PipelineHarness) -> None:
+    say(weeks, "{of_usual: 0.4}")
+    first = CHRISTMAS - 7 * WEEK
+    for number, rows in enumerate((80, 100, 110, 120)):
+        assert not build(weeks, first + number * WEEK, rows)[0]
+    fifth, sixth = first + 4 * WEEK, first + 5 * WEEK
+    of_four = "{} rows, at least 42 are wanted (40% of 105, the median of the last 4 Thursdays)"
+    assert build(weeks, fifth, 41) == (True, of_four.format(41))
+    made = waived(weeks, fifth, "min_rows", table="raw.things")
+    assert not weeks.build("raw.things", fifth).held
+    assert weeks.rows(
+        f"select rows, rulings from ops.published where load_date = '{fifth}' and asset = 'raw.things'"
+    ) == [(41, [made.ruling_id])]
+
+    assert build(weeks, sixth, 40) == (True, of_four.format(40)), "with the 41 rows, 40 would be enough"
+    [compared] = weeks.rows(
+        "select compared from ops.holds inner join ops.pipeline_runs on build_id = id "
+        f"where load_date = '{sixth}' and compared <> '{{}}'"
+    )
+    assert {name.rpartition("@")[2] for name in compared[0]} == {str(first + number * WEEK) for number in range(5)}, (
+        "it counts as soon as it is published otherwise"
+    )
+
+    assert build(weeks, fifth, 100) == (False, "")
+    assert build(weeks, sixth, 39) == (
+        True,
+        "39 rows, at least 40 are wanted (40% of 100, the median of the last 5 Thursdays)",
+    )
+    say(weeks, "{of_previous: 0.5}")
+    assert build(weeks, sixth, 40)[0]
+    waived(weeks, sixth, "min_rows", table="raw.things")
+    assert not weeks.build("raw.things", sixth).held
+    assert build(weeks, sixth + WEEK, 20) == (False, ""), "the load_date before is that, whoever let it through"
+    assert build(weeks, sixth + WEEK, 19) == (
+        True,
+        "19 rows, at least 20 are wanted (50% of the 40 rows of the load_date before)",
+    )
 
 
 @pytest.mark.nightly

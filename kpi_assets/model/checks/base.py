@@ -30,11 +30,13 @@ from kpi_assets.model.wait import Wait
 class EarlierRows:
     """Requests the row counts of up to `count` earlier published load_dates, the latest first.
 
-    Every load_date counts; with `every` 7, only those of the same weekday.
+    Every load_date counts; with `every` 7, only those of the same weekday; `without_waived`, none that was published
+    although a check of the table failed.
     """
 
     every: int = 1  # days
     count: int = 1
+    without_waived: bool = False
 
 
 @dataclass(frozen=True)

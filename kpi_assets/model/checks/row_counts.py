@@ -19,7 +19,7 @@ from kpi_assets.model.results import CheckResult
 from kpi_assets.model.strict_yaml import Strict
 
 SAME_WEEKDAYS, ENOUGH_WEEKDAYS = 8, 4  # load_dates in the median of `of_usual`: at most, and at least
-PREVIOUS, USUAL = EarlierRows(), EarlierRows(every=7, count=SAME_WEEKDAYS)
+PREVIOUS, USUAL = EarlierRows(), EarlierRows(every=7, count=SAME_WEEKDAYS, without_waived=True)
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -40,8 +40,8 @@ class MinRowsSpec(Strict):
     of_usual: Annotated[Share, Affects.CHECKS] = Field(
         default=0.0,
         description="The smallest share of the usual number of rows: the median of the 8 latest load_dates of the same "
-        "weekday, or of any for a table that is not due by weekday, such as one of `month-end`. With fewer than 4 of "
-        "them it holds nothing.",
+        "weekday, or of any for a table that is not due by weekday, such as one of `month-end`. Those that were "
+        "published by a waiver do not count. With fewer than 4 of them it holds nothing.",
     )
 
 
