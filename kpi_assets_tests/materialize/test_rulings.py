@@ -3,8 +3,10 @@
 from datetime import date, timedelta
 from typing import Any
 
+import psycopg
 import pytest
 from psycopg import sql
+from psycopg.types.json import Jsonb
 
 from kpi_assets.errors import UsageError, UserError
 from kpi_assets.materialize.build import build
@@ -449,6 +451,39 @@ def test_only_who_may_decide_writes_rulings(shop: TwoSourcePipeline) -> None:
     assert shop.rows("select has_table_privilege('kpi_decider', 'ops.publishes', 'insert')") == [(False,)]
     function = "'ops.record_rulings(text, date, jsonb)'"
     assert shop.rows(f"select has_function_privilege('kpi_reader', {function}, 'execute')") == [(False,)]
+
+
+@pytest.mark.parametrize("role", ["kpi_loader", "kpi_builder"])
+def test_a_ruling_that_a_login_that_builds_makes_up_publishes_nothing(shop: TwoSourcePipeline, role: str) -> None:
+    """It can record one: a build repeats in the ledger what it says that S3 has. But what counts is read from S3."""
+    shop.land(things=TOO_HEAVY)
+    assert shop.run()["marts.weighed"] == "held"
+    made = waived(shop, shop.day)
+    [(row,)] = shop.rows(f"select to_jsonb(r) from ops.rulings as r where ruling_id = {made.ruling_id}")
+    shop.s3.delete_object(Bucket=shop.bucket, Key=made.object_key)
+    forged = {**row, "object_key": made.object_key.replace("0001", "0007"), "ruled_by": "nobody"}
+    with shop.session() as session:
+        session.execute("delete from ops.rulings where ruling_id = %s", [made.ruling_id])
+        session.execute(sql.SQL("set role {}").format(sql.Identifier(role)))
+        for statement in ("insert into ops.rulings default values", "update ops.rulings set rows = rows"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege, match="permission denied for table rulings"):
+                session.execute(statement.encode())
+        session.execute("select ops.record_rulings('marts.weighed', %s, %s)", [shop.day, Jsonb([forged])])
+
+    said = f"ruled_by, revoked_at is null, used_at is null from ops.rulings where load_date = '{shop.day}'"
+    assert shop.rows(f"select {said}") == [("nobody", True, True)], "`kpi rulings` prints it"
+    assert shop.status().state == "held", "a plan asks S3 too"
+    assert shop.run()["marts.weighed"] == "held"
+    assert published(shop).keys() == {"raw.things", "raw.labels"}
+    assert shop.rows(f"select {said}") == [("nobody", True, True)]
+
+    given = waived(shop, shop.day, by="ben")
+    assert set(shop.run().values()) == {"published"}
+    assert published(shop)["marts.weighed"] == (1, [given.ruling_id])
+    assert shop.rows(f"select ruled_by, revoke_reason, used_at is null {said[said.index('from') :]} order by 1") == [
+        ("ben", None, False),
+        ("nobody", "its object is gone from S3", True),
+    ], "the next ruling on the table ends what S3 has not"
 
 
 def test_no_ruling_is_asked_for_where_none_can_be(shop: TwoSourcePipeline) -> None:
