@@ -29,6 +29,7 @@ from kpi_assets_tests.materialize.kept_pipeline import (
     KeptPipeline,
     things,
 )
+from kpi_assets_tests.pipeline_harness import RAW_THINGS
 from kpi_assets_tests.waivers import waived
 
 SAID = f"rolled back by ana: {REASON}"
@@ -55,6 +56,20 @@ def refused(shop: KeptPipeline, moment: Moment, *only: str) -> str:
         shop.roll_back(moment, *only)
     assert shop.current() == before
     return str(error.value)
+
+
+def test_a_raw_table_that_is_not_kept_is_left_out(shop: KeptPipeline) -> None:
+    shop.file("raw/things.sql", RAW_THINGS.replace("grain:", "rollback: {keep: 0}\ngrain:"))
+    good = shop.publish(20.5)
+    shop.publish(30)
+    assert "raw.things (those rows are not kept any more)" in refused(shop, good)
+
+    shop.roll_back(good, *(ROLLED_BACK - {"raw.things"}))
+    assert shop.weights() == [20.5]
+    raw = f"select weight from raw.things where load_date = '{shop.day}'"
+    assert [float(weight) for (weight,) in shop.rows(raw)] == [30]
+    assert shop.run()["marts.weighed"] == "held", "what is made of the new rows is kept out"
+    assert shop.weights() == [20.5]
 
 
 def rechecked(shop: KeptPipeline) -> None:
