@@ -15,6 +15,8 @@ from kpi_assets.model.decision import Decision
 from kpi_assets.model.erasure import ErasedKey, Erasure, ErasureError, Salted, mark_of
 from kpi_assets.settings import settings
 from kpi_assets.sources import erasures as objects
+from kpi_assets.sources.objects import TakenError
+from kpi_assets.sources.refusals import LakeError
 from kpi_assets_tests.materialize.orders_pipeline import a_decision
 from kpi_assets_tests.materialize.test_parquet import parquet
 from kpi_assets_tests.pipeline_harness import DAY, PipelineHarness
@@ -92,6 +94,17 @@ def test_a_person_who_was_erased_is_not_loaded_and_every_record_is_accounted_for
     assert lab.build("raw.customers").checksum == outcome.checksum
 
 
+def test_whoever_finds_every_number_taken_is_told_to_try_again(
+    lab: PipelineHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def taken(*_: object, **__: object) -> None:
+        raise TakenError(lab.bucket, "erasures/0001.json")
+
+    monkeypatch.setattr(type(lab.store), "put", taken)
+    with pytest.raises(LakeError, match=rf"^Others write erasures to {lab.bucket} all the time: give the command ag"):
+        erase(lab, "2")
+
+
 def test_a_delivery_that_still_has_them_is_told_once(lab: PipelineHarness) -> None:
     deliver(lab, *FOUR)
     erase(lab, "2", "3", at=datetime.now(timezone.utc) + timedelta(minutes=1))
@@ -163,7 +176,9 @@ def test_json_parquet_and_several_objects_are_handled_alike(lab: PipelineHarness
     lab.file("raw/parts.sql", RAW.replace("customers/load_date={load_date}/customers.csv", "parts/{load_date}/*.csv"))
     for name, rows in (("a", THREE[:2]), ("b", THREE[2:])):
         lab.put(f"raw/parts/{DAY}/{name}.csv", (HEADER + "\n".join(rows) + "\n").encode())
-    assert accounted(lab.build("raw.parts")) == "3 records in the object = 2 loaded + 0 in quarantine + 1 erased"
+    parts = lab.build("raw.parts")
+    assert accounted(parts) == "3 records in the object = 2 loaded + 0 in quarantine + 1 erased"
+    assert not parts.held, "nothing of the two objects is lost"
 
 
 def test_a_table_that_is_loaded_in_slices_is_made_again_as_a_whole(lab: PipelineHarness) -> None:

@@ -100,6 +100,17 @@ def test_an_object_is_read_only_as_it_was_listed(lake: Lake) -> None:
     )
 
 
+def test_a_store_that_ignores_the_condition_is_found_out(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    get = obstore.get
+    monkeypatch.setattr(obstore, "get", lambda store, key, **_: get(store, key))
+    lake.create("raw/a", b"first")
+    [entry] = lake.entries("raw/")
+    assert lake.get("raw/a", entry.etag) == b"first"
+    obstore.put(lake.store, "raw/a", b"other")
+    with pytest.raises(ChangedError, match="was replaced after it was listed"):
+        lake.get("raw/a", entry.etag)
+
+
 def test_an_object_that_is_not_there(lake: Lake) -> None:
     assert lake.head("raw/nothing") is None
     with pytest.raises(MissingError, match=r"/raw/nothing is not there: land it again, or look who removed it\.$"):

@@ -151,6 +151,14 @@ def test_the_word_takes_a_right_away_and_gives_it_back(lab: PipelineHarness, sta
     ) == [(0,)]
 
 
+def test_one_more_column_becomes_personal(lab: PipelineHarness) -> None:
+    published(lab, people().replace(", pii: id", ""))
+    assert readable(lab, "marts.people") == ["load_date", "person_id", "city"]
+    lab.file("marts/people.sql", people())
+    prepare(lab.pipeline(), lab.server)
+    assert readable(lab, "marts.people") == ["load_date", "city"]
+
+
 def test_a_right_of_an_earlier_version_is_taken_away(lab: PipelineHarness) -> None:
     published(lab, people())
     published(lab, KPI_FILE, name="marts.kpi_people")

@@ -27,6 +27,10 @@ WRITTEN: list[tuple[str, dict[str, Any], list[Any], list[str]]] = [
     ("date", {"format": "D.M.YYYY"}, ["1.2.2025", None], ["2025-02-01", r"\N"]),
     ("text", {}, ["a", "", None, True, "\\N"], ["a", "", r"\N", "true", r"\\N"]),
     ("text", {}, ["a\tb", "c\r\nd", "e\\"], [r"a\tb", r"c\r\nd", "e\\\\"]),
+    *(
+        ("text", {}, ["a", f"b{raw}c"], ["a", f"b{made}c"])
+        for raw, made in zip("\\\t\n\r", (r"\\", r"\t", r"\n", r"\r"), strict=True)
+    ),
     ("text", {}, [None, None], [r"\N", r"\N"]),
     ("text", {"null": ("NA", "")}, ["NA", "", "a\nb"], [r"\N", r"\N", r"a\nb"]),
     ("integer[]", {}, ["{1,2}", None], ["{1,2}", r"\N"]),
