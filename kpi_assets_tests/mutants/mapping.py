@@ -78,7 +78,7 @@ _TESTS = {
     "warehouse/checksum": ("warehouse/test_audit.py",),
     "warehouse/dense_keys": ("materialize/test_foreign_key_by_range.py",),
     "warehouse/scan": ("warehouse/test_scan.py", *_AUDIT),
-    "warehouse/provision": ("warehouse/test_provision.py", "materialize/test_role.py"),
+    "warehouse/provision": ("warehouse/test_provision.py", "materialize/test_role.py", "deploy/test_roles.py"),
     "warehouse/candidates": ("warehouse/test_candidates.py", *_CORE, "materialize/test_slices.py"),
     "warehouse/connection": (
         "warehouse/test_connection.py",
