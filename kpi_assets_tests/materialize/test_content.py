@@ -474,6 +474,15 @@ def test_a_repeated_header_is_quarantined_in_a_table_of_text_columns(
     assert lab.rows(QUARANTINE) == [whole(line, again.decode(), HEADER_AGAIN) for line in (4, 7)]
 
 
+def test_a_repeated_header_is_quarantined_where_records_are_rewritten_for_the_server(lab: PipelineHarness) -> None:
+    """With two texts for NULL, of which COPY knows one."""
+    lab.file("raw/words.sql", TEXTS.replace("format: csv}", "format: csv, null: ['', NA]}"))
+    lab.put(f"raw/words/load_date={DAY}/words.csv", b"word,label\nA1,red\nword,label\nB1,NA\n")
+    assert not lab.build("raw.words").held
+    assert lab.rows("select word, label from raw.words order by 1") == [("A1", "red"), ("B1", None)]
+    assert lab.rows(QUARANTINE) == [whole(3, "word,label", HEADER_AGAIN)]
+
+
 def test_a_repeated_header_is_quarantined_in_a_table_of_one_column(lab: PipelineHarness) -> None:
     lab.file("raw/words.sql", TEXTS.replace("  label: {type: text, description: Label of the word.}\n", ""))
     lab.put(f"raw/words/load_date={DAY}/words.csv", b"word\na\nwords\nsword\nword\n\xc3\xa9\n")

@@ -176,6 +176,7 @@ def test_other_sql_builds_the_load_date_as_a_whole(stream: StreamLab) -> None:
     found = grown(stream)
 
     assert [(each.batch, each.rows) for each in found] == [(1, 20), (1, 20), (1, 3)]
+    assert (found[0].objects, found[0].records) == (2, 20)
     assert stream.lab.rows("select count(*), count(unexpected -> 'tags') from raw.clicks") == [(20, 20)]
 
 
