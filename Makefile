@@ -102,7 +102,7 @@ lock: $(READY) ## resolve pyproject.toml and uv into the lock files
 	@echo "uv==$(UV_VERSION)" | $(BIN)/uv pip compile $(COMPILE) - -o requirements-uv.lock
 	@$(BIN)/uv pip compile $(COMPILE) --extra local pyproject.toml -o requirements.lock
 	@$(BIN)/uv pip compile $(COMPILE) --extra local --extra parquet --extra zstd --extra spark --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
-	@for name in spark java; do $(BIN)/uv pip compile $(COMPILE) -c requirements-dev.lock $(OF_SPARK)/$$name.in -o $(OF_SPARK)/$$name.lock || exit 1; done
+	@$(BIN)/uv pip compile $(COMPILE) -c requirements-dev.lock $(OF_SPARK)/spark.in -o $(OF_SPARK)/spark.lock
 
 clean: ## remove the virtual environment and the embedded stack's state
 	@test ! -x $(BIN)/kpi || $(BIN)/kpi down

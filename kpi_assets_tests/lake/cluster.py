@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 
 from kpi_assets_tests.machine import PATIENCE, eventually, free_port
-from kpi_assets_tests.model.portable.spark_install import SPARK, java, packages
+from kpi_assets_tests.model.portable.spark_install import SPARK, packages
 
 _RUNNING = re.compile(r"Running task (\S+) in stage (\d+)")
 _FINISHED = re.compile(r"Finished task (\S+) in stage (\d+)")
@@ -86,7 +86,7 @@ class Cluster:
 def cluster(folder: Path, workers: int = 2, memory_mb: int = 1024) -> Iterator[Cluster]:
     """Start a cluster that ends with the block."""
     home, port = packages(SPARK) / "pyspark", free_port()
-    environment = {**os.environ, **java(), "SPARK_HOME": str(home), "SPARK_LOCAL_IP": "127.0.0.1"}
+    environment = {**os.environ, "SPARK_HOME": str(home), "SPARK_LOCAL_IP": "127.0.0.1"}
     with ExitStack() as stack:
 
         def start(name: str, *words: str) -> "subprocess.Popen[bytes]":

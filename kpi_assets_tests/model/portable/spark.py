@@ -7,6 +7,7 @@ import base64
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,10 +15,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from kpi_assets.model.portable.types import Engine
 from kpi_assets_tests.model.portable.probes import Answer, rows_by_id
 from kpi_assets_tests.model.portable.spark_engine import view
-from kpi_assets_tests.model.portable.spark_install import FOLDER, SPARK, java, packages
+from kpi_assets_tests.model.portable.spark_install import FOLDER, SPARK, packages
 
 _WORKER = Path(__file__).parent / "spark_worker.py"
 
@@ -37,9 +40,10 @@ class OnSpark:
         cls, settings: Mapping[str, str] | None = None, *, by_connect: bool = False, within: Path = FOLDER
     ) -> Iterator["OnSpark"]:
         """Yield a running Spark; with `by_connect`, one that is spoken to by Spark Connect."""
+        if not shutil.which("java"):
+            pytest.skip("Spark needs Java 17 or 21: install it (on Debian: the package openjdk-17-jre-headless)")
         environment = {
             **os.environ,
-            **java(within),
             "PYTHONPATH": str(packages(SPARK, within)),
             **({"KPI_TEST_SPARK_CONNECT": "1"} if by_connect else {}),
             "PYSPARK_PYTHON": sys.executable,

